@@ -1,0 +1,39 @@
+import type { NewEvent } from '../event.js';
+import type { Sealed } from '../sealed.js';
+
+/** stream `app-<id>` */
+export type AppEvent =
+  | NewEvent<'AppCreated', { app: string; name: string }>
+  | NewEvent<'AppRenamed', { app: string; from: string; to: string }>
+  | NewEvent<'AppDestroyed', { app: string; name: string }>
+  | NewEvent<'DeployBranchSet', { app: string; branch: string | null; why: 'first-push' | 'set' }>
+  | NewEvent<'AppSettingChanged', { app: string; key: string; from: string | null; to: string | null }>
+  | NewEvent<'DomainAdded', { app: string; domain: string }>
+  | NewEvent<'DomainRemoved', { app: string; domain: string }>;
+
+/** stream `name-<app name>` and `domain-<host>`: a name belongs to one app at a time */
+export type ClaimEvent = NewEvent<'NameClaimed', { name: string; app: string }> | NewEvent<'NameReleased', { name: string; app: string }>;
+
+/** stream `config-<app id>`; values are sealed with the app's key before they come here */
+export type ConfigEvent =
+  | NewEvent<'ConfigSet', { app: string; values: Record<string, Sealed> }>
+  | NewEvent<'ConfigUnset', { app: string; keys: string[] }>;
+
+/** How many containers run of each process type. */
+export type Formation = Readonly<Record<string, number>>;
+
+/** stream `processes-<app id>` */
+export type ProcessEvent = NewEvent<'ContainerScaled', { app: string; from: Formation; to: Formation }>;
+
+/** stream `keys` */
+export type KeyEvent =
+  | NewEvent<'SshKeyAdded', { name: string; key: string; fingerprint: string }>
+  | NewEvent<'SshKeyRemoved', { name: string; fingerprint: string }>
+  | NewEvent<'TokenCreated', { name: string; hash: string }>
+  | NewEvent<'TokenRevoked', { name: string }>;
+
+/** stream `server` */
+export type ServerEvent =
+  | NewEvent<'GlobalDomainSet', { domains: string[] }>
+  | NewEvent<'TraceSwitched', { on: boolean }>
+  | NewEvent<'ServerSettingChanged', { key: string; from: string | null; to: string | null }>;

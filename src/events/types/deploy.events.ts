@@ -1,0 +1,177 @@
+import type { NewEvent } from '../event.js';
+import type { Formation } from './app.events.js';
+
+export const STEPS = ['clone', 'detect', 'build', 'release', 'route'] as const;
+export type Step = (typeof STEPS)[number];
+
+/** Why a deploy exists. `push` and `rebuild` run every step; `rollback` and the rest run release and route; `domains` only route. */
+export type DeployKind = 'push' | 'rebuild' | 'rollback' | 'config' | 'scale' | 'restart' | 'domains';
+
+/** process type → command; null = the image's own command */
+export type ProcessTypes = Readonly<Record<string, string | null>>;
+
+/** HTTP check from app.json, or null when an answering port is enough. Times in milliseconds. */
+export interface HealthCheck {
+  readonly path: string | null;
+  readonly timeoutMs: number;
+  readonly attempts: number;
+  readonly waitMs: number;
+}
+
+export interface Limits {
+  /** bytes; 0 = none */
+  readonly memory: number;
+  /** CPUs, may be a fraction; 0 = none */
+  readonly cpus: number;
+}
+
+/** The app as a deploy sees it, taken once when the step is queued. */
+export interface AppContext {
+  readonly app: string;
+  readonly name: string;
+  readonly configVersion: number;
+  readonly formation: Formation;
+  /** all hosts that route to the app, the default one included */
+  readonly hosts: readonly string[];
+  readonly settings: Readonly<Record<string, string>>;
+}
+
+/** What to make live. */
+export interface DeploySource {
+  /** full commit id; null for the kinds that do not build */
+  readonly sha: string | null;
+  readonly branch: string | null;
+  /** directory of pushed objects that are not in the repository yet (git's quarantine) */
+  readonly quarantine: string | null;
+  /** the release to make live again (rollback) */
+  readonly release: number | null;
+}
+
+// ---- what the steps take and give: recorded, so that a step can be run again from exactly this
+
+export interface CloneInput { readonly app: string; readonly name: string; readonly repo: string; readonly sha: string; readonly quarantine: string | null }
+export interface CloneOutput {
+  /** path of a tar archive of the work tree */
+  readonly source: string;
+  readonly bytes: number; readonly files: number; readonly sha: string; readonly subject: string; readonly author: string;
+  /** sha-256 of the archive, hex */
+  readonly digest: string;
+  readonly submodules: readonly string[];
+}
+
+export interface DetectInput { readonly app: string; readonly name: string; readonly source: string; readonly configVersion: number; readonly settings: Readonly<Record<string, string>> }
+/** How to build: data, shown in the trace, carried out by the build step. */
+export interface BuildPlan {
+  readonly builder: 'dockerfile' | 'buildpack' | 'classic-buildpack';
+  /** `python`, a buildpack's git URL, or null for a Dockerfile */
+  readonly buildpack: string | null;
+  /** one line for people: `Python 3.13 (.python-version), requirements.txt` */
+  readonly summary: string;
+  /** path of the Dockerfile in the source, or null when `dockerfile` holds a generated one */
+  readonly dockerfilePath: string | null;
+  readonly dockerfile: string | null;
+  /** names of config keys the build may see */
+  readonly buildArgs: readonly string[];
+  readonly processTypes: ProcessTypes;
+  readonly releaseCommand: string | null;
+  readonly check: HealthCheck;
+  /** the container port that web listens on when the image does not say */
+  readonly port: number;
+}
+
+export interface BuildInput { readonly app: string; readonly name: string; readonly source: string; readonly plan: BuildPlan; readonly configVersion: number; readonly limits: BuildLimits }
+export interface BuildLimits extends Limits { readonly timeoutMs: number }
+export interface BuildOutput {
+  /** `berth/<name>:<deploy>` */
+  readonly image: string;
+  /** engine's image id, `sha256:…` */
+  readonly imageId: string;
+  readonly bytes: number;
+  /** ports the image exposes, tcp only */
+  readonly exposed: readonly number[];
+  readonly processTypes: ProcessTypes;
+  readonly releaseCommand: string | null;
+}
+
+export interface ReleaseSpec {
+  readonly image: string; readonly imageId: string;
+  readonly sha: string | null;
+  readonly configVersion: number;
+  readonly processTypes: ProcessTypes;
+  readonly releaseCommand: string | null;
+  readonly check: HealthCheck;
+  readonly port: number;
+}
+export interface ReleaseInput extends ReleaseSpec {
+  readonly app: string; readonly name: string;
+  /** the number this release has (new ones) or keeps (scale, restart) */
+  readonly number: number;
+  readonly isNew: boolean;
+  readonly runReleaseCommand: boolean;
+  readonly formation: Formation;
+  readonly limits: Limits;
+  readonly hosts: readonly string[];
+  /** containers that are live and of this very release and may stay (scale); all others are replaced */
+  readonly keep: readonly LiveContainer[];
+}
+export interface LiveContainer {
+  readonly id: string; readonly name: string;
+  readonly type: string; readonly index: number;
+  readonly ip: string; readonly port: number;
+}
+export interface ReleaseOutput { readonly number: number; readonly formation: Formation; readonly containers: readonly LiveContainer[]; readonly releaseCommandExit: number | null }
+
+export interface RouteInput {
+  readonly app: string; readonly name: string;
+  readonly number: number;
+  readonly hosts: readonly string[];
+  /** everything that shall run afterwards */
+  readonly containers: readonly LiveContainer[];
+  /** containers of the app that shall be drained, stopped and removed */
+  readonly retire: readonly LiveContainer[];
+  readonly check: HealthCheck;
+}
+export interface RouteOutput {
+  readonly hosts: readonly string[];
+  readonly upstreams: readonly string[];
+  /** how it was seen: `web.1 answered 200 through the router at http://…` */
+  readonly seen: string | null;
+  readonly retired: number;
+}
+
+export interface StepIo {
+  clone: { input: CloneInput; output: CloneOutput };
+  detect: { input: DetectInput; output: BuildPlan };
+  build: { input: BuildInput; output: BuildOutput };
+  release: { input: ReleaseInput; output: ReleaseOutput };
+  route: { input: RouteInput; output: RouteOutput };
+}
+export type StepInput = StepIo[Step]['input'];
+export type StepOutput = StepIo[Step]['output'];
+
+/** `user`: the app or the push is at fault, not retried. `machine`: ours or the host's, retried with back-off. */
+export type Fault = 'user' | 'machine';
+export interface Failure { readonly code: string; readonly message: string; readonly hint: string | null; readonly fault: Fault }
+
+type StepRef = { app: string; deploy: number; job: string; step: Step };
+
+/** stream `pipeline-<app id>`: everything that happens to one app's deploys, in order */
+export type PipelineEvent =
+  | NewEvent<'BuildRequested', { app: string; deploy: number; kind: DeployKind; source: DeploySource; steps: readonly Step[]; by: string }>
+  | NewEvent<'DeployRequested', { app: string; deploy: number; kind: DeployKind; source: DeploySource; steps: readonly Step[]; by: string }>
+  | NewEvent<'DeployStarted', { app: string; deploy: number }>
+  | NewEvent<'DeploySuperseded', { app: string; deploy: number; by: number }>
+  | NewEvent<'StepQueued', StepRef & { input: StepInput; retryOf: string | null }>
+  | NewEvent<'StepStarted', StepRef & { attempt: number; worker: string; waitedMs: number }>
+  | NewEvent<'SourceCloned', StepRef & { attempt: number; tookMs: number; output: CloneOutput }>
+  | NewEvent<'BuildpackDetected', StepRef & { attempt: number; tookMs: number; output: BuildPlan }>
+  | NewEvent<'ImageBuilt', StepRef & { attempt: number; tookMs: number; output: BuildOutput }>
+  | NewEvent<'ContainersStarted', StepRef & { attempt: number; tookMs: number; output: ReleaseOutput }>
+  | NewEvent<'ReleaseCreated', { app: string; deploy: number; number: number; spec: ReleaseSpec; kind: DeployKind; by: string; why: string }>
+  | NewEvent<'RouteSwitched', StepRef & { attempt: number; tookMs: number; output: RouteOutput }>
+  | NewEvent<'StepFailed', StepRef & { attempt: number; tookMs: number; failure: Failure; retryAt: number | null }>
+  | NewEvent<'DeploySucceeded', { app: string; deploy: number; release: number | null }>
+  | NewEvent<'DeployFailed', { app: string; deploy: number; job: string; step: Step; failure: Failure }>
+  | NewEvent<'DeployCancelled', { app: string; deploy: number; by: string; reason: string }>
+  | NewEvent<'JobRetried', { app: string; deploy: number; job: string; by: string }>
+  | NewEvent<'JobDiscarded', { app: string; deploy: number; job: string; by: string; reason: string }>;

@@ -1,0 +1,46 @@
+import type { Fault, Step, StepIo } from '../events/types/deploy.events.js';
+
+/** A step ended for a known reason. `user` faults end the deploy; `machine` faults are retried with back-off. */
+export class StepFailure extends Error {
+  /**
+   * @param code stable, dotted: `build.exit`, `release.check-failed`
+   * @param message what was wrong, one line
+   * @param hint what to do about it, one line
+   */
+  constructor(readonly code: string, message: string, readonly hint: string | null = null, readonly fault: Fault = 'user', options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'StepFailure';
+  }
+}
+
+/** Where a step's words go: every line is kept in the deploy's log. Lines carry no newline and no secret. */
+export interface StepLog {
+  /** `-----> text` */
+  info(text: string): void;
+  /** seven spaces and the text: a detail */
+  detail(text: string): void;
+  /** ` !     text` */
+  warn(text: string): void;
+  /** output of a build or a release command, shown live only under trace mode or when `always` */
+  output(text: string, always?: boolean): void;
+  /** one call to an engine (Docker, git, router) with its duration in ms: shown under trace mode */
+  call(name: string, ms: number, detail?: string): void;
+}
+
+/** What a step is given. The input is recorded; nothing else about the app may be looked up. */
+export interface StepContext<S extends Step> {
+  readonly step: S;
+  readonly app: string;
+  readonly deploy: number;
+  /** `<app id>.<deploy>.<step>` and a suffix for retries; unique for ever */
+  readonly job: string;
+  /** 1 for the first claim; a later attempt owns what earlier ones left and removes it */
+  readonly attempt: number;
+  readonly input: StepIo[S]['input'];
+  readonly log: StepLog;
+  /** aborted when the lease is lost, the deploy was cancelled, the deadline passed, or the worker stops */
+  readonly signal: AbortSignal;
+}
+
+/** A step's work: may be run twice; answers what it learnt or throws StepFailure. Anything else thrown is a machine fault. */
+export type StepWork<S extends Step> = (context: StepContext<S>) => Promise<StepIo[S]['output']>;
