@@ -1,0 +1,217 @@
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import Docker from 'dockerode';
+import { pack } from 'tar-stream';
+import { readConfig, type Config } from '../../config.js';
+import { DEFAULT_MIRRORS, EXCLUDED, LABEL_DEFINITION, LABEL_FROM, STACK, baseFiles, buildDockerfile, definitionHashes, hostMirrors, runDockerfile, stackImages, type Mirrors } from './stack.js';
+
+/**
+ * Makes the stack's images in the engine: `stack-build [--force] [--check]`.
+ * Exit codes: 0 made or there already, 1 failed (the reason and what to do are on stderr), 2 `--check` found something missing.
+ * Runs that overlap wait for each other. Environment: `BERTH_DEBIAN_MIRROR` (and `BERTH_DEBIAN_SECURITY_MIRROR`) override the
+ * mirror, which is the host's own when the host is Debian.
+ */
+
+const NEED_BYTES = { work: 600e6, engine: 1500e6 };
+const LOCK = '/run/lock/berth-stack.lock';
+
+/** Something the administrator can mend. */
+class Unusable extends Error {
+  constructor(message: string, readonly hint: string) { super(message); }
+}
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
+async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
+  const from = performance.now();
+  say(`-----> ${what}`);
+  const result = await work();
+  say(`       done in ${((performance.now() - from) / 1000).toFixed(1)} s`);
+  return result;
+}
+
+/** Runs a program with its output kept; throws its last lines. */
+async function run(file: string, args: readonly string[], onLine: (line: string) => void = () => undefined): Promise<void> {
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive', PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } });
+  const tail: string[] = [];
+  for (const stream of [child.stdout, child.stderr]) {
+    createInterface({ input: stream }).on('line', (line) => { tail.push(line); if (tail.length > 15) tail.shift(); onLine(line); });
+  }
+  const code = await new Promise<number | string>((resolve, reject) => { child.on('error', reject); child.on('close', (exit, signal) => resolve(exit ?? signal ?? 'unknown')); });
+  if (code !== 0) throw new Error(`${file} ended with ${code}:\n${tail.map((line) => `         ${line}`).join('\n')}`);
+}
+
+function mirrors(env: NodeJS.ProcessEnv): Mirrors {
+  const own = env['BERTH_DEBIAN_MIRROR'];
+  if (own) return { main: own.replace(/\/+$/, ''), security: env['BERTH_DEBIAN_SECURITY_MIRROR']?.replace(/\/+$/, '') ?? DEFAULT_MIRRORS.security };
+  let release = '';
+  try { release = readFileSync('/etc/os-release', 'utf8'); } catch { return DEFAULT_MIRRORS; }
+  const codename = /^VERSION_CODENAME=(\w+)/m.exec(release)?.[1];
+  if (!/^ID=debian$/m.test(release) || codename === undefined) return DEFAULT_MIRRORS;
+  const texts: string[] = [];
+  if (existsSync('/etc/apt/sources.list')) texts.push(readFileSync('/etc/apt/sources.list', 'utf8'));
+  if (existsSync('/etc/apt/sources.list.d')) {
+    for (const name of readdirSync('/etc/apt/sources.list.d')) if (/\.(list|sources)$/.test(name)) texts.push(readFileSync(join('/etc/apt/sources.list.d', name), 'utf8'));
+  }
+  const host = hostMirrors(texts, codename);
+  return { main: host.main ?? DEFAULT_MIRRORS.main, security: host.security ?? DEFAULT_MIRRORS.security };
+}
+
+async function room(path: string, bytes: number, what: string): Promise<void> {
+  let at = path;
+  while (!existsSync(at)) at = dirname(at);
+  const fs = await statfs(at);
+  const free = fs.bavail * fs.bsize;
+  if (free < bytes) throw new Unusable(`${what} needs ${Math.round(bytes / 1e6)} MB at ${at}, ${Math.round(free / 1e6)} MB are free`, 'free some space, then run this again');
+}
+
+/** Whatever debootstrap left mounted below the folder must go before the folder does. */
+async function remove(folder: string): Promise<void> {
+  const mounted = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '').filter((path) => path.startsWith(`${folder}/`));
+  for (const path of mounted.toReversed()) await run('umount', ['-l', path]);
+  await rm(folder, { recursive: true, force: true });
+}
+
+async function inspect(docker: Docker, image: string): Promise<Docker.ImageInspectInfo | null> {
+  try { return await docker.getImage(image).inspect(); }
+  catch (error) { if ((error as { statusCode?: number }).statusCode === 404) return null; throw error; }
+}
+
+/** Engine streams end normally when the work failed: the `error` line is the only word of it. */
+async function drain(stream: NodeJS.ReadableStream, onText: (text: string) => void): Promise<void> {
+  let failed: string | null = null;
+  const tail: string[] = [];
+  for await (const line of createInterface({ input: stream })) {
+    if (line.trim() === '') continue;
+    const event = JSON.parse(line) as { stream?: string; error?: string };
+    if (event.error !== undefined) failed = event.error;
+    for (const text of (event.stream ?? '').split('\n')) if (text.trim() !== '') { tail.push(text); if (tail.length > 15) tail.shift(); onText(text); }
+  }
+  if (failed !== null) throw new Error(`${failed}\n${tail.map((line) => `         ${line}`).join('\n')}`);
+}
+
+async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, image: string, hash: string, verbose: (line: string) => void): Promise<void> {
+  if (process.getuid?.() !== 0) throw new Unusable('making the base image needs root (debootstrap)', 'sudo berth-stack-build');
+  if (!existsSync('/usr/sbin/debootstrap')) throw new Unusable('debootstrap is not installed', 'apt-get install debootstrap debian-archive-keyring');
+  const keyring = ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'].find((path) => existsSync(path));
+  if (keyring === undefined) throw new Unusable("the archive's keys are not installed", 'apt-get install debian-archive-keyring');
+  // an older debootstrap does not know the suite by name; all of them since 2005 are made the same way
+  const script = existsSync(`/usr/share/debootstrap/scripts/${STACK.suite}`) ? [] : ['/usr/share/debootstrap/scripts/sid'];
+  const parent = join(config.root, 'cache');
+  await mkdir(parent, { recursive: true });
+  await room(parent, NEED_BYTES.work, 'the base system');
+  const work = await mkdtemp(join(parent, 'stack-'));
+  const target = join(work, 'root');
+  try {
+    await step(`Fetching Debian ${STACK.debian} (${STACK.suite}) from ${from.main}`, async () => {
+      try { await run('debootstrap', ['--variant=minbase', `--keyring=${keyring}`, `--include=${STACK.base.join(',')}`, STACK.suite, target, from.main, ...script], verbose); }
+      catch (error) {
+        const text = (error as Error).message;
+        if (/Failed getting release|Couldn't download|Couldn't retrieve|Failed to fetch|Failed getting/i.test(text)) throw new Unusable(`${from.main} could not be read:\n${text}`, 'check the network, or set BERTH_DEBIAN_MIRROR to a mirror that this machine reaches');
+        if (/No space left/i.test(text)) throw new Unusable(`the disk is full at ${work}`, 'free some space, then run this again');
+        throw error;
+      }
+    });
+    await step(`Importing it as ${image}`, async () => {
+      await rm(join(target, 'etc/apt/sources.list'), { force: true });
+      for (const [path, text] of Object.entries(baseFiles(from))) {
+        await mkdir(dirname(join(target, path)), { recursive: true });
+        await writeFile(join(target, path), text);
+      }
+      await chmod(join(target, 'usr/sbin/policy-rc.d'), 0o755);
+      const drop = ['/var/cache/apt/*', '/var/lib/apt/lists/*', '/var/log/*', '/etc/hostname', '/etc/resolv.conf', '/etc/machine-id', '/dev/*', '/proc/*', '/sys/*', ...EXCLUDED.filter((path) => !path.includes('/doc/'))];
+      const tar = spawn('tar', ['-C', target, '--numeric-owner', '--sort=name', ...drop.map((path) => `--exclude=.${path}`), '-c', '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
+      let complaint = '';
+      tar.stderr.on('data', (chunk: Buffer) => { complaint += chunk.toString(); });
+      const ended = new Promise<number | null>((resolve) => tar.on('close', resolve));
+      const [repo, tag] = image.split(':') as [string, string];
+      // one string: dockerode would send an array as JSON, the engine splits at newlines
+      const changes = ['CMD ["/bin/bash"]', 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', `LABEL ${LABEL_DEFINITION}=${hash}`].join('\n');
+      const body = tar.stdout.pipe(new PassThrough());
+      await drain(await docker.importImage(body, { repo, tag, changes }) as NodeJS.ReadableStream, verbose);
+      if (await ended !== 0) throw new Error(`tar failed: ${complaint}`);
+    });
+  } finally { await remove(work); }
+}
+
+async function build(docker: Docker, config: Config, image: string, dockerfile: string, labels: Record<string, string>, verbose: (line: string) => void): Promise<void> {
+  const context = pack();
+  context.entry({ name: 'Dockerfile' }, dockerfile);
+  context.finalize();
+  const proxies = Object.fromEntries(Object.entries(config.buildProxy).flatMap(([name, value]) => [[name, value], [name.toLowerCase(), value]]));
+  const stream = await docker.buildImage(context as unknown as NodeJS.ReadableStream, { t: image, labels, buildargs: proxies, nocache: true, rm: true, forcerm: true, version: '1' });
+  try { await drain(stream, verbose); }
+  catch (error) {
+    const text = (error as Error).message;
+    if (/Temporary failure resolving|Unable to fetch|Failed to fetch|Could not connect/i.test(text)) throw new Unusable(`packages could not be fetched from within a container:\n${text}`, 'check that containers reach the network (DNS, proxy: BERTH_BUILD_HTTP_PROXY), or set BERTH_DEBIAN_MIRROR');
+    if (/No space left/i.test(text)) throw new Unusable('the disk of the engine is full', 'docker system df; free some space, then run this again');
+    throw error;
+  }
+}
+
+async function main(): Promise<number> {
+  const args = process.argv.slice(2);
+  const has = (flag: string): boolean => args.includes(flag);
+  const odd = args.find((arg) => !['--force', '--check', '--locked', '--verbose', '--help'].includes(arg));
+  if (odd !== undefined) throw new Unusable(`unknown argument ${odd}`, 'stack-build [--force] [--check] [--verbose]');
+  if (has('--help')) { say('stack-build [--force] [--check] [--verbose]\n  makes the images that buildpacks stand on; --check only says what is missing (exit 2)'); return 0; }
+  if (!has('--locked') && !has('--check')) return await locked(args);
+  const started = performance.now();
+  const config = readConfig();
+  const docker = new Docker({ socketPath: config.dockerSocket });
+  let info: { DockerRootDir: string };
+  try { info = await docker.info() as { DockerRootDir: string }; }
+  catch (error) { throw new Unusable(`the engine does not answer at ${config.dockerSocket}: ${(error as Error).message}`, 'start dockerd, or set BERTH_DOCKER'); }
+  const images = stackImages();
+  const hashes = definitionHashes();
+  const verbose = has('--verbose') ? (line: string): void => say(`         ${line}`) : (): void => undefined;
+  const [base, runs, builds] = await Promise.all([inspect(docker, images.base), inspect(docker, images.run), inspect(docker, images.build)]);
+  const fresh = (image: Docker.ImageInspectInfo | null, hash: string, from?: string): image is Docker.ImageInspectInfo =>
+    image !== null && image.Config.Labels?.[LABEL_DEFINITION] === hash && (from === undefined || image.Config.Labels?.[LABEL_FROM] === from);
+  const have = { base: fresh(base, hashes.base), run: base !== null && fresh(runs, hashes.run, base.Id), build: runs !== null && fresh(builds, hashes.build, runs.Id) };
+  if (has('--check')) {
+    for (const kind of ['base', 'run', 'build'] as const) say(`${images[kind]} ${have[kind] ? 'there' : 'missing or old'}`);
+    return have.base && have.run && have.build ? 0 : 2;
+  }
+  const force = has('--force');
+  if (!force && have.base && have.run && have.build) { say(`-----> Stack ${images.name} version ${STACK.version} is there`); return 0; }
+  if (existsSync(info.DockerRootDir)) await room(info.DockerRootDir, NEED_BYTES.engine, 'the stack');
+  const from = mirrors(process.env);
+  let dirty = force || !have.base;
+  if (dirty) await bootstrapBase(docker, config, from, images.base, hashes.base, verbose);
+  for (const [kind, below, text] of [['run', 'base', runDockerfile()], ['build', 'run', buildDockerfile()]] as const) {
+    dirty ||= !have[kind];
+    if (!dirty) continue;
+    const under = await inspect(docker, images[below]);
+    if (under === null) throw new Error(`${images[below]} vanished`);
+    await step(`Making ${images[kind]}`, () => build(docker, config, images[kind], text, { [LABEL_DEFINITION]: hashes[kind], [LABEL_FROM]: under.Id }, verbose));
+    const made = await inspect(docker, images[kind]);
+    say(`       ${Math.round((made?.Size ?? 0) / 1e6)} MB, ${Math.round(((made?.Size ?? 0) - under.Size) / 1e6)} MB of it its own`);
+  }
+  say(`=====> Stack ${images.name} version ${STACK.version} made in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  return 0;
+}
+
+/** The kernel's lock, held by `flock` around ourselves: it cannot outlive a killed run. */
+async function locked(args: readonly string[]): Promise<number> {
+  await mkdir(dirname(LOCK), { recursive: true });
+  const child = spawn('flock', ['-w', '3600', '-E', '75', LOCK, process.execPath, fileURLToPath(import.meta.url), ...args, '--locked'], { stdio: 'inherit' });
+  const code = await new Promise<number>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (exit) => resolve(exit ?? 1));
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+  });
+  if (code === 75) throw new Unusable('another run has been making the stack for an hour', `see who holds ${LOCK}`);
+  return code;
+}
+
+main().then((code) => { process.exitCode = code; }, (error: unknown) => {
+  process.stderr.write(` !     ${error instanceof Error ? error.message : String(error)}\n`);
+  if (error instanceof Unusable) process.stderr.write(`       ${error.hint}\n`);
+  process.exitCode = 1;
+});
