@@ -1,0 +1,126 @@
+/**
+ * The wire between the small programs (`berth`, the SSH shell, the git hook) and the API. Types and two pure helpers; imported by those
+ * programs and by `src/modules/commands`, nobody else.
+ *
+ * HTTP/1.1 over a unix socket; bodies are newline-delimited JSON, one frame a line, in both directions at once.
+ *
+ * Rules for the server:
+ * - an empty line is a heartbeat and means nothing;
+ * - the request body of `/v1/cli` stays open for as long as the command runs: no request timeout may apply to it, and the reply starts before it ends;
+ * - after `{exit}` the client closes. The server goes on reading (and dropping) input until then: closing first, with input unread, could
+ *   cost the client the last frames;
+ * - a client that closes earlier has interrupted the command.
+ */
+export const CLI_PATH = '/v1/cli';
+export const GIT_OPEN_PATH = '/v1/git/open';
+export const GIT_PUSH_PATH = '/v1/git/push';
+
+/** Content type of a streamed body. */
+export const NDJSON = 'application/x-ndjson';
+
+/** First line of a `/v1/cli` request. */
+export interface CliRequest {
+  /** the words after `berth`, as they were typed */
+  readonly argv: readonly string[];
+  /** a pipe, socket or file is there to read (not a terminal, not /dev/null) */
+  readonly stdin: boolean;
+  /** width of the terminal; 0 = the output is not a terminal */
+  readonly columns: number;
+  readonly color: boolean;
+  /** who is calling, `key:<name>`; only believed on `ssh.sock` */
+  readonly as?: string;
+}
+
+/** What the client answers to `need` and `ask`. */
+export type ClientFrame =
+  /** a piece of stdin or of the file asked for, base64 */
+  | { readonly in: string }
+  /** that was all of it */
+  | { readonly end: true }
+  /** one line typed, without its newline */
+  | { readonly answer: string }
+  /** what was asked for cannot be had */
+  | { readonly error: string };
+
+/** Text for the two outputs, written as it is: newlines are part of it. */
+export type OutputFrame = { readonly o: string } | { readonly e: string };
+/** Always the last frame. 0–255 */
+export interface ExitFrame { readonly exit: number }
+
+export type ServerFrame =
+  | OutputFrame
+  | ExitFrame
+  | { readonly need: 'stdin' }
+  | { readonly need: 'file'; readonly path: string }
+  | { readonly ask: string };
+
+/** Body of `/v1/git/open`. */
+export interface GitOpenRequest {
+  readonly service: GitService;
+  /** the app's name, as typed but without `~/`, slashes at its ends and `.git` */
+  readonly repo: string;
+  readonly actor: string;
+}
+export type GitService = 'git-receive-pack' | 'git-upload-pack';
+export interface GitOpenReply {
+  /** absolute path of the bare repository */
+  readonly repo: string;
+  readonly app: string;
+  readonly name: string;
+  /** settings for this run of git: `receive.denyDeletes=true` */
+  readonly config: readonly string[];
+}
+
+export interface RefUpdate { readonly old: string; readonly new: string; readonly ref: string }
+
+/** Body of `/v1/git/push`; the reply streams OutputFrames, heartbeats and one ExitFrame. */
+export interface GitPushRequest {
+  readonly app: string;
+  readonly name: string;
+  readonly updates: readonly RefUpdate[];
+  /** folder of the pushed objects, or null when git made none (only deletions) */
+  readonly quarantine: string | null;
+  readonly actor: string;
+  /** the same for every attempt of one push */
+  readonly push: string;
+  /** output frames already seen: the reply goes on behind them. 0 the first time */
+  readonly after: number;
+}
+
+/** Body of every reply that is not 200. */
+export interface Refusal { readonly message: string; readonly hint?: string | null }
+
+/** A frame as it goes over the wire. */
+export function encode(frame: CliRequest | ClientFrame | ServerFrame): string {
+  return `${JSON.stringify(frame)}\n`;
+}
+
+const NEWLINE = 0x0a;
+
+/** Cuts a byte stream into lines, whatever the pieces it comes in; a character split between two pieces stays whole. */
+export class Lines {
+  private held: Buffer[] = [];
+  private size = 0;
+
+  /** @param limit longest line in bytes; a longer one throws */
+  constructor(private readonly limit = 64 * 1024 * 1024) {}
+
+  /** The lines that this piece completes, without their newlines. */
+  push(piece: Buffer): string[] {
+    const lines: string[] = [];
+    let from = 0;
+    for (let at = piece.indexOf(NEWLINE); at !== -1; at = piece.indexOf(NEWLINE, from)) {
+      const rest = piece.subarray(from, at);
+      lines.push(this.held.length === 0 ? rest.toString('utf8') : Buffer.concat([...this.held, rest]).toString('utf8'));
+      this.held = [];
+      this.size = 0;
+      from = at + 1;
+    }
+    if (from < piece.length) {
+      this.held.push(from === 0 ? piece : piece.subarray(from));
+      this.size += piece.length - from;
+      if (this.size > this.limit) throw new Error(`a line is longer than ${this.limit} bytes`);
+    }
+    return lines;
+  }
+}
