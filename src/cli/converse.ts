@@ -1,0 +1,107 @@
+import { createReadStream, fstatSync } from 'node:fs';
+import { openDoor, type Door } from './door.js';
+import { Input } from './input.js';
+import { leave, readRefusal, refusal, unreachable } from './output.js';
+import { CLI_PATH, encode, NDJSON, type ClientFrame, type CliRequest, type ServerFrame } from './protocol.js';
+
+/** Exit code of a program whose reader went away, as the shell shows SIGPIPE. */
+const READER_GONE = 141;
+
+export interface Conversation {
+  readonly socketPath: string;
+  readonly argv: readonly string[];
+  readonly as?: string;
+  /** whether files named on the command line are this program's to read */
+  readonly files: boolean;
+}
+
+/** Runs one command at the API with this process's stdin, stdout and stderr, and ends the process with the command's code. */
+export function converse(what: Conversation): void {
+  const terminal = process.stdout.isTTY === true;
+  const hello: CliRequest = {
+    argv: what.argv,
+    stdin: readable(),
+    columns: terminal ? process.stdout.columns : 0,
+    color: terminal && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+    ...(what.as !== undefined && { as: what.as }),
+  };
+  process.stdout.on('error', () => { process.exit(READER_GONE); });
+  process.stderr.on('error', () => {}); // nobody to tell
+  const input = new Input(() => process.stdin);
+  let status = 0;
+  let exit: number | null = null;
+  let body = '';
+  const door = openDoor(what.socketPath, CLI_PATH, NDJSON, null, {
+    status: (code) => { status = code; },
+    line: (text) => {
+      if (exit !== null) return;
+      if (status !== 200) {
+        body += text;
+        return;
+      }
+      const frame = JSON.parse(text) as ServerFrame;
+      if ('o' in frame) write(door, process.stdout, frame.o);
+      else if ('e' in frame) write(door, process.stderr, frame.e);
+      else if ('exit' in frame) {
+        exit = Number.isInteger(frame.exit) ? frame.exit & 255 : 1;
+        door.close();
+        leave(exit);
+      } else if ('ask' in frame) {
+        write(door, process.stderr, frame.ask);
+        input.line((line) => { answer(door, line === null ? { error: 'no terminal' } : { answer: line }); });
+      } else if ('need' in frame) {
+        if (frame.need === 'stdin') pump(door, input);
+        else if (!what.files) answer(door, { error: 'files are read on your side: pipe it in' });
+        else pump(door, new Input(() => createReadStream(frame.path)), frame.path);
+      } // else: a newer server's frame that an older client may leave out
+    },
+    end: () => {
+      if (exit !== null) return;
+      process.stderr.write(status !== 0 && status !== 200 ? readRefusal(status, body) : refusal('the connection to Berth ended before the command did'));
+      leave(1);
+    },
+    fail: (code) => {
+      process.stderr.write(unreachable(what.socketPath, code));
+      leave(1);
+    },
+  });
+  door.send(encode(hello));
+}
+
+/** Whether fd 0 is something that can hold data without a person typing it. */
+function readable(): boolean {
+  try {
+    const found = fstatSync(0);
+    return found.isFIFO() || found.isFile() || found.isSocket();
+  } catch {
+    return false;
+  }
+}
+
+/** Writes, and hears no more lines until a slow reader has taken them. */
+function write(door: Door, to: NodeJS.WriteStream, text: string): void {
+  if (to.write(text)) return;
+  door.pause();
+  to.once('drain', () => { door.resume(); });
+}
+
+function answer(door: Door, frame: ClientFrame): void {
+  door.send(encode(frame));
+}
+
+/** Sends everything that `input` holds, a piece at a time, no faster than the API takes it. */
+function pump(door: Door, input: Input, path: string | null = null): void {
+  const next = (): void => input.piece((piece) => {
+    if (piece === null) {
+      const failure = input.failure;
+      answer(door, failure === null ? { end: true } : { error: path === null ? failure : `${path}: ${failure}` });
+      return;
+    }
+    // behind an immediate: what the API has already answered is read before more is sent to it
+    setImmediate(() => {
+      if (door.send(encode({ in: piece.toString('base64') }))) next();
+      else door.drained(next);
+    });
+  });
+  next();
+}
