@@ -1,0 +1,67 @@
+// Builds dist/: `node scripts/build.mjs [--out DIR] [--only cli]`. Types are checked elsewhere (npm run check).
+import { existsSync, readdirSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { rolldown } from 'rolldown';
+
+/** Small programs that start for every command: one file each, no module loader, nothing shared. */
+const PROGRAMS = {
+  cli: 'src/cli/berth.ts',
+  shell: 'src/cli/shell.ts',
+  'pre-receive': 'src/cli/pre-receive.ts',
+};
+
+/** Long-running processes: ES modules with shared chunks. */
+const PROCESSES = {
+  api: 'src/modules/main.ts',
+  'worker-clone': 'src/workers/clone/main.ts',
+  'worker-detect': 'src/workers/detect/main.ts',
+  'worker-build': 'src/workers/build/main.ts',
+  'worker-release': 'src/workers/release/main.ts',
+  'worker-route': 'src/workers/route/main.ts',
+  'router-init': 'src/drivers/router/init.main.ts',
+  'stack-build': 'src/drivers/stack/stack-build.main.ts',
+};
+
+/** Never needed, or native: asked for only behind a `try`. */
+const EXTERNAL = [/^@nestjs\/(microservices|websockets)(\/|$)/, '@fastify/view', 'pg-native', 'cpu-features', /\.node$/];
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const { values } = parseArgs({ options: { out: { type: 'string', default: join(root, 'dist') }, only: { type: 'string' } } });
+const out = resolve(values.out);
+const started = performance.now();
+
+async function bundle(input, output) {
+  const build = await rolldown({
+    input, cwd: root, platform: 'node', tsconfig: join(root, 'tsconfig.json'), external: EXTERNAL, logLevel: 'warn',
+    onLog(level, log, report) {
+      // dependencies' own habits, nothing to be done about here
+      if (['EVAL', 'UNRESOLVED_IMPORT', 'CIRCULAR_DEPENDENCY', 'COMMONJS_VARIABLE_IN_ESM'].includes(log.code) && /node_modules/.test(log.id ?? log.message)) return;
+      report(level, log);
+    },
+  });
+  try {
+    await build.write(output);
+  } finally {
+    await build.close();
+  }
+}
+
+await Promise.all(Object.entries(PROGRAMS).map(([name, file]) =>
+  bundle(join(root, file), { file: join(out, `${name}.cjs`), format: 'cjs', minify: true, codeSplitting: false })));
+
+let processes = {};
+if (values.only !== 'cli') {
+  processes = Object.fromEntries(Object.entries(PROCESSES).filter(([name, file]) => {
+    if (existsSync(join(root, file))) return true;
+    console.log(`       ${name} left out: ${file} is not there yet`);
+    return false;
+  }));
+  if (Object.keys(processes).length > 0) {
+    await bundle(Object.fromEntries(Object.entries(processes).map(([name, file]) => [name, join(root, file)])), {
+      dir: out, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'chunks/[name]-[hash].mjs', sourcemap: true,
+    });
+  }
+}
+console.log(`-----> Built ${[...Object.keys(PROGRAMS), ...Object.keys(processes)].join(', ')} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
