@@ -34,6 +34,10 @@ export interface AppContext {
   /** all hosts that route to the app, the default one included */
   readonly hosts: readonly string[];
   readonly settings: Readonly<Record<string, string>>;
+  /** path of the app's bare repository */
+  readonly repo: string;
+  readonly buildLimits: BuildLimits;
+  readonly limits: Limits;
 }
 
 /** What to make live. */

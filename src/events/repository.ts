@@ -1,0 +1,50 @@
+import { randomBytes } from 'node:crypto';
+import { fold, type Decider } from './decider.js';
+import type { Meta, NewEvent, Recorded } from './event.js';
+import { Conflict, type EventStore, type Transaction } from './store.port.js';
+import { upcast } from './upcast.js';
+
+export interface Loaded<S> { readonly state: S; readonly version: number }
+
+/** A new W3C trace id: 32 hex digits. */
+export const newTrace = (): string => randomBytes(16).toString('hex');
+
+/** Loads streams by folding them; keeps the newest states, so that a long stream is read once a process. */
+export class Repository {
+  private readonly cache = new Map<string, Loaded<unknown>>();
+
+  constructor(readonly store: EventStore, private readonly limit = 2000) {}
+
+  /** The stream's state and version now. A stream is always loaded with the same decider. */
+  async load<S, E extends NewEvent>(decider: Pick<Decider<S, never, E>, 'initial' | 'evolve'>, stream: string): Promise<Loaded<S>> {
+    const known = this.cache.get(stream) as Loaded<S> | undefined;
+    const events = await this.store.readStream(stream, known?.version ?? 0);
+    const loaded = { state: fold(decider, events.map((event) => upcast(event)) as unknown as E[], known?.state ?? decider.initial), version: (known?.version ?? 0) + events.length };
+    this.cache.delete(stream);
+    this.cache.set(stream, loaded);
+    if (this.cache.size > this.limit) this.cache.delete(this.cache.keys().next().value!);
+    return loaded;
+  }
+
+  /**
+   * Decides and writes until no one interfered: `decide` loads what it needs and answers the transaction, or null for nothing to do.
+   * @throws Conflict after `tries` collisions; LeaseLost, StoreUnavailable and Rejected at once
+   */
+  async transact(decide: () => Promise<Transaction | null>, tries = 10): Promise<Recorded[]> {
+    for (let left = tries; ; left -= 1) {
+      const tx = await decide();
+      if (tx === null) return [];
+      try {
+        return await this.store.transact(tx);
+      } catch (error) {
+        if (!(error instanceof Conflict) || left <= 1) throw error;
+        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
+      }
+    }
+  }
+}
+
+/** Metadata of a command by `actor`. */
+export function metaOf(actor: string, command: string, correlation: string, trace = newTrace(), causation: string | null = null): Meta {
+  return { actor, command, correlation, causation, trace };
+}

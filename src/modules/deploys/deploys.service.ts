@@ -1,0 +1,59 @@
+import type { Config } from '../../config.js';
+import { metaOf, newTrace, type Repository } from '../../events/repository.js';
+import type { Recorded } from '../../events/event.js';
+import type { Append, Transaction } from '../../events/store.port.js';
+import type { AppContext, DeployKind, DeploySource, PipelineEvent } from '../../events/types/deploy.events.js';
+import { loadContext, pipelineStream } from '../apps/app-context.js';
+import { pipeline, type PipelineCommand } from './pipeline.decider.js';
+import type { PipelineState } from './pipeline.state.js';
+import { workFor } from './pipeline.work.js';
+
+type Later<C> = C extends { context: AppContext } ? Omit<C, 'context'> : C;
+export type PipelineWish = Later<PipelineCommand>;
+
+/** What goes into the same transaction as the pipeline's events. */
+export interface Beside {
+  readonly claim?: Transaction['claim'];
+  readonly finish?: Transaction['finish'];
+}
+
+/** The impure rim of the pipeline decider: loads, decides, and writes events and work rows in one transaction. */
+export class Pipelines {
+  constructor(readonly repository: Repository, private readonly config: Config, private readonly now: () => number = Date.now) {}
+
+  async state(app: string): Promise<PipelineState> {
+    return (await this.repository.load(pipeline, pipelineStream(app))).state;
+  }
+
+  /**
+   * Decides `wish` for the app and writes what follows. Nothing is written when nothing follows, unless `beside` says so.
+   * @throws Rejected, LeaseLost, StoreUnavailable
+   */
+  async handle(app: string, wish: PipelineWish, who: { actor: string; command: string; trace?: string }, beside: Beside = {}): Promise<Recorded[]> {
+    const trace = who.trace ?? newTrace();
+    return this.repository.transact(async () => {
+      const { state, version } = await this.repository.load(pipeline, pipelineStream(app));
+      // after the pipeline, so that the context is at least as new as what is decided on
+      const context = await loadContext(this.repository, this.config, app);
+      const events = pipeline.decide({ ...wish, context } as PipelineCommand, state);
+      if (events.length === 0 && !beside.claim && !beside.finish) return null;
+      const deploy = events.find((e) => e.data.deploy)?.data.deploy ?? state.running?.deploy;
+      return {
+        appends: events.length > 0 ? [{ stream: pipelineStream(app), expected: version, events }] : [],
+        meta: metaOf(who.actor, who.command, `${app}.${deploy ?? 0}`, trace),
+        now: this.now(), ...workFor(events, state), ...beside,
+      };
+    });
+  }
+
+  /** Appends and work of a deploy request, for a transaction that also holds what made it necessary (a config change, a scale). */
+  async requested(context: AppContext, kind: DeployKind, source: DeploySource, by: string): Promise<{ append: Append | null; deploy: number | null; tx: Pick<Transaction, 'work' | 'drop'> }> {
+    const stream = pipelineStream(context.app);
+    const { state, version } = await this.repository.load(pipeline, stream);
+    const events = pipeline.decide({ type: 'Request', kind, source, by, context }, state) as PipelineEvent[];
+    const asked = events.find((e) => e.type === 'BuildRequested' || e.type === 'DeployRequested');
+    return { append: events.length > 0 ? { stream, expected: version, events } : null, deploy: asked?.data.deploy ?? null, tx: workFor(events, state) };
+  }
+}
+
+export const NO_SOURCE: DeploySource = { sha: null, branch: null, quarantine: null, release: null };

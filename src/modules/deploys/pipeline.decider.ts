@@ -1,0 +1,166 @@
+import { never, Rejected, type Decider } from '../../events/decider.js';
+import type { AppContext, DeployKind, DeploySource, Failure, PipelineEvent, Step, StepInput, StepOutput } from '../../events/types/deploy.events.js';
+import { evolvePipeline, initialPipeline, isSource, type PipelineState, type Request, type Run } from './pipeline.state.js';
+import { inputFor, stepsOf } from './step-input.js';
+
+export type PipelineCommand =
+  | { type: 'Request'; kind: DeployKind; source: DeploySource; by: string; context: AppContext }
+  | { type: 'Claim'; job: string; worker: string; waitedMs: number; context: AppContext }
+  | { type: 'Complete'; job: string; attempt: number; tookMs: number; output: StepOutput; context: AppContext }
+  | { type: 'Fail'; job: string; attempt: number; tookMs: number; failure: Failure; now: number; context: AppContext }
+  | { type: 'Cancel'; deploy: number | null; by: string; reason: string; context: AppContext }
+  | { type: 'Retry'; job: string; by: string; context: AppContext }
+  | { type: 'Discard'; job: string; by: string; reason: string };
+
+/** waits before the second, third, … try after a machine's fault, ms */
+export const BACKOFF = [1_000, 5_000, 15_000, 60_000] as const;
+/** claims of one job after which a step that keeps killing its worker is given up */
+export const CLAIMS_MAX = 8;
+
+const OUTCOME = { clone: 'SourceCloned', detect: 'BuildpackDetected', build: 'ImageBuilt', release: 'ContainersStarted', route: 'RouteSwitched' } as const;
+
+/** `<app>.<deploy>.<step>`, and `.r<n>` for the nth retry by hand */
+const jobId = (app: string, deploy: number, step: Step, retries: number): string => `${app}.${deploy}.${step}${retries ? `.r${retries}` : ''}`;
+
+function queue(run: Run, step: Step, input: StepInput, app: string, retryOf: string | null = null): PipelineEvent {
+  return { type: 'StepQueued', data: { app, deploy: run.deploy, job: jobId(app, run.deploy, step, run.retries), step, input, retryOf } };
+}
+
+/** Applies what was decided so far, so that the next decision sees it. */
+const after = (state: PipelineState, events: readonly PipelineEvent[]): PipelineState => events.reduce(evolvePipeline, state);
+
+/** Starts what waits, if nothing runs: other code first, then what was changed beside it. */
+function startNext(state: PipelineState, context: AppContext): PipelineEvent[] {
+  const request = state.running ? null : (state.waiting.source ?? state.waiting.converge);
+  if (!request) return [];
+  const started: PipelineEvent = { type: 'DeployStarted', data: { app: context.app, deploy: request.deploy } };
+  const next = after(state, [started]);
+  const run = next.running!;
+  return [started, queue(run, run.step, inputFor(run.step, run, context, next), context.app)];
+}
+
+/** Ends the running deploy with `ending` and lets the next one start. */
+function end(state: PipelineState, ending: PipelineEvent[], context: AppContext): PipelineEvent[] {
+  return [...ending, ...startNext(after(state, ending), context)];
+}
+
+/** A change that was asked for before this deploy's release step was queued is part of it: nothing is left to do. */
+function covered(run: Run, state: PipelineState, app: string): PipelineEvent[] {
+  const waiting = state.waiting.converge;
+  const covers = waiting && waiting.deploy <= run.coversUpTo;
+  return covers ? [{ type: 'DeploySuperseded', data: { app, deploy: waiting.deploy, by: run.deploy } }] : [];
+}
+
+function request(command: Extract<PipelineCommand, { type: 'Request' }>, state: PipelineState): PipelineEvent[] {
+  const { kind, source, by, context } = command;
+  const { app } = context;
+  if (kind === 'rollback') {
+    const target = state.releases.find((r) => r.number === source.release);
+    if (!target) throw new Rejected('release.missing', `${context.name} has no release v${source.release}`, `see: berth releases ${context.name}`);
+    if (!target.wasLive) throw new Rejected('release.never-live', `v${source.release} of ${context.name} was never live: its deploy ${target.deploy} failed`, `see: berth releases ${context.name}`);
+    if (state.live?.release === source.release && !state.running) throw new Rejected('release.live', `v${source.release} of ${context.name} is what runs now`);
+  }
+  // before the first release there is nothing to bring in line: the first deploy will take the change with it
+  if (!isSource(kind) && !state.live) return [];
+  const deploy = state.last + 1;
+  const data = { app, deploy, kind, source, steps: stepsOf(kind), by };
+  const requested: PipelineEvent = kind === 'push' || kind === 'rebuild' ? { type: 'BuildRequested', data } : { type: 'DeployRequested', data };
+  const older: Request | null = isSource(kind) ? state.waiting.source : state.waiting.converge;
+  // only the newest waits; a change that touches containers takes the place of one that only touches routes, never the other way round
+  const widened = older && !isSource(kind) && kind === 'domains' ? { ...data, kind: older.kind, steps: older.steps } : data;
+  const event = { ...requested, data: widened } as PipelineEvent;
+  const events: PipelineEvent[] = older ? [{ type: 'DeploySuperseded', data: { app, deploy: older.deploy, by: deploy } }, event] : [event];
+  return [...events, ...startNext(after(state, events), context)];
+}
+
+function complete({ job, attempt, tookMs, output, context }: Extract<PipelineCommand, { type: 'Complete' }>, state: PipelineState): PipelineEvent[] {
+  const run = state.running;
+  if (!run || run.job !== job || run.attempt !== attempt) return []; // a late or second report changes nothing
+  const { app } = context;
+  const ref = { app, deploy: run.deploy, job, step: run.step };
+  const events: PipelineEvent[] = [{ type: OUTCOME[run.step], data: { ...ref, attempt, tookMs, output } } as PipelineEvent];
+  if (run.step === 'release') {
+    const input = run.input as Extract<StepInput, { isNew: boolean }>;
+    if (input.isNew && !state.releases.some((r) => r.number === input.number)) {
+      const { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port } = input;
+      const spec = { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port };
+      events.push({ type: 'ReleaseCreated', data: { app, deploy: run.deploy, number: input.number, spec, kind: run.kind, by: run.by, why: why(run) } });
+    }
+  }
+  const next = after(state, events);
+  const following = run.steps[run.steps.indexOf(run.step) + 1];
+  if (following) return [...events, queue(next.running!, following, inputFor(following, next.running!, context, next), app)];
+  events.push({ type: 'DeploySucceeded', data: { app, deploy: run.deploy, release: next.live?.release ?? null } });
+  return end(state, [...events, ...covered(run, state, app)], context);
+}
+
+/** One line for people: why there is this release. */
+function why(run: Run): string {
+  const commit = run.learnt.clone;
+  if (commit) return `${run.kind === 'push' ? 'push' : 'rebuild'} of ${commit.sha.slice(0, 7)}: ${commit.subject}`;
+  return run.kind === 'rollback' ? `rollback to v${run.source.release}` : run.kind;
+}
+
+function fail({ job, attempt, tookMs, failure, now, context }: Extract<PipelineCommand, { type: 'Fail' }>, state: PipelineState): PipelineEvent[] {
+  const run = state.running;
+  if (!run || run.job !== job || run.attempt !== attempt) return [];
+  const ref = { app: context.app, deploy: run.deploy, job, step: run.step };
+  const wait = failure.fault === 'machine' ? BACKOFF[run.faults] : undefined;
+  const failed: PipelineEvent = { type: 'StepFailed', data: { ...ref, attempt, tookMs, failure, retryAt: wait === undefined ? null : now + wait } };
+  if (wait !== undefined) return [failed];
+  return end(state, [failed, { type: 'DeployFailed', data: { ...ref, failure } }], context);
+}
+
+function claim({ job, worker, waitedMs, context }: Extract<PipelineCommand, { type: 'Claim' }>, state: PipelineState): PipelineEvent[] {
+  const run = state.running;
+  if (!run || run.job !== job) return [];
+  const { app } = context;
+  const ref = { app, deploy: run.deploy, job, step: run.step };
+  if (run.attempt >= CLAIMS_MAX) {
+    const failure: Failure = { code: 'step.worker-died', message: `${run.attempt} workers died in this step`, hint: 'see the workers\' logs, then: berth jobs:retry', fault: 'machine' };
+    return end(state, [{ type: 'DeployFailed', data: { ...ref, failure } }], context);
+  }
+  return [{ type: 'StepStarted', data: { ...ref, attempt: run.attempt + 1, worker, waitedMs } }];
+}
+
+function retry({ job, by, context }: Extract<PipelineCommand, { type: 'Retry' }>, state: PipelineState): PipelineEvent[] {
+  const failed = state.failed[job];
+  if (!failed) throw new Rejected('job.missing', `There is no failed job ${job}`, 'see: berth jobs:failed');
+  if (state.running) throw new Rejected('job.busy', `Deploy ${state.running.deploy} of ${context.name} is running`, `wait for it: berth deploys:follow ${context.name}`);
+  const events: PipelineEvent[] = [{ type: 'JobRetried', data: { app: context.app, deploy: failed.deploy, job, by } }];
+  const next = after(state, events);
+  const run = next.running!;
+  // the containers of a failed switch are gone by now: what made them is run again, without the release command
+  const before = run.step === 'route' ? (run.learnt.inputs?.release as Extract<StepInput, { isNew: boolean }> | undefined) : undefined;
+  const again = before ? queue(run, 'release', { ...before, runReleaseCommand: false }, context.app, job) : queue(run, run.step, run.input, context.app, job);
+  return [...events, again];
+}
+
+function cancel({ deploy, by, reason, context }: Extract<PipelineCommand, { type: 'Cancel' }>, state: PipelineState): PipelineEvent[] {
+  const open = [state.running, state.waiting.source, state.waiting.converge].filter((r) => r !== null);
+  const target = deploy === null ? open[0] : open.find((r) => r.deploy === deploy);
+  if (!target) throw new Rejected('deploy.not-open', deploy === null ? `No deploy of ${context.name} is running` : `Deploy ${deploy} of ${context.name} is not running`, `see: berth deploys ${context.name}`);
+  return end(state, [{ type: 'DeployCancelled', data: { app: context.app, deploy: target.deploy, by, reason } }], context);
+}
+
+/** One app's deploys: one runs, only the newest waits, late reports change nothing, nothing follows an end. Stream `pipeline-<app id>`. */
+export const pipeline: Decider<PipelineState, PipelineCommand, PipelineEvent> = {
+  initial: initialPipeline,
+  evolve: evolvePipeline,
+  decide(command, state) {
+    switch (command.type) {
+      case 'Request': return request(command, state);
+      case 'Claim': return claim(command, state);
+      case 'Complete': return complete(command, state);
+      case 'Fail': return fail(command, state);
+      case 'Cancel': return cancel(command, state);
+      case 'Retry': return retry(command, state);
+      case 'Discard': {
+        const failed = state.failed[command.job];
+        if (!failed) throw new Rejected('job.missing', `There is no failed job ${command.job}`, 'see: berth jobs:failed');
+        return [{ type: 'JobDiscarded', data: { app: state.app, deploy: failed.deploy, job: command.job, by: command.by, reason: command.reason } }];
+      }
+      default: return never(command);
+    }
+  },
+};

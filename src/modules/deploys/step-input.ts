@@ -1,0 +1,76 @@
+import type { AppContext, BuildOutput, BuildPlan, LiveContainer, ReleaseInput, ReleaseSpec, Step, StepInput, StepIo } from '../../events/types/deploy.events.js';
+import { isSource, type PipelineState, type Run } from './pipeline.state.js';
+
+const NO_CHECK = { path: null, timeoutMs: 5000, attempts: 3, waitMs: 5000 } as const;
+
+/** The release a run makes live: what it built, what it rolls back to, or what is live already with today's config. */
+function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpec {
+  const { plan, build, clone } = run.learnt;
+  if (plan && build) {
+    return {
+      image: build.image, imageId: build.imageId, sha: clone?.sha ?? null, configVersion: context.configVersion,
+      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build),
+    };
+  }
+  const number = run.source.release ?? state.live?.release;
+  const release = state.releases.find((r) => r.number === number);
+  if (!release) throw new Error(`deploy ${run.deploy} of ${context.name} has no release to start from`);
+  return { ...release.spec, configVersion: keepsRelease(run) ? release.spec.configVersion : context.configVersion };
+}
+
+const portOf = (plan: BuildPlan, build: BuildOutput): number => build.exposed[0] ?? plan.port;
+
+/** scale, restart and domains change nothing that a release is made of */
+export const keepsRelease = (run: { kind: Run['kind'] }): boolean => run.kind === 'scale' || run.kind === 'restart' || run.kind === 'domains';
+
+/** Live containers that a scale may keep: the first n of each type. */
+function kept(live: readonly LiveContainer[], formation: AppContext['formation']): LiveContainer[] {
+  return live.filter((container) => container.index <= (formation[container.type] ?? 0));
+}
+
+/** Only types that the release has; what the formation does not name is 0, `web` aside. */
+function formationOf(context: AppContext, spec: ReleaseSpec): Record<string, number> {
+  return Object.fromEntries(Object.keys(spec.processTypes).map((type) => [type, context.formation[type] ?? (type === 'web' ? 1 : 0)]));
+}
+
+function releaseInput(run: Run, context: AppContext, state: PipelineState): ReleaseInput {
+  const spec = specOf(run, context, state);
+  const keeps = keepsRelease(run);
+  const formation = formationOf(context, spec);
+  return {
+    ...spec, app: context.app, name: context.name,
+    number: keeps ? state.live!.release : Math.max(0, ...state.releases.map((r) => r.number)) + 1,
+    isNew: !keeps, runReleaseCommand: run.kind === 'push' || run.kind === 'rebuild',
+    formation, limits: context.limits, hosts: context.hosts,
+    keep: run.kind === 'scale' && state.live ? kept(state.live.containers, formation) : [],
+  };
+}
+
+function routeInput(run: Run, context: AppContext, state: PipelineState): StepIo['route']['input'] {
+  const containers = run.learnt.release?.containers ?? state.live?.containers ?? [];
+  const number = run.learnt.release?.number ?? state.live?.release ?? 0;
+  const stay = new Set(containers.map((c) => c.id));
+  return {
+    app: context.app, name: context.name, number, hosts: context.hosts, containers,
+    retire: (state.live?.containers ?? []).filter((c) => !stay.has(c.id)),
+    check: run.learnt.plan?.check ?? state.releases.find((r) => r.number === number)?.spec.check ?? NO_CHECK,
+  };
+}
+
+/** What a step is given; recorded, so that it can be run again from exactly this. */
+export function inputFor(step: Step, run: Run, context: AppContext, state: PipelineState): StepInput {
+  const { app, name } = context;
+  switch (step) {
+    case 'clone': return { app, name, repo: context.repo, sha: run.source.sha!, quarantine: run.source.quarantine };
+    case 'detect': return { app, name, source: run.learnt.clone!.source, configVersion: context.configVersion, settings: context.settings };
+    case 'build': return { app, name, source: run.learnt.clone!.source, plan: run.learnt.plan!, configVersion: context.configVersion, limits: context.buildLimits };
+    case 'release': return releaseInput(run, context, state);
+    case 'route': return routeInput(run, context, state);
+  }
+}
+
+/** Which steps a kind of deploy runs. */
+export function stepsOf(kind: Run['kind']): readonly Step[] {
+  if (kind === 'domains') return ['route'];
+  return isSource(kind) && kind !== 'rollback' ? ['clone', 'detect', 'build', 'release', 'route'] : ['release', 'route'];
+}

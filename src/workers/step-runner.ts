@@ -1,0 +1,165 @@
+import { Rejected } from '../events/decider.js';
+import { metaOf } from '../events/repository.js';
+import { LeaseLost, StoreUnavailable, type EventStore } from '../events/store.port.js';
+import type { Failure, Step, StepOutput } from '../events/types/deploy.events.js';
+import type { Pipelines } from '../modules/deploys/deploys.service.js';
+import type { WorkPayload } from '../modules/deploys/pipeline.work.js';
+import { StepFailure, type StepContext, type StepLog, type StepWork } from './step.js';
+
+export interface Timings { readonly leaseMs: number; readonly heartbeatMs: number }
+export const TIMINGS: Timings = { leaseMs: 5000, heartbeatMs: 1000 };
+
+/** Longest a step may take, ms; the build's own limit comes with its input. */
+export const DEADLINES: Readonly<Record<Step, number>> = { clone: 15 * 60_000, detect: 3 * 60_000, build: 6 * 3_600_000, release: 3_600_000, route: 10 * 60_000 };
+
+export interface RunnerPorts {
+  readonly store: EventStore;
+  readonly pipelines: Pipelines;
+  /** a log for the step's output; `close` when its lines are safe */
+  openLog(app: string, deploy: number, step: Step, attempt: number): { log: StepLog; close(): Promise<void> };
+  readonly now: () => number;
+  /** a problem of ours, for the worker's own log */
+  readonly report: (message: string, error: unknown) => void;
+  readonly timings?: Timings;
+}
+
+export interface Doing { readonly job: string; readonly since: number }
+
+/** Why a step's signal was aborted. */
+class Stopped extends Error {
+  constructor(readonly why: 'lease-lost' | 'deadline' | 'shutdown') {
+    super(why);
+  }
+}
+
+function failureOf(error: unknown, why: Stopped | null): Failure {
+  if (why?.why === 'deadline') return { code: 'step.deadline', message: 'the step took longer than it may', hint: 'see what it waits for: berth trace', fault: 'user' };
+  if (error instanceof StepFailure) return { code: error.code, message: error.message, hint: error.hint, fault: error.fault };
+  const text = error instanceof Error ? error.message : String(error);
+  return { code: 'step.fault', message: text, hint: 'a fault of this server, not of the app', fault: 'machine' };
+}
+
+/**
+ * Turns a ticket into a recorded outcome: claims the row in the store, works under a heartbeat, appends the outcome in the same
+ * transaction that ends the row. Whoever lost the lease writes nothing.
+ */
+export class StepRunner<S extends Step> {
+  private readonly running = new Map<string, { doing: Doing; abort: AbortController; settled: Promise<void> }>();
+  private stopping = false;
+  done = 0;
+
+  constructor(private readonly step: S, private readonly work: StepWork<S>, private readonly ports: RunnerPorts, private readonly worker: string) {}
+
+  get doing(): Doing[] {
+    return [...this.running.values()].map((r) => r.doing);
+  }
+
+  /** Carries out one ticket; never throws what another attempt could repair. `ticket` tells this claim from any other. */
+  async take(workId: string, ticket: string): Promise<void> {
+    if (this.stopping) return; // the relay finds it again
+    const row = await this.ports.store.work(workId);
+    if (!row || row.state === 'done' || row.state === 'dropped') return;
+    const { app, job } = row.payload as WorkPayload;
+    const owner = `${this.worker}:${ticket}`;
+    const { leaseMs } = this.ports.timings ?? TIMINGS;
+    const who = { actor: `worker:${this.worker}`, command: `step:${this.step}` };
+    let attempt: number;
+    try {
+      const waitedMs = Math.max(0, this.ports.now() - Math.max(row.addedAt, row.notBefore));
+      const claimed = await this.ports.pipelines.handle(app, { type: 'Claim', job, worker: this.worker, waitedMs }, who, { claim: { id: workId, owner, leaseMs } });
+      const started = claimed.find((event) => event.type === 'StepStarted');
+      if (!started) {
+        // nobody waits for this any more
+        await this.ports.store.transact({ appends: [], meta: metaOf(who.actor, who.command, job), now: this.ports.now(), finish: { id: workId, owner } });
+        return;
+      }
+      attempt = (started.data as { attempt: number }).attempt;
+    } catch (error) {
+      if (error instanceof LeaseLost) return;
+      throw error;
+    }
+    const state = await this.ports.pipelines.state(app);
+    const run = state.running;
+    if (!run || run.job !== job) return;
+    const abort = new AbortController();
+    const settled = this.carryOut({ app, deploy: run.deploy, job, attempt, input: run.input as StepContext<S>['input'], workId, owner, abort, who });
+    this.running.set(owner, { doing: { job, since: this.ports.now() }, abort, settled });
+    try {
+      await settled;
+      this.done += 1;
+    } finally {
+      this.running.delete(owner);
+    }
+  }
+
+  private async carryOut(claim: { app: string; deploy: number; job: string; attempt: number; input: StepContext<S>['input']; workId: string; owner: string; abort: AbortController; who: { actor: string; command: string } }): Promise<void> {
+    const { app, deploy, job, attempt, input, workId, owner, abort, who } = claim;
+    const { store, pipelines, now } = this.ports;
+    const { leaseMs, heartbeatMs } = this.ports.timings ?? TIMINGS;
+    const { log, close } = this.ports.openLog(app, deploy, this.step, attempt);
+    const started = now();
+    const beat = setInterval(() => {
+      store.heartbeat(workId, owner, now(), leaseMs).then(
+        (mine) => { if (!mine) abort.abort(new Stopped('lease-lost')); },
+        (error: unknown) => this.ports.report(`heartbeat of ${job}`, error),
+      );
+    }, heartbeatMs);
+    const deadline = setTimeout(() => abort.abort(new Stopped('deadline')), DEADLINES[this.step]);
+    let result: { output: StepOutput } | { error: unknown };
+    try {
+      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal }) };
+    } catch (error) {
+      result = { error };
+    } finally {
+      clearTimeout(deadline);
+    }
+    const why = abort.signal.aborted && abort.signal.reason instanceof Stopped ? abort.signal.reason : null;
+    try {
+      if (why?.why === 'lease-lost') return; // another attempt, or nobody, has it now
+      if (why?.why === 'shutdown' && 'error' in result) return; // its lease is given back at once: see stop()
+      if ('error' in result) {
+        const failure = failureOf(result.error, why);
+        if (failure.fault === 'machine') this.ports.report(`${job}, attempt ${attempt}`, result.error);
+        log.warn(failure.message);
+        if (failure.hint) log.warn(failure.hint);
+      }
+      await close();
+      const tookMs = now() - started;
+      const wish = 'output' in result
+        ? ({ type: 'Complete', job, attempt, tookMs, output: result.output } as const)
+        : ({ type: 'Fail', job, attempt, tookMs, failure: failureOf(result.error, why), now: now() } as const);
+      await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort);
+    } catch (error) {
+      if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
+    } finally {
+      clearInterval(beat);
+      await close().catch((error: unknown) => this.ports.report(`log of ${job}`, error));
+    }
+  }
+
+  /** The store may be full or away for a while: the outcome is kept and tried again until it is written or the lease is lost. */
+  private async record(write: () => Promise<unknown>, abort: AbortController): Promise<void> {
+    for (let wait = 100; ; wait = Math.min(wait * 2, 2000)) {
+      try {
+        await write();
+        return;
+      } catch (error) {
+        if (!(error instanceof StoreUnavailable) || abort.signal.aborted) throw error;
+        this.ports.report('the store does not take the outcome, trying again', error);
+        await new Promise((resolve) => setTimeout(resolve, wait));
+      }
+    }
+  }
+
+  /** Takes nothing new, lets what runs end for `graceMs`, then stops it and gives its leases back. */
+  async stop(graceMs: number): Promise<void> {
+    this.stopping = true;
+    const all = Promise.allSettled([...this.running.values()].map((r) => r.settled));
+    let timer: NodeJS.Timeout | undefined;
+    await Promise.race([all, new Promise((resolve) => { timer = setTimeout(resolve, graceMs); })]);
+    clearTimeout(timer);
+    for (const { abort } of this.running.values()) abort.abort(new Stopped('shutdown'));
+    await all;
+    await this.ports.store.giveBack(`${this.worker}:`, this.ports.now());
+  }
+}
