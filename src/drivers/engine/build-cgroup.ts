@@ -1,0 +1,192 @@
+import { type FSWatcher, existsSync, mkdirSync, readFileSync, readdirSync, watch, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { EngineInfo } from './engine.port.js';
+
+/**
+ * BuildKit inside dockerd takes no limits from the API. Its RUN steps run in cgroups that we can find, so the limits are put there:
+ * - cgroupfs driver: `<parent>/docker/buildkit/<id>`: a common parent, made before the build;
+ * - systemd driver: no common parent of their own: `system.slice:docker:<id>` or `system.slice/docker-<id>.scope`: each
+ *   one is limited when it appears. BuildKit's ids have 25 characters, containers' 64.
+ */
+export interface CgroupLayout {
+  readonly version: 1 | 2;
+  /** relative to the controller's root; null = steps have no parent of their own */
+  readonly parent: string | null;
+  /** folders where the steps' cgroups appear, and how they are called */
+  readonly children: readonly { readonly dir: string; readonly name: RegExp }[];
+}
+
+/** @param configured dockerd's `--cgroup-parent`, or null */
+export function cgroupLayout(info: Pick<EngineInfo, 'cgroupVersion' | 'cgroupDriver'>, configured: string | null): CgroupLayout | null {
+  if (info.cgroupDriver === 'none') return null;
+  if (info.cgroupDriver === 'cgroupfs') {
+    const parent = join(configured ?? 'docker', 'buildkit').replace(/^\//, '');
+    return { version: info.cgroupVersion, parent, children: [{ dir: parent, name: /^[a-z0-9]{20,32}$/ }] };
+  }
+  const slice = configured ?? 'system.slice';
+  return { version: info.cgroupVersion, parent: null, children: [
+    { dir: '', name: new RegExp(`^${slice.replaceAll('.', '\\.')}:docker:[a-z0-9]{20,32}$`) },
+    { dir: slice, name: /^docker-[a-z0-9]{20,32}\.scope$/ },
+  ] };
+}
+
+interface Limit { readonly memory: number; readonly cpus: number }
+export interface LimitGuard {
+  /** whether the kernel killed for memory in here since the build began */
+  outOfMemory(): boolean;
+  /** The limit goes when the last build does: other users of the engine shall not meet it. */
+  leave(): void;
+}
+
+const PERIOD_US = 100_000;
+
+/** Limits of all builds that this process has running. The common parent holds their sum, one step at most the largest. */
+export class BuildCgroup {
+  private readonly active = new Set<Limit>();
+  private watchers: FSWatcher[] = [];
+
+  constructor(private readonly layout: CgroupLayout, private readonly root = '/sys/fs/cgroup') {}
+
+  /** @throws when the cgroup cannot be set: not root, a cgroup namespace, a read-only mount */
+  enter(limit: Limit): LimitGuard {
+    const mine = { ...limit };
+    this.active.add(mine);
+    try {
+      this.prepare();
+      this.apply();
+    } catch (error) {
+      this.active.delete(mine);
+      throw error;
+    }
+    const before = this.kills();
+    let left = false;
+    return {
+      outOfMemory: () => {
+        const now = this.kills();
+        return now.killed > before.killed && (now.failed === null || before.failed === null || now.failed > before.failed);
+      },
+      leave: () => {
+        if (left) return;
+        left = true;
+        this.active.delete(mine);
+        if (this.active.size === 0) for (const watcher of this.watchers.splice(0)) watcher.close();
+        try {
+          this.apply();
+        } catch {
+          // the cgroup went away with the engine
+        }
+      },
+    };
+  }
+
+  private memoryDir(path: string): string {
+    return this.layout.version === 2 ? join(this.root, path) : join(this.root, 'memory', path);
+  }
+  private cpuDir(path: string): string {
+    if (this.layout.version === 2) return join(this.root, path);
+    return join(this.root, existsSync(join(this.root, 'cpu')) ? 'cpu' : 'cpu,cpuacct', path);
+  }
+
+  private prepare(): void {
+    const { parent, version } = this.layout;
+    if (parent !== null) {
+      if (version === 1) {
+        mkdirSync(this.memoryDir(parent), { recursive: true });
+        mkdirSync(this.cpuDir(parent), { recursive: true });
+        this.attempt(join(this.memoryDir(parent), 'memory.use_hierarchy'), '1');
+      } else {
+        mkdirSync(this.memoryDir(parent), { recursive: true });
+        let at = '';
+        for (const part of parent.split('/')) {
+          writeFileSync(join(this.root, at, 'cgroup.subtree_control'), '+memory +cpu');
+          at = join(at, part);
+        }
+      }
+    }
+    if (this.watchers.length > 0) return;
+    for (const { dir, name } of this.layout.children) {
+      const folder = this.memoryDir(dir);
+      if (!existsSync(folder)) continue;
+      const watcher = watch(folder, (_type, file) => {
+        if (file && name.test(file)) this.limitChild(join(dir, file));
+      });
+      watcher.on('error', () => {});
+      this.watchers.push(watcher);
+    }
+    if (parent === null && this.watchers.length === 0) throw new Error(`no folder of ${this.layout.children.map((child) => child.dir || '/').join(', ')} below ${this.root}`);
+  }
+
+  private apply(): void {
+    if (this.layout.parent === null) return;
+    const limits = [...this.active];
+    const sum = (of: (limit: Limit) => number): number => (limits.some((limit) => of(limit) === 0) ? 0 : limits.reduce((total, limit) => total + of(limit), 0));
+    this.set(this.layout.parent, sum((limit) => limit.memory), sum((limit) => limit.cpus));
+    for (const { dir, name } of this.layout.children) {
+      for (const file of readdirSync(this.memoryDir(dir))) if (name.test(file)) this.limitChild(join(dir, file));
+    }
+  }
+
+  private limitChild(path: string): void {
+    const limits = [...this.active];
+    const most = (of: (limit: Limit) => number): number => (limits.some((limit) => of(limit) === 0) ? 0 : Math.max(0, ...limits.map(of)));
+    try {
+      this.set(path, most((limit) => limit.memory), most((limit) => limit.cpus));
+    } catch {
+      // the step is over
+    }
+  }
+
+  /** memory in bytes, 0 = none; cpus 0 = none */
+  private set(path: string, memory: number, cpus: number): void {
+    const memoryDir = this.memoryDir(path);
+    const cpuDir = this.cpuDir(path);
+    const quota = Math.round(cpus * PERIOD_US);
+    if (this.layout.version === 2) {
+      writeFileSync(join(memoryDir, 'memory.max'), memory ? String(memory) : 'max');
+      this.attempt(join(memoryDir, 'memory.swap.max'), memory ? '0' : 'max');
+      writeFileSync(join(cpuDir, 'cpu.max'), `${cpus ? quota : 'max'} ${PERIOD_US}`);
+      return;
+    }
+    // memory plus swap may never be less than memory: open it, set, close it
+    this.attempt(join(memoryDir, 'memory.memsw.limit_in_bytes'), '-1');
+    writeFileSync(join(memoryDir, 'memory.limit_in_bytes'), memory ? String(memory) : '-1');
+    if (memory) this.attempt(join(memoryDir, 'memory.memsw.limit_in_bytes'), String(memory));
+    if (cpus || existsSync(cpuDir)) {
+      this.attempt(join(cpuDir, 'cpu.cfs_period_us'), String(PERIOD_US));
+      writeFileSync(join(cpuDir, 'cpu.cfs_quota_us'), cpus ? String(quota) : '-1');
+    }
+  }
+
+  private attempt(file: string, text: string): void {
+    try {
+      writeFileSync(file, text);
+    } catch {
+      // not every kernel has this file
+    }
+  }
+
+  /** The kernel's count of killed processes, and how often our parent met its limit (null: it has no parent). */
+  private kills(): { killed: number; failed: number | null } {
+    const number = (file: string, pattern: RegExp): number | null => {
+      try {
+        return Number(pattern.exec(readFileSync(file, 'utf8'))?.[1] ?? 0);
+      } catch {
+        return null;
+      }
+    };
+    const { parent, version } = this.layout;
+    if (parent !== null && version === 2) return { killed: number(join(this.memoryDir(parent), 'memory.events'), /^oom_kill (\d+)/m) ?? 0, failed: null };
+    // v1 counts a kill in the step's own cgroup, which is gone by now
+    return { killed: number('/proc/vmstat', /^oom_kill (\d+)/m) ?? 0, failed: parent === null ? null : number(join(this.memoryDir(parent), 'memory.failcnt'), /(\d+)/) };
+  }
+}
+
+/** `cgroup-parent` of dockerd's configuration file; the engine's API does not tell it. */
+export function configuredParent(file = '/etc/docker/daemon.json'): string | null {
+  try {
+    const parent = (JSON.parse(readFileSync(file, 'utf8')) as { 'cgroup-parent'?: unknown })['cgroup-parent'];
+    return typeof parent === 'string' && parent !== '' ? parent : null;
+  } catch {
+    return null;
+  }
+}

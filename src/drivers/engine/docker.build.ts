@@ -1,0 +1,152 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
+import type Docker from 'dockerode';
+import { StepFailure } from '../../workers/step.js';
+import { BuildCgroup, type LimitGuard, cgroupLayout, configuredParent } from './build-cgroup.js';
+import { buildFailure, exitCode, outOfMemory, timedOut } from './build-failure.js';
+import { BuildProgress, type FailedStep } from './buildkit/progress.js';
+import { decodeStatus } from './buildkit/proto.js';
+import { openSession } from './buildkit/session.js';
+import { type EngineCalls, reasonOf, statusOf } from './docker.call.js';
+import type { BuildRequest, BuiltImage, EngineInfo, Image } from './engine.port.js';
+import { LegacyProgress } from './legacy-progress.js';
+import { labels } from './labels.js';
+
+interface BuildMessage { readonly id?: string; readonly aux?: string | { ID?: string }; readonly stream?: string; readonly error?: string; readonly errorDetail?: { code?: number; message?: string } }
+interface Outcome { readonly imageId: string; readonly steps: number; readonly cached: number }
+
+/** The limits of all builds of this process, by engine socket: several drivers may share it. */
+const cgroups = new Map<string, BuildCgroup | null>();
+
+/** One JSON value a line; errors of the stream are thrown (readline swallows them). */
+async function* messages(stream: Readable): AsyncGenerator<BuildMessage> {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    const lines = (rest + decoder.write(chunk)).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line.trim()) yield JSON.parse(line) as BuildMessage;
+  }
+  if (rest.trim()) yield JSON.parse(rest) as BuildMessage;
+}
+
+export class DockerBuild {
+  constructor(private readonly calls: EngineCalls, private readonly info: () => Promise<EngineInfo>, private readonly inspect: (id: string) => Promise<Image | null>) {}
+
+  async build(context: Readable, request: BuildRequest): Promise<BuiltImage> {
+    const { limits, signal } = request;
+    const started = performance.now();
+    const deadline = limits.timeoutMs > 0 ? AbortSignal.timeout(limits.timeoutMs) : null;
+    const stop = deadline ? AbortSignal.any([signal, deadline]) : signal;
+    // an abort tears the context's pipe; nobody else listens
+    context.on('error', () => {});
+    const guard = await this.limit(request);
+    const builder = guard === 'legacy' ? 'legacy' : 'buildkit';
+    const progress = builder === 'legacy' ? new LegacyProgress(request.onLine) : new BuildProgress(request.onLine);
+    try {
+      signal.throwIfAborted();
+      const done = progress instanceof LegacyProgress ? await this.legacy(context, request, stop, progress) : await this.buildkit(context, request, stop, progress);
+      const image = await this.inspect(done.imageId);
+      if (!image) throw new StepFailure('build.lost', `the image ${request.tag} is gone right after its build`, 'something else removes images on this machine', 'machine');
+      return { ...image, steps: done.steps, cached: done.cached, builder };
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      if (deadline?.aborted) throw timedOut(limits.timeoutMs, progress.running);
+      if (error instanceof StepFailure && error.code.startsWith('build.') && limits.memory > 0) {
+        const dead = guard === 'legacy' ? progress.failed !== null && exitCode(progress.failed.error) === 137 : (guard?.outOfMemory() ?? false);
+        if (dead) throw outOfMemory(limits.memory, progress.failed?.name ?? null);
+      }
+      throw error;
+    } finally {
+      context.destroy();
+      if (guard && guard !== 'legacy') guard.leave();
+      this.calls.report('image.build', performance.now() - started, request.tag);
+    }
+  }
+
+  /** The cgroup that holds the limits; `legacy` when it cannot be set but the old builder can do it; null = there is nothing to hold. */
+  private async limit(request: BuildRequest): Promise<LimitGuard | 'legacy' | null> {
+    const { memory, cpus } = request.limits;
+    const wanted = memory > 0 || cpus > 0;
+    let why = 'the engine has no cgroups';
+    try {
+      let cgroup = cgroups.get(this.calls.socket);
+      if (cgroup === undefined) {
+        const layout = cgroupLayout(await this.info(), configuredParent());
+        cgroups.set(this.calls.socket, (cgroup = layout && new BuildCgroup(layout)));
+      }
+      if (cgroup) return cgroup.enter({ memory, cpus });
+    } catch (error) {
+      if (error instanceof StepFailure) throw error;
+      why = reasonOf(error);
+    }
+    if (!wanted) return null;
+    if (Object.keys(request.secrets).length > 0) {
+      throw new StepFailure('build.no-limits', `the build's limits cannot be set (${why}), and the builder that could keep them has no secrets`, 'run the build worker as root on the engine\'s machine, or set BERTH_BUILD_MEMORY=0 and BERTH_BUILD_CPUS=0', 'machine');
+    }
+    request.onNote?.(`The limits of BuildKit cannot be set (${why}): using the engine's legacy builder, which has no RUN --mount`);
+    return 'legacy';
+  }
+
+  private async buildkit(context: Readable, request: BuildRequest, stop: AbortSignal, progress: BuildProgress): Promise<Outcome> {
+    const session = await this.calls.run('session.open', undefined, (docker) => openSession(docker, request.secrets));
+    let imageId: string | null = null;
+    let failure: string | null = null;
+    try {
+      const stream = await this.dial(context, { ...this.query(request), version: '2', session: session.id }, stop);
+      for await (const message of messages(stream)) {
+        if (message.id === 'moby.buildkit.trace') progress.feed(decodeStatus(Buffer.from(String(message.aux ?? ''), 'base64')));
+        else if (typeof message.aux === 'object' && message.aux.ID) imageId = message.aux.ID;
+        else if (message.error) failure = message.error;
+      }
+    } catch (error) {
+      throw this.refused(error);
+    } finally {
+      session.close();
+    }
+    if (failure !== null) throw buildFailure(failure, progress.failed);
+    if (imageId === null) throw this.calls.lostStream(`the build of ${request.tag}`);
+    return { imageId, steps: progress.steps, cached: progress.cached };
+  }
+
+  private async legacy(context: Readable, request: BuildRequest, stop: AbortSignal, progress: LegacyProgress): Promise<Outcome> {
+    const { memory, cpus } = request.limits;
+    let imageId: string | null = null;
+    try {
+      const stream = await this.dial(context, {
+        ...this.query(request), version: '1', rm: true, forcerm: true,
+        ...(memory ? { memory, memswap: memory } : {}), ...(cpus ? { cpuperiod: 100_000, cpuquota: Math.round(cpus * 100_000) } : {}),
+      }, stop);
+      for await (const message of messages(stream)) {
+        if (message.stream) progress.feed(message.stream);
+        else if (typeof message.aux === 'object' && message.aux.ID) imageId = message.aux.ID;
+        else if (message.error) progress.fail(message.error);
+      }
+    } catch (error) {
+      throw this.refused(error);
+    }
+    progress.end();
+    if (progress.failed) throw buildFailure(progress.failed.error, progress.failed.name ? progress.failed as FailedStep : null);
+    if (imageId === null) throw this.calls.lostStream(`the build of ${request.tag}`);
+    return { imageId, steps: progress.steps, cached: progress.cached };
+  }
+
+  private query(request: BuildRequest): Record<string, unknown> {
+    return { t: request.tag, dockerfile: request.dockerfile, labels: JSON.stringify(labels(request.labels)), buildargs: JSON.stringify(request.buildArgs) };
+  }
+
+  private dial(context: Readable, query: Record<string, unknown>, abortSignal: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      this.calls.docker.modem.dial({ path: '/build?', method: 'POST', file: context, options: query, abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' } } as Docker.DockerOptions as never,
+        (error: unknown, response: unknown) => (error ? reject(error) : resolve(response as IncomingMessage)));
+    });
+  }
+
+  /** The builder refuses a Dockerfile that it cannot read by status instead of by a message. */
+  private refused(error: unknown): unknown {
+    const status = statusOf(error);
+    if (status !== null) return buildFailure(reasonOf(error), null);
+    return this.calls.translate(error);
+  }
+}

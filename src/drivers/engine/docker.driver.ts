@@ -1,0 +1,81 @@
+import { statfs } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import Docker from 'dockerode';
+import { DockerBuild } from './docker.build.js';
+import { EngineCalls } from './docker.call.js';
+import { DockerContainers } from './docker.containers.js';
+import { DockerImages } from './docker.images.js';
+import { DockerLogs } from './docker.logs.js';
+import { DockerNetworks } from './docker.networks.js';
+import {
+  type BuildRequest, type BuiltImage, type CallObserver, type ContainerSpec, type ContainerState, type ContainerSummary, type EngineEvent, type EngineInfo, EnginePort,
+  type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult,
+} from './engine.port.js';
+import type { LabelValues } from './labels.js';
+
+/** The Docker engine through its API on a unix socket. One object a process is enough; it holds no connection open. */
+export class DockerDriver extends EnginePort {
+  private readonly calls: EngineCalls;
+  private readonly images: DockerImages;
+  private readonly containers: DockerContainers;
+  private readonly networks: DockerNetworks;
+  private readonly streams: DockerLogs;
+  private readonly builds: DockerBuild;
+  private known: EngineInfo | null = null;
+
+  constructor(private readonly socket: string, observer: CallObserver | null = null, docker: Docker = new Docker({ socketPath: socket })) {
+    super();
+    this.calls = new EngineCalls(docker, socket, observer);
+    this.images = new DockerImages(this.calls);
+    this.containers = new DockerContainers(this.calls);
+    this.networks = new DockerNetworks(this.calls);
+    this.streams = new DockerLogs(this.calls);
+    this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id));
+  }
+
+  override observed(observer: CallObserver): EnginePort {
+    const driver = new DockerDriver(this.socket, observer, this.calls.docker);
+    driver.known = this.known;
+    return driver;
+  }
+
+  override async ping(): Promise<void> {
+    await this.calls.run('ping', undefined, (docker) => docker.ping(), 5000);
+  }
+
+  override async info(): Promise<EngineInfo> {
+    if (this.known) return this.known;
+    const info = (await this.calls.run('info', undefined, (docker) => docker.info())) as { ServerVersion: string; CgroupVersion?: string; CgroupDriver?: string; DockerRootDir: string };
+    const driver = info.CgroupDriver === 'systemd' || info.CgroupDriver === 'cgroupfs' ? info.CgroupDriver : 'none';
+    return (this.known = { version: info.ServerVersion, cgroupVersion: info.CgroupVersion === '2' ? 2 : 1, cgroupDriver: driver, rootDir: info.DockerRootDir });
+  }
+
+  override async space(): Promise<{ path: string; free: number; total: number }> {
+    const { rootDir } = await this.info();
+    const disk = await statfs(rootDir);
+    return { path: rootDir, free: disk.bavail * disk.bsize, total: disk.blocks * disk.bsize };
+  }
+
+  override canPull(reference: string): Promise<boolean> { return this.images.canPull(reference); }
+  override build(context: Readable, request: BuildRequest): Promise<BuiltImage> { return this.builds.build(context, request); }
+  override inspectImage(reference: string): Promise<Image | null> { return this.images.inspect(reference); }
+  override listImages(labels: LabelValues): Promise<readonly Image[]> { return this.images.list(labels); }
+  override removeImage(reference: string, force = false): Promise<void> { return this.images.remove(reference, force); }
+  override tagImage(reference: string, tag: string): Promise<void> { return this.images.tag(reference, tag); }
+
+  override createContainer(spec: ContainerSpec): Promise<string> { return this.containers.create(spec); }
+  override startContainer(id: string): Promise<void> { return this.containers.start(id); }
+  override inspectContainer(id: string): Promise<ContainerState | null> { return this.containers.inspect(id); }
+  override setRestart(id: string, policy: RestartPolicy): Promise<void> { return this.containers.setRestart(id, policy); }
+  override stopContainer(id: string, timeoutS: number): Promise<void> { return this.containers.stop(id, timeoutS); }
+  override removeContainer(id: string): Promise<void> { return this.containers.remove(id); }
+  override listContainers(labels: LabelValues): Promise<readonly ContainerSummary[]> { return this.containers.list(labels); }
+  override waitContainer(id: string, signal?: AbortSignal): Promise<number> { return this.containers.wait(id, signal); }
+  override runContainer(spec: ContainerSpec, onLine: (line: string, stream: 'stdout' | 'stderr') => void, signal: AbortSignal): Promise<RunResult> { return this.containers.run(spec, onLine, signal); }
+  override logs(id: string, options: LogOptions): AsyncIterable<LogLine> { return this.streams.logs(id, options); }
+  override events(options: EventOptions): AsyncIterable<EngineEvent> { return this.streams.events(options); }
+
+  override ensureNetwork(spec: NetworkSpec): Promise<Network> { return this.networks.ensure(spec); }
+  override removeNetwork(name: string): Promise<void> { return this.networks.remove(name); }
+  override listNetworks(labels: LabelValues): Promise<readonly Network[]> { return this.networks.list(labels); }
+}

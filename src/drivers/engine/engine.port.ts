@@ -1,0 +1,214 @@
+import type { Readable } from 'node:stream';
+import type { LabelValues } from './labels.js';
+
+/** Told of every call: name (`container.start`), duration in ms, and what it was about. */
+export type CallObserver = (name: string, ms: number, detail?: string) => void;
+
+export interface EngineInfo {
+  readonly version: string;
+  readonly cgroupVersion: 1 | 2;
+  readonly cgroupDriver: 'cgroupfs' | 'systemd' | 'none';
+  /** where the engine keeps images and containers */
+  readonly rootDir: string;
+}
+
+export interface BuildRequest {
+  /** path of the Dockerfile in the context */
+  readonly dockerfile: string;
+  readonly tag: string;
+  readonly labels: LabelValues;
+  readonly buildArgs: Readonly<Record<string, string>>;
+  /** id → content, for `RUN --mount=type=secret,id=…`; never kept in the image; at most 500 KB each */
+  readonly secrets: Readonly<Record<string, string | Buffer>>;
+  readonly signal: AbortSignal;
+  /** `#5 [2/4] RUN make`, `#5 0.214 text`, `#5 CACHED`, `#5 DONE 0.3s` */
+  onLine(line: string): void;
+  /** something the user should know: a limit that works otherwise, a builder that was chosen */
+  onNote?(text: string): void;
+  readonly limits: {
+    /** bytes; 0 = none */
+    readonly memory: number;
+    /** CPUs, may be a fraction; 0 = none */
+    readonly cpus: number;
+    /** ms; 0 = none */
+    readonly timeoutMs: number;
+  };
+}
+
+export interface Image {
+  /** `sha256:…` */
+  readonly id: string;
+  readonly tags: readonly string[];
+  readonly bytes: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** tcp ports, ascending */
+  readonly exposed: readonly number[];
+  readonly cmd: readonly string[] | null;
+  readonly entrypoint: readonly string[] | null;
+  /** ms since the epoch */
+  readonly created: number;
+}
+
+export interface BuiltImage extends Image {
+  /** instructions that make a layer, and how many of them came from the cache */
+  readonly steps: number;
+  readonly cached: number;
+  readonly builder: 'buildkit' | 'legacy';
+}
+
+export interface ContainerSpec {
+  readonly name: string;
+  readonly image: string;
+  /** null = the image's own command */
+  readonly cmd: readonly string[] | null;
+  readonly env: Readonly<Record<string, string>>;
+  readonly labels: LabelValues;
+  /** name or id of a network, `none`, or null for the engine's default */
+  readonly network: string | null;
+  /** bytes; 0 = none. Swap is not given beyond it */
+  readonly memory: number;
+  /** CPUs; 0 = none */
+  readonly cpus: number;
+  /** processes and threads; 0 = none */
+  readonly pids: number;
+  readonly restart: RestartPolicy;
+}
+/** `unless-stopped` survives a reboot; `on-failure` restarts at most ten times. */
+export type RestartPolicy = 'no' | 'unless-stopped' | 'on-failure';
+
+export interface ContainerState {
+  readonly id: string;
+  readonly name: string;
+  readonly imageId: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** address in its first network, null while it does not run */
+  readonly ip: string | null;
+  readonly running: boolean;
+  readonly restarting: boolean;
+  /** pid on the host, 0 while it does not run */
+  readonly pid: number;
+  /** null while it runs or before its first start */
+  readonly exitCode: number | null;
+  readonly oomKilled: boolean;
+  /** ms since the epoch, null before the first start */
+  readonly startedAt: number | null;
+  readonly restartCount: number;
+  /** why it could not be started, as the engine says it */
+  readonly error: string | null;
+}
+
+export interface ContainerSummary {
+  readonly id: string;
+  readonly name: string;
+  readonly image: string;
+  readonly imageId: string;
+  /** `running`, `exited`, `created`, `restarting`, `paused`, `dead` */
+  readonly state: string;
+  readonly ip: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+  /** ms since the epoch */
+  readonly created: number;
+}
+
+export interface RunResult { readonly exitCode: number; readonly oomKilled: boolean }
+
+export interface LogLine {
+  readonly stream: 'stdout' | 'stderr';
+  /** RFC 3339 with nanoseconds, as the engine wrote it; hand it back as `since` */
+  readonly at: string;
+  readonly text: string;
+}
+export interface LogOptions {
+  readonly follow: boolean;
+  /** RFC 3339 or seconds since the epoch; that very moment is included */
+  readonly since?: string | number;
+  /** lines from the end */
+  readonly tail?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface EngineEvent {
+  readonly type: 'container' | 'image' | 'network';
+  /** `start`, `die`, `oom`, `destroy`, `health_status: healthy`, … */
+  readonly action: string;
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** on `die` */
+  readonly exitCode: number | null;
+  /** ms since the epoch */
+  readonly at: number;
+}
+export interface EventOptions {
+  readonly labels: LabelValues;
+  readonly actions?: readonly string[];
+  /** ms since the epoch: what happened since then comes first */
+  readonly since?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface NetworkSpec {
+  readonly name: string;
+  readonly labels: LabelValues;
+  /** CIDR out of which the first free /24 is taken */
+  readonly pool: string;
+}
+export interface Network {
+  readonly id: string;
+  readonly name: string;
+  /** CIDR, null when the engine chose none */
+  readonly subnet: string | null;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/**
+ * A container engine. Every method throws StepFailure `engine.down` (machine) when the engine does not answer; what the
+ * engine refuses is thrown as an Error with `statusCode`. Looking for something that is not there answers null,
+ * removing it is no error.
+ */
+export abstract class EnginePort {
+  /** The same engine; its calls are reported. */
+  abstract observed(observer: CallObserver): EnginePort;
+  abstract ping(): Promise<void>;
+  abstract info(): Promise<EngineInfo>;
+  /** Free and total bytes of the disk that holds the engine's data. */
+  abstract space(): Promise<{ readonly path: string; readonly free: number; readonly total: number }>;
+  /** Whether the engine can reach the registry that holds this image; answers false within 3 s. */
+  abstract canPull(reference: string): Promise<boolean>;
+
+  /**
+   * Builds from a tar stream. A failed build is always thrown: StepFailure `build.failed`, `build.dockerfile`,
+   * `build.base-image`, `build.out-of-memory`, `build.timeout`, `build.no-limits`; an abort throws the signal's reason,
+   * and the running instruction is gone within a second.
+   */
+  abstract build(context: Readable, request: BuildRequest): Promise<BuiltImage>;
+  abstract inspectImage(reference: string): Promise<Image | null>;
+  abstract listImages(labels: LabelValues): Promise<readonly Image[]>;
+  /** @param force also when a stopped container uses it or it has several tags */
+  abstract removeImage(reference: string, force?: boolean): Promise<void>;
+  abstract tagImage(reference: string, tag: string): Promise<void>;
+
+  /** @returns the container's id */
+  abstract createContainer(spec: ContainerSpec): Promise<string>;
+  abstract startContainer(id: string): Promise<void>;
+  abstract inspectContainer(id: string): Promise<ContainerState | null>;
+  abstract setRestart(id: string, policy: RestartPolicy): Promise<void>;
+  /** TERM, then KILL. @param timeoutS seconds in between */
+  abstract stopContainer(id: string, timeoutS: number): Promise<void>;
+  /** Kills it if it runs; its anonymous volumes go with it. */
+  abstract removeContainer(id: string): Promise<void>;
+  /** Stopped ones, too. */
+  abstract listContainers(labels: LabelValues): Promise<readonly ContainerSummary[]>;
+  /** Exit code, once it does not run. Never hangs on a dead engine; an abort throws the signal's reason. */
+  abstract waitContainer(id: string, signal?: AbortSignal): Promise<number>;
+  /** Runs to the end and removes; an abort kills it and throws the signal's reason. */
+  abstract runContainer(spec: ContainerSpec, onLine: (line: string, stream: 'stdout' | 'stderr') => void, signal: AbortSignal): Promise<RunResult>;
+  /** Ends when the container does (follow) or with the last line; throws StepFailure `engine.stream-lost` when cut off. */
+  abstract logs(id: string, options: LogOptions): AsyncIterable<LogLine>;
+  /** Ends only by an abort (quietly) or by StepFailure `engine.stream-lost`: read again with `since`. */
+  abstract events(options: EventOptions): AsyncIterable<EngineEvent>;
+
+  /** Finds it by name or makes it. */
+  abstract ensureNetwork(spec: NetworkSpec): Promise<Network>;
+  abstract removeNetwork(name: string): Promise<void>;
+  abstract listNetworks(labels: LabelValues): Promise<readonly Network[]>;
+}

@@ -1,0 +1,38 @@
+/** The labels on everything that Berth makes in the engine. Pure; the only place that knows their names. */
+export const LABEL = {
+  instance: 'berth.instance',
+  app: 'berth.app',
+  deploy: 'berth.deploy',
+  attempt: 'berth.attempt',
+  job: 'berth.job',
+  type: 'berth.type',
+  index: 'berth.index',
+  release: 'berth.release',
+  /** images: digest of everything the image was made from */
+  source: 'berth.source',
+} as const;
+
+export type LabelName = keyof typeof LABEL;
+export type LabelValues = Readonly<Partial<Record<LabelName, string | number>>>;
+
+/** `{ app: 'a1', deploy: 7 }` → `{ 'berth.app': 'a1', 'berth.deploy': '7' }` */
+export function labels(values: LabelValues): Record<string, string> {
+  const made: Record<string, string> = {};
+  for (const [name, value] of Object.entries(values)) if (value !== undefined) made[LABEL[name as LabelName]] = String(value);
+  return made;
+}
+
+/** The other way round; labels that are not ours are left out. */
+export function readLabels(found: Readonly<Record<string, string>> | null | undefined): Partial<Record<LabelName, string>> {
+  const read: Partial<Record<LabelName, string>> = {};
+  for (const [name, label] of Object.entries(LABEL)) {
+    const value = found?.[label];
+    if (value !== undefined) read[name as LabelName] = value;
+  }
+  return read;
+}
+
+/** The filter form of the engine's list calls. */
+export function labelFilter(values: LabelValues): string[] {
+  return Object.entries(labels(values)).map(([name, value]) => `${name}=${value}`);
+}
