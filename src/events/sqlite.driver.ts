@@ -1,0 +1,236 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { Recorded } from './event.js';
+import { GENESIS } from './chain.js';
+import { EVENT_COLUMNS, STATES, WORK_COLUMNS, plan, toRecorded, toWork, type EventColumns, type Head, type Plan, type WorkColumns } from './plan.js';
+import { Signal } from './signal.js';
+import { busy, isBusy, translate } from './sqlite.errors.js';
+import { PATIENCE_MS, SqliteWriter, pause } from './sqlite.writer.js';
+import { EventStore, type ReadFilter, type Transaction, type WorkRow } from './store.port.js';
+
+type Values = readonly SQLInputValue[];
+
+/** First of its group among the open rows; `w` is the row. */
+const HEAD_OF_GROUP = 'NOT EXISTS (SELECT 1 FROM work x WHERE x.grp = w.grp AND x.state < 2 AND x.seq < w.seq)';
+
+/** The log in one SQLite file, shared by any number of processes of one machine. Made by `openStore`. */
+export class SqliteStore extends EventStore {
+  readonly #db: DatabaseSync;
+  readonly #file: string;
+  readonly #writer: SqliteWriter;
+  readonly #signal: Signal;
+  readonly #statements = new Map<string, StatementSync>();
+  #head: Head | null = null;
+  #closed = false;
+
+  /** @param db open, migrated, in WAL mode, without busy timeout */
+  constructor(db: DatabaseSync, file: string) {
+    super();
+    this.#db = db;
+    this.#file = file;
+    this.#writer = new SqliteWriter(db, file, () => { this.#head = null; });
+    this.#signal = new Signal(file, () => this.#get<{ data_version: number }>('PRAGMA data_version')?.data_version ?? 0);
+  }
+
+  override transact(tx: Transaction): Promise<Recorded[]> {
+    return this.#write(() => this.#transact(tx), () => true);
+  }
+
+  #transact(tx: Transaction): Recorded[] {
+    this.#head ??= this.#get<{ position: number; hash: string }>('SELECT position, hash FROM events ORDER BY position DESC LIMIT 1') ?? { position: 0, hash: GENESIS };
+    const accepted = plan(tx, {
+      head: this.#head,
+      version: (stream) => this.#get<{ version: number }>('SELECT version FROM events WHERE stream = ? ORDER BY version DESC LIMIT 1', stream)?.version ?? 0,
+      work: (id) => this.#work(id),
+    });
+    this.#apply(accepted);
+    this.#head = accepted.head;
+    return [...accepted.recorded];
+  }
+
+  #apply({ events, changed, added }: Plan): void {
+    for (const e of events) {
+      this.#run(`INSERT INTO events (${EVENT_COLUMNS}, correlation, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+        e.position, e.stream, e.version, e.id, e.type, e.schema, e.data, e.meta, e.at, e.correlation, e.hash);
+    }
+    for (const w of changed) {
+      this.#run('UPDATE work SET state = ?, attempt = ?, owner = ?, lease_until = ?, dispatched_at = ? WHERE id = ?',
+        STATES.indexOf(w.state), w.attempt, w.owner, w.leaseUntil, w.dispatchedAt, w.id);
+    }
+    for (const w of added) {
+      this.#run(`INSERT INTO work (${WORK_COLUMNS}) VALUES (?, ?, ?, ?, 0, 0, 0, NULL, 0, 0, ?, ?)`,
+        w.id, w.queue, w.group, JSON.stringify(w.payload), w.notBefore, w.addedAt);
+    }
+  }
+
+  override readStream(stream: string, after = 0): Promise<Recorded[]> {
+    return this.#read(() => this.#events(`SELECT ${EVENT_COLUMNS} FROM events WHERE stream = ? AND version > ? ORDER BY version`, stream, after));
+  }
+
+  override readAll(after: number, limit: number, filter: ReadFilter = {}): Promise<Recorded[]> {
+    const { types, stream, correlation } = filter;
+    const select = `SELECT ${EVENT_COLUMNS} FROM events`;
+    const tail = 'ORDER BY position LIMIT ?';
+    if (types && stream === undefined && correlation === undefined) {
+      if (types.length === 0) return Promise.resolve([]);
+      // a range of the index for each type: a rare type in a long log costs nothing
+      const each = types.map(() => `SELECT * FROM (SELECT position FROM events WHERE type = ? AND position > ? ${tail})`).join(' UNION ');
+      return this.#read(() => this.#events(`${select} WHERE position IN (${each}) ${tail}`, ...types.flatMap((type) => [type, after, limit]), limit));
+    }
+    const where = ['position > ?'];
+    const values: SQLInputValue[] = [after];
+    if (stream !== undefined) { where.push('stream = ?'); values.push(stream); }
+    if (correlation !== undefined) { where.push('correlation = ?'); values.push(correlation); }
+    if (types) { where.push('+type IN (SELECT value FROM json_each(?))'); values.push(JSON.stringify(types)); }
+    return this.#read(() => this.#events(`${select} WHERE ${where.join(' AND ')} ${tail}`, ...values, limit));
+  }
+
+  override head(): Promise<number> {
+    return this.#read(() => this.#get<{ head: number }>('SELECT coalesce(max(position), 0) AS head FROM events')?.head ?? 0);
+  }
+
+  override changes(listener: () => void): () => void {
+    return this.#signal.listen(listener);
+  }
+
+  override dispatchable(now: number, limit: number): Promise<WorkRow[]> {
+    return this.#read(() => this.#works(`WHERE w.state = 0 AND w.not_before <= ? AND ${HEAD_OF_GROUP} ORDER BY w.seq LIMIT ?`, now, limit));
+  }
+
+  override markDispatched(rows: readonly { id: string; dispatch: number }[], now: number): Promise<number> {
+    return this.#write(() => rows.reduce((sum, row) => sum
+      + this.#run('UPDATE work SET state = 1, dispatched_at = ? WHERE id = ? AND dispatch = ? AND state = 0', now, row.id, row.dispatch), 0));
+  }
+
+  override undelivered(now: number, olderThanMs: number): Promise<WorkRow[]> {
+    return this.#read(() => this.#works('WHERE w.state = 1 AND w.lease_until <= ? AND w.dispatched_at < ? ORDER BY w.seq', now, now - olderThanMs));
+  }
+
+  override redispatch(id: string, dispatch: number, now: number): Promise<boolean> {
+    return this.#write(() => this.#run(`UPDATE work SET state = 0, dispatch = dispatch + 1, owner = NULL, lease_until = 0
+      WHERE id = ? AND dispatch = ? AND state = 1 AND lease_until <= ?`, id, dispatch, now) === 1, Boolean);
+  }
+
+  override heartbeat(id: string, owner: string, now: number, leaseMs: number): Promise<boolean> {
+    return this.#write(() => this.#run('UPDATE work SET lease_until = ? WHERE id = ? AND owner = ? AND state = 1', now + leaseMs, id, owner) === 1);
+  }
+
+  override giveBack(ownerPrefix: string, _now: number): Promise<number> {
+    return this.#write(() => this.#run(`UPDATE work SET state = 0, dispatch = dispatch + 1, owner = NULL, lease_until = 0
+      WHERE state = 1 AND substr(owner, 1, length(?1)) = ?1`, ownerPrefix), Boolean);
+  }
+
+  override nextDue(now: number): Promise<number | null> {
+    return this.#read(() => this.#get<{ due: number | null }>('SELECT min(not_before) AS due FROM work WHERE state = 0 AND not_before > ?', now)?.due ?? null);
+  }
+
+  override openWork(): Promise<WorkRow[]> {
+    return this.#read(() => this.#works('WHERE w.state < 2 ORDER BY w.seq'));
+  }
+
+  override work(id: string): Promise<WorkRow | null> {
+    return this.#read(() => this.#work(id));
+  }
+
+  override acquire(name: string, owner: string, now: number, ms: number): Promise<boolean> {
+    return this.#write(() => this.#run(`INSERT INTO leases (name, owner, until) VALUES (?, ?, ?)
+      ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE owner = excluded.owner OR until <= ?`, name, owner, now + ms, now) === 1);
+  }
+
+  override async release(name: string, owner: string): Promise<void> {
+    await this.#write(() => this.#run('DELETE FROM leases WHERE name = ? AND owner = ?', name, owner));
+  }
+
+  override async putKey(id: string, wrapped: Uint8Array): Promise<void> {
+    await this.#write(() => this.#run('INSERT INTO keys (id, wrapped, gone) VALUES (?, ?, 0) ON CONFLICT (id) DO UPDATE SET wrapped = excluded.wrapped, gone = 0', id, wrapped));
+  }
+
+  override async key(id: string): Promise<Uint8Array | null> {
+    return this.#read(() => this.#get<{ wrapped: Uint8Array }>('SELECT wrapped FROM keys WHERE id = ? AND gone = 0', id)?.wrapped ?? null);
+  }
+
+  override async destroyKey(id: string): Promise<void> {
+    await this.#write(() => this.#run('UPDATE keys SET wrapped = zeroblob(length(wrapped)), gone = 1 WHERE id = ?', id));
+    // the WAL still holds the page as it was: empty it as soon as no reader of another process needs it
+    for (const until = performance.now() + 1_000; performance.now() < until; await pause()) {
+      try {
+        await this.#writer.idle();
+        if (this.#get<{ busy: number }>('PRAGMA wal_checkpoint(TRUNCATE)')?.busy === 0) return;
+      } catch (error) {
+        if (!isBusy(error)) return;
+      }
+    }
+  }
+
+  override async saveSnapshot(name: string, version: string, position: number, state: string): Promise<void> {
+    await this.#write(() => this.#run(`INSERT INTO snapshots (name, version, position, state) VALUES (?, ?, ?, ?)
+      ON CONFLICT (name, version) DO UPDATE SET position = excluded.position, state = excluded.state`, name, version, position, state));
+  }
+
+  override async snapshot(name: string, version: string): Promise<{ position: number; state: string } | null> {
+    return this.#read(() => {
+      const row = this.#get<{ position: number; state: string }>('SELECT position, state FROM snapshots WHERE name = ? AND version = ?', name, version);
+      return row ? { position: row.position, state: row.state } : null;
+    });
+  }
+
+  override async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#writer.idle();
+    this.#signal.close();
+    this.#statements.clear();
+    this.#db.close();
+  }
+
+  // ---- plumbing
+
+  async #write<T>(work: () => T, wakes: (value: T) => boolean = () => false): Promise<T> {
+    this.#alive();
+    const value = await this.#writer.write(work);
+    if (wakes(value)) this.#signal.touch();
+    return value;
+  }
+
+  /** Reading hardly ever meets a lock: while another process recovers the WAL, or is the last to close it. */
+  async #read<T>(work: () => T): Promise<T> {
+    for (const late = performance.now() + PATIENCE_MS; ; await pause()) {
+      this.#alive();
+      try {
+        return work();
+      } catch (error) {
+        if (!isBusy(error)) throw translate(error, this.#file);
+        if (performance.now() > late) throw busy(this.#file, error);
+      }
+    }
+  }
+
+  #alive(): void {
+    if (this.#closed) throw new Error(`the store ${this.#file} was closed`);
+  }
+
+  #statement(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (!statement) this.#statements.set(sql, statement = this.#db.prepare(sql));
+    return statement;
+  }
+
+  #run(sql: string, ...values: Values): number {
+    return Number(this.#statement(sql).run(...values).changes);
+  }
+
+  #get<R>(sql: string, ...values: Values): R | undefined {
+    return this.#statement(sql).get(...values) as R | undefined;
+  }
+
+  #events(sql: string, ...values: Values): Recorded[] {
+    return (this.#statement(sql).all(...values) as unknown as EventColumns[]).map(toRecorded);
+  }
+
+  #works(where: string, ...values: Values): WorkRow[] {
+    return (this.#statement(`SELECT ${WORK_COLUMNS} FROM work w ${where}`).all(...values) as unknown as WorkColumns[]).map(toWork);
+  }
+
+  #work(id: string): WorkRow | null {
+    return this.#works('WHERE w.id = ?', id)[0] ?? null;
+  }
+}
