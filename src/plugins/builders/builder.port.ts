@@ -1,0 +1,59 @@
+import type { BuildPlan } from '../../events/types/deploy.events.js';
+import type { AppJson } from './app-json.js';
+import type { Procfile } from './procfile.js';
+import type { SourceTree } from './source-tree.js';
+
+/**
+ * Keys of the app's configuration that decide how it is built. Who queues `detect` copies them from the config into
+ * `DetectInput.settings` beside the app's settings (`dockerfile-path`, `procfile-path`, `appjson-path`, `build-args`).
+ */
+export const DETECT_CONFIG_KEYS = ['BUILDPACK_URL', 'DISABLE_COLLECTSTATIC'] as const;
+
+/** The stack that buildpacks may stand on. */
+export interface Stack {
+  /** what `STACK` says inside builds: `berth-13` */
+  readonly name: string;
+  /** image that carries apps */
+  readonly run: string;
+  /** the same with compilers */
+  readonly build: string;
+  /** language → `major.minor` */
+  readonly versions: Readonly<Record<string, string>>;
+  readonly user: { readonly name: string; readonly uid: number; readonly home: string };
+}
+
+/** All that a builder may know; equal projects give equal plans. */
+export interface Project {
+  /** app id, for the names of caches */
+  readonly app: string;
+  readonly tree: SourceTree;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly procfile: Procfile | null;
+  readonly appJson: AppJson;
+  readonly stack: Stack;
+}
+
+export interface Detection {
+  /** one line: `requirements.txt is there` */
+  readonly reason: string;
+}
+
+export interface Planned {
+  readonly plan: BuildPlan;
+  /** what was decided and why, for the push: one line each */
+  readonly details: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** Repository → plan. Both functions are pure. */
+export interface Builder {
+  /** `python` */
+  readonly name: string;
+  /** for people: `Python app` */
+  readonly title: string;
+  /** what is looked for, for the message when nothing fits: `requirements.txt, pyproject.toml` */
+  readonly looksFor: string;
+  detect(project: Project): Detection | null;
+  /** @throws StepFailure (user) when the project can't be built as it is: says what to change */
+  plan(project: Project): Planned;
+}

@@ -1,0 +1,82 @@
+import { StepFailure } from '../../workers/step.js';
+import { NO_APP_JSON, parseAppJson } from './app-json.js';
+import type { Builder, Planned, Project, Stack } from './builder.port.js';
+import { buildpackOf, planClassic } from './classic.buildpack.js';
+import { dockerfileBuilder } from './dockerfile.builder.js';
+import { parseProcfile } from './procfile.js';
+import { pythonBuildpack } from './python.buildpack.js';
+import type { SourceTree } from './source-tree.js';
+
+/** Our own buildpacks in the order in which they are asked. */
+export const BUILDPACKS: readonly Builder[] = [pythonBuildpack];
+
+export interface Selected extends Planned {
+  /** `Python app` */
+  readonly title: string;
+  readonly reason: string;
+  /** everyone who was asked, in order, with the answer */
+  readonly asked: readonly { readonly builder: string; readonly answer: string }[];
+}
+
+const root = (path: string): string => path.replace(/^(\.?\/)+/, '');
+
+/** Paths whose text must be read whatever they are called. */
+export function namedPaths(settings: Readonly<Record<string, string>>): string[] {
+  return ['dockerfile-path', 'procfile-path', 'appjson-path'].flatMap((key) => (settings[key] ? [root(settings[key])] : []));
+}
+
+/**
+ * What a repository says, put together for the builders.
+ * @throws StepFailure `detect.procfile`, `detect.app-json`
+ */
+export function projectOf(app: string, tree: SourceTree, settings: Readonly<Record<string, string>>, stack: Stack): Project {
+  const read = (key: string, fallback: string, code: string): { path: string; text: string } | null => {
+    const path = root(settings[key] || fallback);
+    if (!tree.has(path)) {
+      if (settings[key]) throw new StepFailure(code, `setting ${key} says ${path}, which is not in the repository`, 'correct the setting or add the file');
+      return null;
+    }
+    const text = tree.text(path);
+    if (text === null) throw new StepFailure(code, `${path} can't be read: it is no plain text file of at most 512 kB`, null);
+    return { path, text };
+  };
+  const procfile = read('procfile-path', 'Procfile', 'detect.procfile');
+  const appJson = read('appjson-path', 'app.json', 'detect.app-json');
+  return {
+    app, tree, settings, stack,
+    procfile: procfile === null ? null : parseProcfile(procfile.text, procfile.path),
+    appJson: appJson === null ? NO_APP_JSON : parseAppJson(appJson.text, appJson.path),
+  };
+}
+
+/**
+ * Which builder takes the project, and its plan: a Dockerfile, else BUILDPACK_URL, else our buildpacks in order.
+ * @throws StepFailure `detect.nothing` that says what was looked for and found, and what builders throw
+ */
+export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS): Selected {
+  const asked: { builder: string; answer: string }[] = [];
+  const ask = (builder: Builder): Selected | null => {
+    const detection = builder.detect(project);
+    asked.push({ builder: builder.name, answer: detection?.reason ?? 'no' });
+    return detection === null ? null : { ...builder.plan(project), title: builder.title, reason: detection.reason, asked };
+  };
+  const docker = ask(dockerfileBuilder);
+  if (docker !== null) return docker;
+  const source = buildpackOf(project);
+  asked.push({ builder: 'BUILDPACK_URL', answer: source === null ? 'not set' : 'set' });
+  if (source !== null) return { ...planClassic(project, source), title: 'Buildpack', reason: 'BUILDPACK_URL is set', asked };
+  for (const builder of buildpacks) {
+    const taken = ask(builder);
+    if (taken !== null) return taken;
+  }
+  throw nothing(project.tree, buildpacks);
+}
+
+function nothing(tree: SourceTree, buildpacks: readonly Builder[]): StepFailure {
+  const wanted = [dockerfileBuilder, ...buildpacks].map((builder) => `${builder.looksFor} (${builder.name})`).join('; ');
+  const top = [...new Set(tree.paths.map((path) => (path.includes('/') ? `${path.split('/')[0]!}/` : path)))].map((name) => (/^[\x20-\x7e]{1,60}$/.test(name) ? name : JSON.stringify(name).slice(0, 60)));
+  const found = top.length === 0 ? 'the repository is empty' : `at the root there is ${top.slice(0, 12).join(', ')}${top.length > 12 ? ` and ${top.length - 12} more` : ''}`;
+  const python = tree.paths.some((path) => /^[^/]+\.py$/.test(path));
+  return new StepFailure('detect.nothing', `no Dockerfile and no buildpack fits: looked for ${wanted}; ${found}`,
+    python ? 'a Python app lists its packages in requirements.txt (it may be empty)' : 'add one of these files, or name a buildpack: config:set <app> BUILDPACK_URL=<git URL>');
+}

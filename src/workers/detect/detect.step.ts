@@ -1,0 +1,35 @@
+import { stat } from 'node:fs/promises';
+import { DETECT_CONFIG_KEYS, type Stack } from '../../plugins/builders/builder.port.js';
+import { namedPaths, projectOf, select } from '../../plugins/builders/select.js';
+import { readSourceTree } from '../../plugins/builders/source-tree.js';
+import { STACK, stackImages, type StackDefinition } from '../../drivers/stack/stack.js';
+import { StepFailure, type StepWork } from '../step.js';
+
+export { DETECT_CONFIG_KEYS };
+
+/** The stack as builders see it. */
+export function stackFor(definition: StackDefinition = STACK): Stack {
+  const images = stackImages(definition);
+  return { name: images.name, run: images.run, build: images.build, versions: definition.versions, user: definition.user };
+}
+
+/**
+ * The detect step: reads the source archive once and decides how it is built. Touches nothing, so it may run any number of times.
+ * Fails with `detect.*`: the app's own fault, but for `detect.no-source` (the archive is gone) and a damaged archive.
+ */
+export function detectStep(stack: Stack = stackFor()): StepWork<'detect'> {
+  return async ({ input, log, signal }) => {
+    const started = performance.now();
+    await stat(input.source).catch((error: Error) => { throw new StepFailure('detect.no-source', `the source archive is gone: ${input.source}`, 'push again, or deploys:retry from the clone step', 'machine', { cause: error }); });
+    const tree = await readSourceTree(input.source, namedPaths(input.settings), signal);
+    log.call('source.read', performance.now() - started, `${tree.paths.length} files`);
+    const chosen = select(projectOf(input.app, tree, input.settings, stack));
+    log.info(`${chosen.title} detected`);
+    log.detail(chosen.reason);
+    for (const line of chosen.details) log.detail(line);
+    for (const line of chosen.warnings) log.warn(line);
+    for (const { builder, answer } of chosen.asked) log.output(`asked ${builder}: ${answer}`);
+    for (const line of chosen.plan.dockerfile?.split('\n') ?? []) log.output(line);
+    return chosen.plan;
+  };
+}
