@@ -98,7 +98,8 @@ if [[ $OPT_CHECK == yes ]]; then
 fi
 
 (( EUID == 0 )) || die "This must run as root: sudo $0 ${ARGUMENTS[*]:-}"
-exec 9> /run/lock/berth-bootstrap.lock 2> /dev/null || exec 9> /tmp/berth-bootstrap.lock
+mkdir -p /run/lock
+exec 9> /run/lock/berth-bootstrap.lock
 if has flock && ! flock -n 9; then die 'Another bootstrap runs on this machine. Wait for it, then run this again.'; fi
 ui_start "${ARGUMENTS[@]:-}"
 

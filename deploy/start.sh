@@ -22,7 +22,8 @@ case ${1:-} in
 esac
 (( EUID == 0 )) || die 'This must run as root.'
 [[ -L /opt/berth/current && -e $ENV_FILE ]] || die 'Berth is not installed here: deploy/bootstrap.sh first.'
-exec 9> /run/lock/berth-bootstrap.lock 2> /dev/null || exec 9> /tmp/berth-bootstrap.lock
+mkdir -p /run/lock
+exec 9> /run/lock/berth-bootstrap.lock
 flock -n 9 || die 'A bootstrap runs on this machine.'
 ui_start start.sh "$@"
 

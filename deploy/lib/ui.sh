@@ -42,6 +42,8 @@ step() {
   printf -- '-----> %s … ' "$title"
   printf '\n--- %s %s\n' "$(date +%T)" "$title" >> "$LOG"
   : > "$TMP/notes"
+  local from
+  from=$(stat -c %s "$LOG")
   set +e
   ( set -euo pipefail; trap - EXIT; "$@" ) >> "$LOG" 2>&1 < /dev/null
   rc=$?
@@ -55,7 +57,7 @@ step() {
   while IFS= read -r line; do indent "$line"; done < "$TMP/notes"
   {
     printf '\n       The last lines of %s:\n\n' "$LOG"
-    tail -n 30 "$LOG" | sed 's/^/       /'
+    tail -c "+$((from + 1))" "$LOG" | tail -n 30 | sed 's/^/       /'
     printf '\n !     %s failed (exit %d).\n' "$title" "$rc"
     printf ' !     What to do: %s\n' "$advice"
     printf ' !     Then the same command again: it goes on from here.\n'
