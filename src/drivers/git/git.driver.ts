@@ -1,0 +1,271 @@
+import { createHash } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
+import { access, chown, mkdir, realpath, stat, symlink } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { finished, pipeline } from 'node:stream/promises';
+import { simpleGit, type SimpleGit } from 'simple-git';
+import { GitRefusal, type Archive, type ArchivePart, type CommitInfo, type CommitRef, type Git, type Submodule } from './git.port.js';
+import { spawnGit, type GitProcess } from './git.process.js';
+import { readSubmoduleUrl, withoutPassword } from './submodule-url.js';
+import { TarFilter, TarTally, type TarLimits } from './tar-filter.js';
+
+export interface GitOptions {
+  /** Berth's data; `<root>/git/` keeps submodules, their credentials (`netrc`, `id_ed25519`) and git's home */
+  readonly root: string;
+  readonly gitUser: { readonly uid: number; readonly gid: number } | null;
+  readonly limits?: TarLimits;
+  /** tests only: submodules from `file://` */
+  readonly allowFile?: boolean;
+}
+
+const LIMITS: TarLimits = { bytes: 2 * 1024 ** 3, files: 200_000 };
+const SHA = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/;
+/** Of our own environment only what reaching other servers needs. */
+const INHERITED = ['HTTPS_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy', 'GIT_SSL_CAINFO', 'SSL_CERT_FILE'];
+const UNREACHED = /could not resolve|(couldn't|could not|failed to) connect|connection (timed out|refused|reset|closed)|timed out|no route to host|network is unreachable|early eof|the requested url returned error: 5\d\d/i;
+
+/** git by argument arrays: simple-git where a short text comes back, plain processes for streams. */
+export class GitDriver implements Git {
+  private readonly home: string;
+
+  constructor(private readonly options: GitOptions) {
+    this.home = join(options.root, 'git', 'home');
+  }
+
+  async initBare(path: string): Promise<void> {
+    await this.folder(path);
+    await this.short(path, null).raw('init', '--bare', '--quiet', '--initial-branch=main', '--template=', '.').catch(asGit);
+  }
+
+  async exists(commit: CommitRef): Promise<boolean> {
+    try {
+      await this.commitInfo(commit);
+      return true;
+    } catch (error) {
+      if (error instanceof GitRefusal && error.problem === 'gone') return false;
+      throw error;
+    }
+  }
+
+  async commitInfo({ repo, sha, quarantine }: CommitRef): Promise<CommitInfo> {
+    requireSha(sha);
+    const git = this.short(repo, await objectsBeside(repo, quarantine));
+    const text = await git.raw('log', '-1', '--no-show-signature', '--no-notes', '--format=%H%x00%s%x00%aN <%aE>', `${sha}^{commit}`, '--')
+      .catch((error: Error) => { throw gone(error.message, sha) ?? asError(error); });
+    const [found = '', subject = '', author = ''] = text.trimEnd().split('\0');
+    return { sha: found, subject: printable(subject), author: printable(author) };
+  }
+
+  async submodules(commit: CommitRef): Promise<Submodule[]> {
+    const links = await this.gitlinks(commit);
+    if (links.length === 0) return [];
+    const urls = await this.gitmodules(commit);
+    return links.map(({ path, sha }) => ({ path, sha, url: urls.get(path) ?? null }));
+  }
+
+  async fetchSubmodule({ path, sha, url }: Submodule, signal: AbortSignal): Promise<CommitRef> {
+    requireSha(sha);
+    const shown = withoutPassword(url ?? '');
+    const checked = readSubmoduleUrl(url ?? '', this.options.allowFile === true);
+    if (!checked.ok || url === null) {
+      throw new GitRefusal('submodule', `the submodule ${JSON.stringify(path)} (${JSON.stringify(shown)}) is not fetched: ${checked.ok ? 'it has no address' : checked.why}`,
+        'give it an https:// or ssh:// address in .gitmodules, or put its files into the repository');
+    }
+    const repo = join(this.options.root, 'git', 'modules', `${createHash('sha256').update(url).digest('hex').slice(0, 24)}.git`);
+    await this.initBare(repo);
+    const commit: CommitRef = { repo, sha, quarantine: null };
+    if (await this.exists(commit)) return commit;
+    // most servers give a commit by its id; others only what a branch or a tag leads to
+    const only = await this.fetch(repo, url, checked.protocol, ['--depth=1'], [sha], signal);
+    if (only.code === 0 && await this.exists(commit)) return commit;
+    const all = UNREACHED.test(only.stderr) ? only : await this.fetch(repo, url, checked.protocol, [], ['+refs/heads/*:refs/berth/heads/*', '+refs/tags/*:refs/berth/tags/*'], signal);
+    if (all.code === 0 && await this.exists(commit)) return commit;
+    if (all.code === 0) throw new GitRefusal('submodule', `the submodule ${JSON.stringify(path)} (${shown}) has no commit ${sha.slice(0, 12)}`, 'push the submodule first');
+    const last = all.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('hint:')).at(-1) ?? `git fetch ended with ${all.code}`;
+    throw new GitRefusal(UNREACHED.test(all.stderr) ? 'network' : 'submodule', `the submodule ${JSON.stringify(path)} (${shown}) could not be fetched: ${printable(last).replaceAll(url, shown)}`,
+      `if it is private: a line in ${join(this.options.root, 'git', 'netrc')} for https, a deploy key ${join(this.options.root, 'git', 'id_ed25519')} for ssh`);
+  }
+
+  async archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal): Promise<Archive> {
+    const tally = new TarTally(this.options.limits ?? LIMITS);
+    const file = createWriteStream(destination, { mode: 0o600 });
+    try {
+      await this.append(commit, null, tally, file, signal);
+      for (const part of parts) await this.append(part, part.path, tally, file, signal);
+      file.end(tally.finish());
+      await finished(file);
+      return tally.result();
+    } catch (error) {
+      file.destroy();
+      throw error;
+    }
+  }
+
+  private async append({ repo, sha, quarantine }: CommitRef, path: string | null, tally: TarTally, file: NodeJS.WritableStream, signal: AbortSignal): Promise<void> {
+    requireSha(sha);
+    signal.throwIfAborted();
+    const prefix = path === null ? [] : [`--prefix=${path}/`];
+    const git = await this.long(repo, ['archive', '--format=tar', ...prefix, `${sha}^{commit}`], quarantine, signal);
+    try {
+      await pipeline(git.child.stdout, new TarFilter(tally), file, { end: false, signal });
+    } catch (error) {
+      if (error instanceof GitRefusal || signal.aborted || (error as NodeJS.ErrnoException).code === 'ENOSPC') throw error;
+      const { code, stderr } = await git.ended;
+      throw code === 0 ? error : ended(code, stderr, sha, error);
+    } finally {
+      git.kill();
+    }
+    const { code, stderr } = await git.ended;
+    if (code !== 0) throw ended(code, stderr, sha);
+  }
+
+  /** Every commit in the tree, read as a stream: the tree may be large, its submodules are few. */
+  private async gitlinks({ repo, sha, quarantine }: CommitRef): Promise<{ path: string; sha: string }[]> {
+    requireSha(sha);
+    const git = await this.long(repo, ['ls-tree', '-r', '-z', '--full-tree', `${sha}^{commit}`], quarantine);
+    const links: { path: string; sha: string }[] = [];
+    let held: Buffer = Buffer.alloc(0);
+    for await (const piece of git.child.stdout as AsyncIterable<Buffer>) {
+      const data = held.length === 0 ? piece : Buffer.concat([held, piece]);
+      let from = 0;
+      for (let at = data.indexOf(0); at !== -1; at = data.indexOf(0, from)) {
+        // `<mode> <type> <id>\t<path>`
+        if (data.toString('latin1', from, from + 7) === '160000 ') {
+          const [head = '', ...path] = data.toString('utf8', from, at).split('\t');
+          links.push({ path: path.join('\t'), sha: head.slice('160000 commit '.length) });
+        }
+        from = at + 1;
+      }
+      held = data.subarray(from);
+    }
+    const { code, stderr } = await git.ended;
+    if (code !== 0) throw gone(stderr, sha) ?? new Error(`git ls-tree ended with ${code}: ${printable(stderr)}`);
+    return links;
+  }
+
+  /** path → address, as `.gitmodules` of the commit has it; a file that git cannot read says nothing. */
+  private async gitmodules({ repo, sha, quarantine }: CommitRef): Promise<Map<string, string>> {
+    const git = await this.long(repo, ['config', '--no-includes', '--blob', `${sha}:.gitmodules`, '-z', '--get-regexp', '^submodule\\.'], quarantine);
+    const pieces: Buffer[] = [];
+    for await (const piece of git.child.stdout as AsyncIterable<Buffer>) pieces.push(piece);
+    await git.ended;
+    const modules = new Map<string, { path?: string; url?: string }>();
+    for (const entry of Buffer.concat(pieces).toString('utf8').split('\0')) {
+      const [, name, key, value] = /^submodule\.([^]*)\.([a-z]+)\n([^]*)$/.exec(entry) ?? [];
+      if (name === undefined || value === undefined || (key !== 'path' && key !== 'url')) continue;
+      const module = modules.get(name) ?? {};
+      module[key] ??= value;
+      modules.set(name, module);
+    }
+    return new Map([...modules.values()].flatMap(({ path, url }) => (path !== undefined && url !== undefined ? [[path, url] as const] : [])));
+  }
+
+  private async fetch(repo: string, url: string, protocol: string, flags: readonly string[], refs: readonly string[], signal: AbortSignal): Promise<{ code: number; stderr: string }> {
+    const settings = ['protocol.allow=never', `protocol.${protocol}.allow=always`, 'gc.auto=0', 'credential.helper=', 'http.lowSpeedLimit=1000', 'http.lowSpeedTime=60', 'fetch.fsckObjects=false'];
+    const args = [...settings.flatMap((setting) => ['-c', setting]), 'fetch', '--quiet', '--no-tags', '--no-recurse-submodules', '--no-write-fetch-head', '--no-auto-maintenance', ...flags, '--', url, ...refs];
+    for (let attempt = 1; ; attempt += 1) {
+      const git = await this.long(repo, args, null, signal, await this.credentials());
+      git.child.stdout.resume();
+      const result = await git.ended;
+      // another worker fetches into the same folder
+      if (result.code === 0 || attempt === 5 || !/\.lock': File exists|unable to create .*\.lock/i.test(result.stderr)) return result;
+      await new Promise((resolve) => { setTimeout(resolve, 500 * attempt); });
+    }
+  }
+
+  /** The environment that gives a fetch the submodules' own credentials, and nobody else's. */
+  private async credentials(): Promise<NodeJS.ProcessEnv> {
+    const folder = join(this.options.root, 'git');
+    await this.folder(this.home);
+    // curl reads `.netrc` in its home; the administrator's file lies one level up
+    await symlink('../netrc', join(this.home, '.netrc')).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'EEXIST') throw error; });
+    const key = join(folder, 'id_ed25519');
+    const hasKey = await access(key).then(() => true, () => false);
+    const ssh = ['ssh', '-F', '/dev/null', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=accept-new', '-o', `UserKnownHostsFile=${join(this.home, 'known_hosts')}`,
+      '-o', 'ConnectTimeout=20', '-o', 'IdentitiesOnly=yes', '-o', 'IdentityAgent=none', ...(hasKey ? ['-i', key] : [])];
+    const env: NodeJS.ProcessEnv = { GIT_SSH_COMMAND: ssh.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' '), GIT_SSH_VARIANT: 'ssh', GIT_TERMINAL_PROMPT: '0', GIT_ASKPASS: '' };
+    for (const name of INHERITED) if (process.env[name]) env[name] = process.env[name];
+    return env;
+  }
+
+  /** What every git gets: no configuration but the repository's own (which is ours), no replaced objects, no prompts. */
+  private environment(objects: string | null): NodeJS.ProcessEnv {
+    return {
+      PATH: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin', HOME: this.home, LC_ALL: 'C.UTF-8', LANGUAGE: 'en',
+      GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_ATTR_NOSYSTEM: '1', GIT_NO_REPLACE_OBJECTS: '1', GIT_OPTIONAL_LOCKS: '0',
+      ...(objects !== null && { GIT_ALTERNATE_OBJECT_DIRECTORIES: objects }),
+    };
+  }
+
+  /** simple-git for one short answer. Its guards let pass only what is named here: no configuration of the user's, no templates with hooks. */
+  private short(repo: string, objects: string | null): SimpleGit {
+    const env = this.environment(objects);
+    return simpleGit({
+      baseDir: repo, maxConcurrentProcesses: 1, trimmed: false, config: [`safe.directory=${repo}`],
+      allowEnvironment: Object.keys(env).filter((name) => name.startsWith('GIT_')), unsafe: { allowUnsafeConfigPaths: true, allowUnsafeTemplateDir: true },
+      ...(this.options.gitUser && { spawnOptions: this.options.gitUser }),
+    }).env(env);
+  }
+
+  private async long(repo: string, args: readonly string[], quarantine: string | null, signal?: AbortSignal, more: NodeJS.ProcessEnv = {}): Promise<GitProcess> {
+    const objects = await objectsBeside(repo, quarantine);
+    return spawnGit(['-c', `safe.directory=${repo}`, '--git-dir=.', ...args], {
+      cwd: repo, env: { ...this.environment(objects), ...more }, user: this.options.gitUser, ...(signal && { signal }),
+    });
+  }
+
+  /** A folder that git's user owns. */
+  private async folder(path: string): Promise<void> {
+    const made = await mkdir(path, { recursive: true, mode: 0o755 });
+    const { gitUser } = this.options;
+    if (made === undefined || gitUser === null || process.getuid?.() !== 0) return;
+    for (let at = path; at.length >= made.length; at = at.slice(0, at.lastIndexOf(sep))) await chown(at, gitUser.uid, gitUser.gid);
+  }
+}
+
+/** The quarantine as an object folder beside the repository's, if it is one of this repository; null when there is none (any more). */
+async function objectsBeside(repo: string, quarantine: string | null): Promise<string | null> {
+  if (quarantine === null) return null;
+  let real: string;
+  try {
+    real = await realpath(quarantine);
+    if (!(await stat(real)).isDirectory()) return null;
+  } catch {
+    return null; // the push has ended: the objects are in the repository, or gone
+  }
+  const objects = await realpath(join(repo, 'objects'));
+  if (!real.startsWith(objects + sep) || /[:"\n]/.test(real)) throw new GitRefusal('gone', 'the pushed objects do not lie in the app\'s repository', 'push again');
+  return real;
+}
+
+function requireSha(sha: string): void {
+  if (!SHA.test(sha)) throw new GitRefusal('gone', `${JSON.stringify(sha)} is not a full commit id`);
+}
+
+const GONE = /not a valid object name|bad object|bad revision|unknown revision|invalid object|missing (blob|tree|commit)|unable to read (tree|[0-9a-f]{40})|could not (get object|read)|loose object .* missing|not a tree object|expected commit type/i;
+
+/** The refusal that git's words mean when they say that objects are not there. */
+function gone(stderr: string, sha: string): GitRefusal | null {
+  return GONE.test(stderr) ? new GitRefusal('gone', `the commit ${sha.slice(0, 12)} is not in the repository`, 'push again') : null;
+}
+
+/** What `git archive` ended with, as a refusal where the commit is to blame. */
+function ended(code: number, stderr: string, sha: string, cause?: unknown): Error {
+  const path = /invalid path '([^]*)'/.exec(stderr);
+  if (path !== null) return new GitRefusal('path', `the commit holds a file with the path ${JSON.stringify(path[1])}`, 'git fsck shows which commit it came with');
+  return gone(stderr, sha) ?? new Error(`git archive ended with ${code}: ${printable(stderr)}`, { cause });
+}
+
+function asError(error: Error): Error {
+  return new Error(`git: ${printable(error.message)}`, { cause: error });
+}
+
+function asGit(error: Error): never {
+  throw asError(error);
+}
+
+/** One line without control characters: it goes to terminals. */
+function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(/[\s\u0000-\u001f\u007f-\u009f]+/g, ' ').trim();
+}

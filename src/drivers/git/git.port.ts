@@ -1,0 +1,81 @@
+/** Where a commit is to be looked for. */
+export interface CommitRef {
+  /** absolute path of a bare repository */
+  readonly repo: string;
+  /** full commit id */
+  readonly sha: string;
+  /** folder of pushed objects that are not in the repository yet, or null */
+  readonly quarantine: string | null;
+}
+
+export interface CommitInfo {
+  readonly sha: string;
+  /** first line of the message, control characters taken out */
+  readonly subject: string;
+  /** `Name <address>` */
+  readonly author: string;
+}
+
+/** A commit of another repository that stands in a tree in place of a folder. */
+export interface Submodule {
+  readonly path: string;
+  readonly sha: string;
+  /** as `.gitmodules` has it; null when it says nothing about this path */
+  readonly url: string | null;
+}
+
+/** Another commit's files to be put into the same archive. */
+export interface ArchivePart extends CommitRef {
+  /** folder in the archive, without a slash at its end */
+  readonly path: string;
+}
+
+export interface Archive {
+  readonly bytes: number;
+  /** everything but folders */
+  readonly files: number;
+  readonly sha256: string;
+  /** files that are pointers into Git LFS: their content is elsewhere */
+  readonly lfs: number;
+}
+
+export type GitProblem =
+  /** the commit or its objects are not there */
+  | 'gone'
+  /** larger than what is taken */
+  | 'limit'
+  /** a path that would leave the folder it is unpacked in */
+  | 'path'
+  /** a submodule that is not fetched, whatever the network does */
+  | 'submodule'
+  /** a submodule that could not be fetched this time */
+  | 'network';
+
+/** git's answer was no, for a reason that a person can do something about. */
+export class GitRefusal extends Error {
+  constructor(readonly problem: GitProblem, message: string, readonly hint: string | null = null) {
+    super(message);
+    this.name = 'GitRefusal';
+  }
+}
+
+/** What is asked of git. Nothing in a repository or in its configuration may run a program, whatever was pushed. */
+export interface Git {
+  /** Makes a bare repository, or leaves the one that is there as it is. */
+  initBare(path: string): Promise<void>;
+  exists(commit: CommitRef): Promise<boolean>;
+  /** @throws GitRefusal `gone` */
+  commitInfo(commit: CommitRef): Promise<CommitInfo>;
+  /** @throws GitRefusal `gone` */
+  submodules(commit: CommitRef): Promise<Submodule[]>;
+  /**
+   * Fetches a submodule's commit into the cache and answers where it is.
+   * @throws GitRefusal `submodule` for an address that is not allowed or refuses us, `network` when the other side is not reached
+   */
+  fetchSubmodule(submodule: Submodule, signal: AbortSignal): Promise<CommitRef>;
+  /**
+   * Writes a tar archive of a commit's tree, and of others below folders of it, to a file.
+   * @throws GitRefusal `gone`, `limit`, `path`; an error with `code: 'ENOSPC'` when the disk is full
+   */
+  archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal): Promise<Archive>;
+}
