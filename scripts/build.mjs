@@ -42,7 +42,7 @@ async function bundle(input, output) {
     },
   });
   try {
-    await build.write(output);
+    return (await build.write(output)).output.map(({ fileName }) => fileName);
   } finally {
     await build.close();
   }
@@ -59,9 +59,13 @@ if (values.only !== 'cli') {
     return false;
   }));
   if (Object.keys(processes).length > 0) {
-    await bundle(Object.fromEntries(Object.entries(processes).map(([name, file]) => [name, join(root, file)])), {
+    const written = new Set(await bundle(Object.fromEntries(Object.entries(processes).map(([name, file]) => [name, join(root, file)])), {
       dir: out, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'chunks/[name]-[hash].mjs', sourcemap: true,
-    });
+    }));
+    const chunks = join(out, 'chunks');
+    for (const file of existsSync(chunks) ? readdirSync(chunks) : []) {
+      if (!written.has(`chunks/${file}`)) rmSync(join(chunks, file)); // of an earlier build
+    }
   }
 }
 console.log(`-----> Built ${[...Object.keys(PROGRAMS), ...Object.keys(processes)].join(', ')} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
