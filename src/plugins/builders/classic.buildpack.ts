@@ -33,7 +33,7 @@ export function parseBuildpackUrl(text: string, from: BuildpackSource['from']): 
   const url = hash < 0 ? text : text.slice(0, hash);
   const ref = hash < 0 ? null : text.slice(hash + 1) || null;
   if (ref !== null && (!/^[A-Za-z0-9][\w./+-]*$/.test(ref) || ref.includes('..'))) fail('not a branch, tag or commit after #');
-  if (/^(?:https?|git|ssh|file):\/\//.test(url)) {
+  if (/^(?:(?:https?|git|ssh):\/\/[^/]|file:\/\/)/.test(url)) {
     let parsed: URL;
     try { parsed = new URL(url); } catch { return fail('not a URL'); }
     if (parsed.protocol === 'http:') fail('http is not protected, use https');

@@ -1,0 +1,109 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pack } from 'tar-stream';
+import { buffer } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { StepFailure } from '../../workers/step.js';
+import type { Stack } from './builder.port.js';
+import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic.buildpack.js';
+import { exposedPorts } from './dockerfile.builder.js';
+import { namedPaths, projectOf, select, type Selected } from './select.js';
+import { readSourceTree, treeOf } from './source-tree.js';
+
+const stack: Stack = { name: 's', run: 'r', build: 'b', versions: { python: '3.13' }, user: { name: 'app', uid: 1000, home: '/app' } };
+type Files = Readonly<Record<string, string>>;
+const choose = (files: Files, settings: Files = {}): Selected => select(projectOf('a1', treeOf(files), settings, stack));
+const failure = (files: Files, settings: Files = {}): StepFailure => {
+  try { choose(files, settings); } catch (error) { if (error instanceof StepFailure) return error; throw error; }
+  throw new Error('was accepted');
+};
+
+describe('which builder takes a repository', () => {
+  const python = { 'requirements.txt': '', Procfile: 'web: x' };
+  it('a Dockerfile first', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { BUILDPACK_URL: 'https://x/y' }).plan).toMatchObject({ builder: 'dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, processTypes: { web: 'x' } }); });
+  it('then BUILDPACK_URL', () => { expect(choose(python, { BUILDPACK_URL: 'https://x/y#v1' }).plan).toMatchObject({ builder: 'classic-buildpack', buildpack: 'https://x/y#v1' }); });
+  it('of which the repository\'s .env wins', () => { expect(choose({ ...python, '.env': 'export BUILDPACK_URL=https://own/one' }, { BUILDPACK_URL: 'https://x/y' }).plan.buildpack).toBe('https://own/one'); });
+  it('then our own, and tells who was asked', () => { expect(choose(python).asked).toEqual([{ builder: 'dockerfile', answer: 'no' }, { builder: 'BUILDPACK_URL', answer: 'not set' }, { builder: 'python', answer: 'requirements.txt is there' }]); });
+  it('nothing fits: says what was looked for and found', () => {
+    const error = failure({ 'index.html': '', 'src/a.js': '', 'src/b.js': '' });
+    expect(error.code).toBe('detect.nothing');
+    expect(error.message).toMatchInlineSnapshot(`"no Dockerfile and no buildpack fits: looked for Dockerfile (setting dockerfile-path) (dockerfile); requirements.txt, pyproject.toml, Pipfile, Pipfile.lock, poetry.lock, uv.lock (python); at the root there is index.html, src/"`);
+    expect(failure({}).message).toContain('the repository is empty');
+    expect(failure({ 'manage.py': '' }).hint).toContain('requirements.txt');
+    expect(failure({ 'a\u001b[2J\nb': '' }).message).not.toMatch(/[\u0000-\u001f]/);
+  });
+  it('bad files of any builder end it', () => {
+    expect(failure({ Dockerfile: 'FROM x', Procfile: 'web' }).code).toBe('detect.procfile');
+    expect(failure({ Dockerfile: 'FROM x', 'app.json': '{' }).code).toBe('detect.app-json');
+    expect(failure({ Dockerfile: '# nothing' }).code).toBe('detect.dockerfile');
+    expect(failure({ Dockerfile: 'FROM x' }, { 'dockerfile-path': 'a/Dockerfile' }).code).toBe('detect.dockerfile');
+    expect(failure({ Dockerfile: 'FROM x' }, { 'procfile-path': 'b/Procfile' }).message).toContain('b/Procfile');
+  });
+  it('settings name other paths', () => {
+    const { plan } = choose({ 'deploy/Dockerfile.prod': 'FROM x', 'deploy/Procfile': 'web: y' }, { 'dockerfile-path': './deploy/Dockerfile.prod', 'procfile-path': 'deploy/Procfile', 'build-args': 'A, B' });
+    expect(plan).toMatchObject({ dockerfilePath: 'deploy/Dockerfile.prod', processTypes: { web: 'y' }, buildArgs: ['A', 'B'] });
+    expect(namedPaths({ 'dockerfile-path': './deploy/Dockerfile.prod' })).toEqual(['deploy/Dockerfile.prod']);
+  });
+  it('without a Procfile a Dockerfile has web with the image\'s command', () => { expect(choose({ Dockerfile: 'FROM x' }).plan.processTypes).toEqual({ web: null }); });
+  it('EXPOSE of the last stage', () => { expect(exposedPorts('FROM a\nEXPOSE 1\nFROM b\nexpose 80/tcp 53/udp $P 8080 \\\n 9000 99999')).toEqual([80, 8080, 9000]); });
+});
+
+describe('BUILDPACK_URL', () => {
+  it.each([['https://github.com/a/b.git#v1', 'v1'], ['git://h/x', null], ['ssh://git@h/x#main', 'main'], ['git@h:a/b#c0ffee', 'c0ffee'], ['file:///srv/x#a', 'a'], ['https://u:p@h/x', null]])('%s', (url, ref) => { expect(parseBuildpackUrl(url, 'config').ref).toBe(ref); });
+  it.each(['http://h/x', 'ext::sh -c x', '--upload-pack=x', '-u', 'https://h/x#--y', 'https://h/x#a..b', '/etc', 'file://h/x', 'https://h/x y', 'https://h/\nx', 'ssh://-oProxyCommand=x/y', 'ssh://-o@h/y', 'a@b:-x', 'git@-h:x', 'https:///x#', 'x::y', ''])('refuses %j', (url) => { expect(() => parseBuildpackUrl(url, 'config')).toThrow(StepFailure); });
+  it('refuses file: out of a repository', () => { expect(() => parseBuildpackUrl('file:///var/lib/berth/repos/other', '.env')).toThrow('can only be set by config:set'); });
+  it('reads .env', () => {
+    expect(buildpackFromEnv('A=1\nexport BUILDPACK_URL="https://x/y#z" # c\n')).toBe('https://x/y#z');
+    expect(buildpackFromEnv("BUILDPACK_URL='a'\r\nBUILDPACK_URL=b")).toBe('b');
+    expect(buildpackFromEnv('# BUILDPACK_URL=x\nMY_BUILDPACK_URL=y\nBUILDPACK_URL=')).toBeNull();
+  });
+  it('hides credentials', () => {
+    expect(shown('https://user:secret@host/x')).toBe('https://***@host/x');
+    expect(choose({}, { BUILDPACK_URL: 'https://u:secret@h/x' }).plan.summary).not.toContain('secret');
+  });
+});
+
+describe('source archive', () => {
+  let folder: string;
+  beforeAll(async () => { folder = await mkdtemp(join(tmpdir(), 'berth-tree-')); });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+  const archive = async (name: string, fill: (tar: ReturnType<typeof pack>) => void): Promise<string> => {
+    const tar = pack();
+    fill(tar);
+    tar.finalize();
+    const path = join(folder, name);
+    await writeFile(path, await buffer(tar));
+    return path;
+  };
+  it('keeps telling texts, knows all paths, leaves out what leaves the tree', async () => {
+    const path = await archive('a.tar', (tar) => {
+      tar.entry({ name: './Procfile' }, 'web: x');
+      tar.entry({ name: 'src', type: 'directory' });
+      tar.entry({ name: 'src/long.js' }, 'x');
+      tar.entry({ name: 'src/My Docker file' }, 'FROM x');
+      tar.entry({ name: '../../etc/passwd' }, 'x');
+      tar.entry({ name: 'binary' }, Buffer.from([0, 1]));
+      tar.entry({ name: 'big.txt' }, 'x'.repeat(600 * 1024));
+      tar.entry({ name: 'Dockerfile', type: 'symlink', linkname: '/etc/passwd' });
+      tar.entry({ name: `a/${'ü\n'.repeat(70)}` }, 'x');
+    });
+    const tree = await readSourceTree(path, ['src/My Docker file']);
+    expect(tree.paths).toHaveLength(7);
+    expect(tree.text('Procfile')).toBe('web: x');
+    expect(tree.text('src/My Docker file')).toBe('FROM x');
+    for (const name of ['src/long.js', 'binary', 'big.txt', 'Dockerfile', '../../etc/passwd']) expect(tree.text(name)).toBeNull();
+    expect(tree.has('Dockerfile')).toBe(true);
+    expect(tree.bytes).toBeGreaterThan(600 * 1024);
+  });
+  it('an empty archive is an empty tree', async () => { expect((await readSourceTree(await archive('b.tar', () => undefined))).paths).toEqual([]); });
+  it('has a limit of entries', async () => {
+    const path = await archive('c.tar', (tar) => { for (let i = 0; i < 50; i++) tar.entry({ name: `f${i}` }, ''); });
+    await expect(readSourceTree(path, [], undefined, { file: 1, texts: 1, entries: 40 })).rejects.toMatchObject({ code: 'detect.too-many-files' });
+  });
+  it('a damaged archive is not the app\'s fault', async () => {
+    const path = join(folder, 'd.tar');
+    await writeFile(path, 'x'.repeat(5000));
+    await expect(readSourceTree(path)).rejects.not.toBeInstanceOf(StepFailure);
+  });
+});
