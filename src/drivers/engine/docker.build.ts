@@ -8,7 +8,8 @@ import { buildFailure, exitCode, outOfMemory, timedOut } from './build-failure.j
 import { BuildProgress, type FailedStep } from './buildkit/progress.js';
 import { decodeStatus } from './buildkit/proto.js';
 import { openSession } from './buildkit/session.js';
-import { type EngineCalls, reasonOf, statusOf } from './docker.call.js';
+import type { EngineCalls } from './docker.call.js';
+import { reasonOf, statusOf } from './engine.errors.js';
 import type { BuildRequest, BuiltImage, EngineInfo, Image } from './engine.port.js';
 import { LegacyProgress } from './legacy-progress.js';
 import { labels } from './labels.js';
@@ -16,7 +17,7 @@ import { labels } from './labels.js';
 interface BuildMessage { readonly id?: string; readonly aux?: string | { ID?: string }; readonly stream?: string; readonly error?: string; readonly errorDetail?: { code?: number; message?: string } }
 interface Outcome { readonly imageId: string; readonly steps: number; readonly cached: number }
 
-/** The limits of all builds of this process, by engine socket: several drivers may share it. */
+/** The limits of all builds of this process, by engine socket and cgroup root: several drivers may share them. */
 const cgroups = new Map<string, BuildCgroup | null>();
 
 /** One JSON value a line; errors of the stream are thrown (readline swallows them). */
@@ -32,7 +33,7 @@ async function* messages(stream: Readable): AsyncGenerator<BuildMessage> {
 }
 
 export class DockerBuild {
-  constructor(private readonly calls: EngineCalls, private readonly info: () => Promise<EngineInfo>, private readonly inspect: (id: string) => Promise<Image | null>) {}
+  constructor(private readonly calls: EngineCalls, private readonly info: () => Promise<EngineInfo>, private readonly inspect: (id: string) => Promise<Image | null>, private readonly cgroupRoot: string) {}
 
   async build(context: Readable, request: BuildRequest): Promise<BuiltImage> {
     const { limits, signal } = request;
@@ -71,10 +72,11 @@ export class DockerBuild {
     const wanted = memory > 0 || cpus > 0;
     let why = 'the engine has no cgroups';
     try {
-      let cgroup = cgroups.get(this.calls.socket);
+      const key = `${this.calls.socket} ${this.cgroupRoot}`;
+      let cgroup = cgroups.get(key);
       if (cgroup === undefined) {
         const layout = cgroupLayout(await this.info(), configuredParent());
-        cgroups.set(this.calls.socket, (cgroup = layout && new BuildCgroup(layout)));
+        cgroups.set(key, (cgroup = layout && new BuildCgroup(layout, this.cgroupRoot)));
       }
       if (cgroup) return cgroup.enter({ memory, cpus });
     } catch (error) {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Docker from 'dockerode';
-import { type EngineCalls, statusOf } from './docker.call.js';
+import type { EngineCalls } from './docker.call.js';
+import { statusOf } from './engine.errors.js';
 import { Demuxer, LineSplitter } from './docker.logs.js';
 import type { ContainerSpec, ContainerState, ContainerSummary, RestartPolicy, RunResult } from './engine.port.js';
 import { type LabelValues, labelFilter, labels } from './labels.js';

@@ -13,6 +13,13 @@ import {
 } from './engine.port.js';
 import type { LabelValues } from './labels.js';
 
+export interface DockerOptions {
+  readonly observer?: CallObserver;
+  /** where the machine's cgroups are mounted */
+  readonly cgroupRoot?: string;
+  readonly docker?: Docker;
+}
+
 /** The Docker engine through its API on a unix socket. One object a process is enough; it holds no connection open. */
 export class DockerDriver extends EnginePort {
   private readonly calls: EngineCalls;
@@ -23,18 +30,18 @@ export class DockerDriver extends EnginePort {
   private readonly builds: DockerBuild;
   private known: EngineInfo | null = null;
 
-  constructor(private readonly socket: string, observer: CallObserver | null = null, docker: Docker = new Docker({ socketPath: socket })) {
+  constructor(private readonly socket: string, private readonly options: DockerOptions = {}) {
     super();
-    this.calls = new EngineCalls(docker, socket, observer);
+    this.calls = new EngineCalls(options.docker ?? new Docker({ socketPath: socket }), socket, options.observer ?? null);
     this.images = new DockerImages(this.calls);
     this.containers = new DockerContainers(this.calls);
     this.networks = new DockerNetworks(this.calls);
     this.streams = new DockerLogs(this.calls);
-    this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id));
+    this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id), options.cgroupRoot ?? '/sys/fs/cgroup');
   }
 
   override observed(observer: CallObserver): EnginePort {
-    const driver = new DockerDriver(this.socket, observer, this.calls.docker);
+    const driver = new DockerDriver(this.socket, { ...this.options, docker: this.calls.docker, observer });
     driver.known = this.known;
     return driver;
   }

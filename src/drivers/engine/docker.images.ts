@@ -1,5 +1,6 @@
 import type Docker from 'dockerode';
-import { type EngineCalls, statusOf } from './docker.call.js';
+import type { EngineCalls } from './docker.call.js';
+import { statusOf } from './engine.errors.js';
 import type { Image } from './engine.port.js';
 import { type LabelValues, labelFilter } from './labels.js';
 

@@ -1,0 +1,103 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import type { Config } from '../../config.js';
+import { contextPath, packContext, scanSource } from '../../drivers/engine/build-context.js';
+import { CA_SECRETS, withHostCa, withoutSyntax } from '../../drivers/engine/dockerfile-ca.js';
+import type { EnginePort, Image } from '../../drivers/engine/engine.port.js';
+import { jks } from '../../drivers/engine/jks.js';
+import { readLabels } from '../../drivers/engine/labels.js';
+import { binarySize, size } from '../../drivers/engine/units.js';
+import type { BuildOutput } from '../../events/types/deploy.events.js';
+import { type StepContext, StepFailure, type StepWork } from '../step.js';
+
+/** where a generated Dockerfile lies in the context */
+const GENERATED = '.berth/Dockerfile';
+const MIN_FREE = 2 * 1024 ** 3;
+
+/** The app's config of one version, in the clear: name → value. */
+export type ReadEnv = (app: string, configVersion: number) => Promise<Readonly<Record<string, string>>> | Readonly<Record<string, string>>;
+
+export interface BuildDeps {
+  readonly engine: EnginePort;
+  readonly config: Pick<Config, 'instance' | 'buildCa' | 'buildProxy'>;
+  readonly env: ReadEnv;
+  /** carries out plans of third-party buildpacks */
+  readonly classic?: (context: StepContext<'build'>) => Promise<BuildOutput>;
+}
+
+/** Turns a source archive and a plan into an image. */
+export function buildStep(deps: BuildDeps): StepWork<'build'> {
+  return async (context) => {
+    const { input, log, signal } = context;
+    const { plan } = input;
+    if (plan.builder === 'classic-buildpack') {
+      if (!deps.classic) throw new StepFailure('build.no-builder', 'this server has no builder for third-party buildpacks', 'use a Dockerfile or one of the built-in buildpacks');
+      return deps.classic(context);
+    }
+    const engine = deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
+    const tag = `${deps.config.instance}/${input.name}:${context.deploy}`;
+    const path = contextPath(plan.dockerfilePath ?? GENERATED);
+    const own = `${path}.dockerignore`;
+    const scan = await scanSource(input.source, [path, '.dockerignore', own], signal);
+    const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion])).digest('hex');
+
+    const left = await earlier(engine, tag, context.job, source);
+    if (left) {
+      log.detail(`Reusing the image of an earlier attempt (${size(left.bytes)})`);
+      return output(tag, left, context);
+    }
+    await checkSpace(engine, scan.bytes);
+
+    let dockerfile = plan.dockerfile ?? scan.texts.get(path);
+    if (dockerfile === undefined) throw new StepFailure('build.dockerfile', `there is no ${path} in the source`, 'commit it, or set the path of your Dockerfile with builder:set <app> dockerfile-path <path>');
+    const plain = withoutSyntax(dockerfile);
+    if (plain && !(await engine.canPull(plain.image))) {
+      log.detail(`Leaving out "# syntax=${plain.image}": no registry can be reached, the engine's own syntax is used`);
+      dockerfile = plain.text;
+    }
+    const ca = deps.config.buildCa === null ? null : await readFile(deps.config.buildCa, 'utf8').catch((error: unknown) => {
+      throw new StepFailure('build.no-ca', `the certificates for builds cannot be read: ${(error as Error).message}`, 'BERTH_BUILD_CA must name a PEM bundle', 'machine');
+    });
+    if (ca !== null) dockerfile = withHostCa(dockerfile);
+    // the app's ignore rules are written for its own Dockerfile: under a generated one they would take files that it needs
+    const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get('.dockerignore') ?? null) : null;
+    const packed = packContext(input.source, { ignore, put: new Map([[path, dockerfile]]) });
+
+    const values = plan.buildArgs.length > 0 ? await deps.env(input.app, input.configVersion) : {};
+    const started = performance.now();
+    const image = await engine.build(packed, {
+      dockerfile: path, tag, signal, limits: input.limits,
+      labels: { instance: deps.config.instance, app: input.app, deploy: context.deploy, attempt: context.attempt, job: context.job, source },
+      buildArgs: { ...deps.config.buildProxy, ...pick(values, plan.buildArgs) },
+      secrets: ca === null ? {} : { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) },
+      onLine: (line) => log.output(line.replaceAll(/ --mount=type=secret,id=berth_\S+/g, '')),
+      onNote: (text) => log.warn(text),
+    });
+    const took = ((performance.now() - started) / 1000).toFixed(1);
+    log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
+    return output(tag, image, context);
+  };
+}
+
+/** The image that this very job made from this very source before its outcome could be recorded. */
+async function earlier(engine: EnginePort, tag: string, job: string, source: string): Promise<Image | null> {
+  const found = await engine.inspectImage(tag);
+  const mark = readLabels(found?.labels);
+  return found && mark.job === job && mark.source === source ? found : null;
+}
+
+function output(tag: string, image: Image, { input }: StepContext<'build'>): BuildOutput {
+  return { image: tag, imageId: image.id, bytes: image.bytes, exposed: image.exposed, processTypes: input.plan.processTypes, releaseCommand: input.plan.releaseCommand };
+}
+
+function pick(values: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {
+  return Object.fromEntries(names.flatMap((name) => (Object.hasOwn(values, name) ? [[name, values[name] as string]] : [])));
+}
+
+async function checkSpace(engine: EnginePort, source: number): Promise<void> {
+  const needed = Math.max(MIN_FREE, 2 * source);
+  const { path, free } = await engine.space();
+  if (free < needed) {
+    throw new StepFailure('build.disk-full', `there is not enough room to build: ${binarySize(free)} free on ${path}, ${binarySize(needed)} needed`, 'remove old images (docker image prune, docker builder prune) or give the disk more room', 'machine');
+  }
+}

@@ -1,0 +1,88 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { EnginePort } from '../../drivers/engine/engine.port.js';
+import { binarySize } from '../../drivers/engine/units.js';
+import type { HealthCheck } from '../../events/types/deploy.events.js';
+import { StepFailure, type StepLog } from '../step.js';
+import { type HttpProbe, waitUntilHealthy } from './check.js';
+import { explain, listeners } from './listening.js';
+
+export interface Started {
+  readonly id: string; readonly name: string;
+  readonly type: string; readonly index: number;
+  /** `web.1` */
+  readonly place: string;
+  readonly ip: string; readonly port: number;
+  /** bytes, 0 = no limit */
+  readonly memory: number;
+}
+
+export interface Watch {
+  readonly engine: EnginePort; readonly check: HealthCheck; readonly http: HttpProbe;
+  /** Host header of the check */
+  readonly host: string;
+  readonly log: StepLog; readonly signal: AbortSignal;
+}
+
+/** what is not web has no port to ask: it must live for this long */
+const SETTLE_MS = 1000;
+const TAIL = 50;
+
+/** Waits until web answers and the others have lived for a second; the first container that does not ends it. */
+export async function watchUntilLive(started: readonly Started[], watch: Watch): Promise<void> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([watch.signal, over.signal]);
+  const all = started.map((container) => live(container, { ...watch, signal }));
+  try {
+    await Promise.all(all);
+  } finally {
+    over.abort();
+    await Promise.allSettled(all);
+  }
+}
+
+async function live(container: Started, watch: Watch): Promise<void> {
+  const { engine, log } = watch;
+  const over = new AbortController();
+  const signal = AbortSignal.any([watch.signal, over.signal]);
+  const exited = engine.waitContainer(container.id, signal).then((exitCode) => ({ exitCode }));
+  const well = container.type === 'web' ? answers(container, { ...watch, signal }) : sleep(SETTLE_MS, undefined, { signal });
+  for (const loser of [exited, well]) loser.catch(() => {});
+  try {
+    const end = await Promise.race([exited, well]);
+    if (end && 'exitCode' in end) throw await crashed(container, end.exitCode, watch);
+    log.detail(`${container.place} ${container.type === 'web' ? 'is up' : 'runs'}${end ? `: ${end.what}` : ''}`);
+  } finally {
+    over.abort();
+  }
+}
+
+async function answers(container: Started, watch: Watch): Promise<{ what: string }> {
+  const result = await waitUntilHealthy({ ip: container.ip, port: container.port, host: watch.host }, watch.check, watch.http, watch.signal);
+  if (result.ok) return { what: `${result.what} after ${result.ms < 1000 ? `${Math.round(result.ms)} ms` : `${(result.ms / 1000).toFixed(1)} s`}` };
+  const state = await watch.engine.inspectContainer(container.id);
+  await tail(container, watch);
+  if (result.reached) {
+    throw new StepFailure('release.check-failed', `${container.place} did not pass its check: ${result.what}`, `it must answer ${watch.check.path ?? '/'} on port ${container.port} with a status of 200 to 399; its last lines are above`);
+  }
+  const seen = explain(state?.pid ? await listeners(state.pid) : [], container.port);
+  throw new StepFailure('release.check-failed', `${container.place} did not pass its check: ${seen.text}: ${result.what}`, seen.hint);
+}
+
+async function crashed(container: Started, exitCode: number, watch: Watch): Promise<StepFailure> {
+  const state = await watch.engine.inspectContainer(container.id);
+  await tail(container, watch);
+  if (state?.oomKilled) return new StepFailure('release.crashed', `${container.place} was killed: it used more memory than its limit${container.memory ? ` of ${binarySize(container.memory)}` : ''}`, 'raise the limit, or let the app use less');
+  const hint = exitCode === 0 ? 'a process of the formation must keep running; a task that ends belongs into the release command'
+    : exitCode === 127 ? 'its command is not in the image: look at the Procfile'
+    : exitCode === 126 ? 'its command is not executable: git update-index --chmod=+x'
+    : 'its last lines are above';
+  return new StepFailure('release.crashed', `${container.place} exited with code ${exitCode}`, hint);
+}
+
+async function tail(container: Started, { engine, log }: Watch): Promise<void> {
+  try {
+    for await (const line of engine.logs(container.id, { follow: false, tail: TAIL })) log.output(`${container.place}: ${line.text}`, true);
+  } catch {
+    // the failure itself matters more
+  }
+}
