@@ -34,7 +34,7 @@ function limitsOf(settings: Readonly<Record<string, string>>, prefix: string, fa
 }
 
 /** Loads the app as a deploy sees it now. @throws Rejected when the app does not exist */
-export async function loadContext(repository: Repository, config: Config, id: string): Promise<AppContext> {
+export async function loadContext(repository: Pick<Repository, 'load'>, config: Config, id: string): Promise<AppContext> {
   const [app, vars, formation, global] = await Promise.all([
     repository.load(apps, appStream(id)),
     repository.load(configDecider, configStream(id)),

@@ -1,8 +1,8 @@
 import type { Config } from '../../config.js';
 import { metaOf, newTrace, type Repository } from '../../events/repository.js';
 import type { Recorded } from '../../events/event.js';
-import type { Append, Transaction } from '../../events/store.port.js';
-import type { AppContext, DeployKind, DeploySource, PipelineEvent } from '../../events/types/deploy.events.js';
+import type { Transaction } from '../../events/store.port.js';
+import type { AppContext, DeploySource } from '../../events/types/deploy.events.js';
 import { loadContext, pipelineStream } from '../apps/app-context.js';
 import { pipeline, type PipelineCommand } from './pipeline.decider.js';
 import type { PipelineState } from './pipeline.state.js';
@@ -44,15 +44,6 @@ export class Pipelines {
         now: this.now(), ...workFor(events, state), ...beside,
       };
     });
-  }
-
-  /** Appends and work of a deploy request, for a transaction that also holds what made it necessary (a config change, a scale). */
-  async requested(context: AppContext, kind: DeployKind, source: DeploySource, by: string): Promise<{ append: Append | null; deploy: number | null; tx: Pick<Transaction, 'work' | 'drop'> }> {
-    const stream = pipelineStream(context.app);
-    const { state, version } = await this.repository.load(pipeline, stream);
-    const events = pipeline.decide({ type: 'Request', kind, source, by, context }, state) as PipelineEvent[];
-    const asked = events.find((e) => e.type === 'BuildRequested' || e.type === 'DeployRequested');
-    return { append: events.length > 0 ? { stream, expected: version, events } : null, deploy: asked?.data.deploy ?? null, tx: workFor(events, state) };
   }
 }
 

@@ -1,0 +1,70 @@
+import { join } from 'node:path';
+import type { Config } from '../config.js';
+import { LogStore } from '../drivers/logs/log-store.js';
+import { Rejected } from '../events/decider.js';
+import { openStore } from '../events/open-store.js';
+import { Repository } from '../events/repository.js';
+import { masterKey, SecretBox } from '../events/seal.js';
+import type { EventStore } from '../events/store.port.js';
+import { shown } from './apps/app.decider.js';
+import { config as configDecider } from './config/config.decider.js';
+import { configStream } from './apps/app-context.js';
+import { Pipelines } from './deploys/deploys.service.js';
+import { applyToBoard, BOARD_VERSION, emptyBoard, type AppRow, type Board } from './read/board.projection.js';
+import { Projection } from './read/projection.js';
+
+/** What every process of Berth stands on. One object, built once, handed to whoever needs it. */
+export class Core {
+  readonly repository: Repository;
+  readonly pipelines: Pipelines;
+  readonly box: SecretBox;
+  readonly board: Projection<Board>;
+  readonly logs: LogStore;
+  /** set where sshd reads what we write: rewrites authorized_keys from the log */
+  writeKeys: (() => Promise<void>) | null = null;
+  /** set where the conductor runs: removes at once what nothing in the log owns any more */
+  sweep: (() => Promise<void>) | null = null;
+  /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */
+  git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string> } | null = null;
+  /** set where an engine is at hand: container id → state (`running`, `exited`, …) of an app's containers */
+  engine: { states(app: string): Promise<ReadonlyMap<string, string>> } | null = null;
+
+  constructor(readonly config: Config, readonly store: EventStore, readonly now: () => number = Date.now) {
+    this.repository = new Repository(store);
+    this.pipelines = new Pipelines(this.repository, config, now);
+    this.box = new SecretBox(store, masterKey(join(config.root, 'keys', 'master.key')));
+    this.board = new Projection(store, 'board', BOARD_VERSION, emptyBoard, applyToBoard);
+    this.logs = new LogStore(join(config.root, 'logs'));
+  }
+
+  /** Opens the store that the configuration names. */
+  static async open(config: Config): Promise<Core> {
+    return new Core(config, await openStore(config.store));
+  }
+
+  /** The app of that name. @throws Rejected with exit code 20 */
+  async app(name: string): Promise<AppRow> {
+    const board = await this.board.now();
+    const id = board.names[name];
+    const row = id === undefined ? undefined : board.apps[id];
+    if (!row) throw new Rejected('app.missing', `App ${shown(name)} does not exist`, 'see: berth apps:list', 20);
+    return row;
+  }
+
+  /**
+   * Config vars in clear, as of `version` of the app's config stream (absent: now).
+   * @throws Unreadable when the key is gone
+   */
+  async env(app: string, version?: number): Promise<Record<string, string>> {
+    const stream = configStream(app);
+    const sealed = version === undefined
+      ? (await this.repository.load(configDecider, stream)).state
+      : (await this.store.readStream(stream)).filter((event) => event.version <= version).reduce((state, event) => configDecider.evolve(state, event as never), configDecider.initial);
+    const pairs = await Promise.all(Object.entries(sealed).map(async ([key, value]) => [key, await this.box.unseal(value)] as const));
+    return Object.fromEntries(pairs.sort(([a], [b]) => (a < b ? -1 : 1)));
+  }
+
+  async close(): Promise<void> {
+    await this.store.close();
+  }
+}

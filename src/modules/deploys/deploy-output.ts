@@ -1,0 +1,62 @@
+import type { NumberedLine } from '../../drivers/logs/log-store.js';
+import type { Out } from '../commands/command.js';
+import { seconds } from '../commands/words.js';
+import type { EndOfDeploy, FollowItem } from './follow.js';
+
+/** lines of a failed step's output that are shown when they were not shown as they came */
+const TAIL = 30;
+
+/**
+ * Turns a followed deploy into lines. Without trace mode a build's own output stays quiet, save the heading of each of its steps,
+ * until the build fails: then its last lines are shown.
+ */
+export class DeployPrinter {
+  private held: NumberedLine[] = [];
+
+  constructor(private readonly out: Out, private readonly verbose: boolean) {}
+
+  /** Prints one item; answers the exit code with the last one. */
+  print(item: FollowItem): number | undefined {
+    if (item.event === 'line') this.line(item.data);
+    else if (item.event === 'end') return this.end(item.data);
+    else if (item.data.status === 'waiting') this.out.info(item.data.behind === null ? 'Waiting' : `Waiting: deploy ${item.data.behind} is running, this one comes next`);
+    return undefined;
+  }
+
+  private line(line: NumberedLine): void {
+    if (this.verbose || !line.v) {
+      this.out.line(line.k === 'c' ? `       · ${line.m}` : line.m);
+      return;
+    }
+    if (line.k === 'c') return;
+    const heading = /^\s*#\d+ (\[.*)$/.exec(line.m);
+    if (heading && !/\[internal\]/.test(heading[1]!)) this.out.detail(heading[1]!.length > 110 ? `${heading[1]!.slice(0, 110)}…` : heading[1]!);
+    this.held.push(line);
+    if (this.held.length > TAIL) this.held.shift();
+  }
+
+  private end(end: EndOfDeploy): number {
+    const { out } = this;
+    switch (end.status) {
+      case 'succeeded':
+        out.section(`Application deployed: ${end.name} v${end.release ?? '?'} in ${seconds(end.tookMs)}`);
+        for (const url of end.urls) out.detail(url);
+        return 0;
+      case 'superseded':
+        out.warn(`Deploy ${end.deploy} of ${end.name} was superseded by deploy ${end.endedBy}`);
+        return 1;
+      case 'cancelled':
+        out.warn(`Deploy ${end.deploy} of ${end.name} was cancelled by ${end.endedBy}`);
+        return 1;
+      default:
+        if (!this.verbose && this.held.length > 0 && end.failure?.code.startsWith('build.')) {
+          out.warn('The last lines of the build:');
+          for (const { m } of this.held) out.line(`       ${m.trimStart()}`);
+        }
+        out.warn(`Deploy ${end.deploy} of ${end.name} failed: ${end.failure?.message ?? 'see its trace'}`);
+        if (end.failure?.hint) out.warn(end.failure.hint);
+        out.warn(`trace: berth trace ${end.name} ${end.deploy}${end.failure?.job ? `   retry: berth jobs:retry ${end.failure.job}` : ''}`);
+        return 1;
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import type { NumberedLine } from '../../drivers/logs/log-store.js';
+import { Rejected } from '../../events/decider.js';
+import type { StreamItem } from '../commands/command.js';
+import type { Core } from '../core.js';
+import type { DeployRow, DeployStatus } from '../read/board.projection.js';
+
+export const deployLog = (app: string, deploy: number): string => `deploys/${app}/${deploy}`;
+
+const OVER: ReadonlySet<DeployStatus> = new Set(['succeeded', 'failed', 'cancelled', 'superseded']);
+export const isOver = (status: DeployStatus): boolean => OVER.has(status);
+
+export type FollowItem =
+  | { id: string; event: 'state'; data: { status: DeployStatus; behind: number | null } }
+  | { id: string; event: 'line'; data: NumberedLine }
+  | { id: string; event: 'end'; data: EndOfDeploy };
+
+export interface EndOfDeploy {
+  status: DeployStatus; app: string; name: string; deploy: number; release: number | null; urls: string[]; tookMs: number;
+  failure: { code: string; message: string; hint: string | null; job: string | null } | null; endedBy: string | null;
+}
+
+/** `http://host[:port]` for every host of the app. */
+export function urlsOf(hosts: readonly string[], httpPort: number): string[] {
+  return hosts.map((host) => `http://${host}${httpPort === 80 ? '' : `:${httpPort}`}`);
+}
+
+async function rowOf(core: Core, app: string, deploy: number): Promise<{ row: DeployRow; name: string; hosts: readonly string[]; running: number | null }> {
+  const board = await core.board.now();
+  const owner = board.apps[app];
+  const row = board.deploys[app]?.[deploy - 1];
+  if (!owner || !row) throw new Rejected('deploy.missing', `There is no deploy ${deploy}`, 'see: berth deploys <app>');
+  return { row, name: owner.name, hosts: owner.live?.hosts ?? [], running: owner.running };
+}
+
+/**
+ * A deploy's output from line `after` + 1 to its end, as it comes: `state` when it begins to wait or to run, `line` for each line,
+ * `end` last. Ids are line numbers, so that a client that was cut off goes on behind the last one it saw.
+ */
+export async function* followDeploy(core: Core, app: string, deploy: number, after: number, signal: AbortSignal): AsyncGenerator<FollowItem & StreamItem> {
+  let seen = after;
+  let told: string | null = null;
+  let wake: () => void = () => {};
+  let changed = false;
+  const nudge = (): void => { changed = true; wake(); };
+  const unsubscribe = core.store.changes(nudge);
+  const stop = new AbortController();
+  signal.addEventListener('abort', nudge);
+  const queue: NumberedLine[] = [];
+  const following = core.logs.follow(deployLog(app, deploy), after, stop.signal, (lines) => { queue.push(...lines); nudge(); });
+  let broken: unknown = null;
+  following.catch((error: unknown) => { broken = error; nudge(); });
+  try {
+    while (!signal.aborted) {
+      changed = false;
+      if (broken) throw broken;
+      const { row, name, hosts, running } = await rowOf(core, app, deploy);
+      const status = `${row.status}`;
+      if (status !== told && !isOver(row.status)) {
+        told = status;
+        yield { id: String(seen), event: 'state', data: { status: row.status, behind: row.status === 'waiting' ? running : null } };
+      }
+      if (isOver(row.status)) {
+        // the log is complete once the end is in the store: what the watcher has not brought yet is read now
+        for (const line of await core.logs.read(deployLog(app, deploy), seen, 1_000_000)) {
+          yield { id: String(line.n), event: 'line', data: line };
+          seen = line.n;
+        }
+        yield { id: String(seen), event: 'end', data: endOf(row, name, urlsOf(hosts, core.config.httpPort)) };
+        return;
+      }
+      for (const line of queue.splice(0)) {
+        if (line.n <= seen) continue;
+        yield { id: String(line.n), event: 'line', data: line };
+        seen = line.n;
+      }
+      if (!changed) await new Promise<void>((resolve) => { wake = resolve; });
+    }
+  } finally {
+    signal.removeEventListener('abort', nudge);
+    unsubscribe();
+    stop.abort();
+    await following.catch(() => {});
+  }
+}
+
+function endOf(row: DeployRow, name: string, urls: string[]): EndOfDeploy {
+  const failed = row.steps.findLast((step) => step.failure !== null);
+  return {
+    status: row.status, app: row.app, name, deploy: row.deploy, release: row.release, urls,
+    tookMs: (row.endedAt ?? row.requestedAt) - row.requestedAt,
+    failure: row.failure ? { ...row.failure, job: failed?.job ?? null } : null, endedBy: row.endedBy,
+  };
+}

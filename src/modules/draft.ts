@@ -1,0 +1,84 @@
+import { fold, type Decider } from '../events/decider.js';
+import type { NewEvent, Recorded } from '../events/event.js';
+import { metaOf, type Loaded } from '../events/repository.js';
+import type { NewWork } from '../events/store.port.js';
+import type { DeployKind, DeploySource, PipelineEvent } from '../events/types/deploy.events.js';
+import { loadContext, pipelineStream } from './apps/app-context.js';
+import type { CommandContext } from './commands/command.js';
+import type { Core } from './core.js';
+import { NO_SOURCE } from './deploys/deploys.service.js';
+import { pipeline } from './deploys/pipeline.decider.js';
+import { workFor } from './deploys/pipeline.work.js';
+
+interface Staged extends Loaded<unknown> { readonly expected: number; readonly events: readonly NewEvent[] }
+
+/** Decisions over several streams that are written together or not at all; later ones see what earlier ones decided. */
+export class Draft {
+  private readonly staged = new Map<string, Staged>();
+  private readonly work: NewWork[] = [];
+  private readonly drop: string[] = [];
+
+  constructor(private readonly core: Core) {}
+
+  async load<S, E extends NewEvent>(decider: Pick<Decider<S, never, E>, 'initial' | 'evolve'>, stream: string): Promise<Loaded<S>> {
+    return (this.staged.get(stream) as Loaded<S> | undefined) ?? this.core.repository.load(decider, stream);
+  }
+
+  /** Decides a command on a stream; what follows is part of this draft. */
+  async decide<S, C, E extends NewEvent>(decider: Decider<S, C, E>, stream: string, command: C): Promise<readonly E[]> {
+    const { state, version } = await this.load(decider, stream);
+    const events = decider.decide(command, state);
+    const before = this.staged.get(stream);
+    this.staged.set(stream, {
+      state: fold(decider, events, state), version: version + events.length,
+      expected: before?.expected ?? version, events: [...(before?.events ?? []), ...events],
+    });
+    return events;
+  }
+
+  /** Asks for a deploy of the app as this draft leaves it; null when nothing has to be deployed. */
+  async deploy(app: string, kind: DeployKind, by: string, source: DeploySource = NO_SOURCE): Promise<number | null> {
+    const context = await loadContext(this, this.core.config, app);
+    const { state } = await this.load(pipeline, pipelineStream(app));
+    const events = (await this.decide(pipeline, pipelineStream(app), { type: 'Request', kind, source, by, context })) as readonly PipelineEvent[];
+    const { work, drop } = workFor(events, state);
+    this.work.push(...work);
+    this.drop.push(...drop);
+    return events.find((event) => event.type === 'BuildRequested' || event.type === 'DeployRequested')?.data.deploy ?? null;
+  }
+
+  /** Cancels whatever of the app's deploys is open. */
+  async cancelAll(app: string, by: string, reason: string): Promise<void> {
+    for (;;) {
+      const { state } = await this.load(pipeline, pipelineStream(app));
+      const open = [state.waiting.source, state.waiting.converge, state.running].find((request) => request !== null);
+      if (!open) return;
+      const context = await loadContext(this, this.core.config, app);
+      const events = await this.decide(pipeline, pipelineStream(app), { type: 'Cancel', deploy: open.deploy, by, reason, context });
+      this.drop.push(...workFor(events, state).drop);
+    }
+  }
+
+  /** What is to be written. */
+  transaction(): { appends: { stream: string; expected: number; events: readonly NewEvent[] }[]; work: NewWork[]; drop: string[] } {
+    const appends = [...this.staged].filter(([, { events }]) => events.length > 0).map(([stream, { expected, events }]) => ({ stream, expected, events }));
+    return { appends, work: this.work, drop: this.drop };
+  }
+}
+
+/**
+ * Runs a command's decisions and writes them in one transaction, again from the start when someone else was quicker.
+ * Answers what `decide` answered, and the events.
+ */
+export async function change<T>(context: Pick<CommandContext, 'core' | 'actor'>, command: string, correlation: string, decide: (draft: Draft) => Promise<T>): Promise<{ answer: T; events: readonly Recorded[] }> {
+  const { core, actor } = context;
+  let answer!: T;
+  const events = await core.repository.transact(async () => {
+    const draft = new Draft(core);
+    answer = await decide(draft);
+    const { appends, work, drop } = draft.transaction();
+    if (appends.length === 0) return null;
+    return { appends, work, drop, meta: metaOf(actor, command, correlation), now: core.now() };
+  });
+  return { answer, events };
+}

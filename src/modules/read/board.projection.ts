@@ -1,0 +1,196 @@
+import type { Recorded } from '../../events/event.js';
+import type { AppEvent, ConfigEvent, Formation, KeyEvent, ProcessEvent, ServerEvent } from '../../events/types/app.events.js';
+import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, Step } from '../../events/types/deploy.events.js';
+
+export interface AppRow {
+  id: string; name: string; createdAt: number; createdBy: string;
+  branch: string | null; domains: string[]; settings: Record<string, string>; formation: Formation;
+  configVersion: number; configKeys: string[];
+  live: { release: number; deploy: number; containers: LiveContainer[]; hosts: string[]; since: number } | null;
+  running: number | null; last: number;
+  releases: ReleaseRow[];
+}
+export interface ReleaseRow { number: number; deploy: number; kind: DeployKind; by: string; why: string; at: number; spec: ReleaseSpec; wasLive: boolean }
+
+export type DeployStatus = 'waiting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'superseded';
+export interface StepRow {
+  job: string; step: Step; queuedAt: number; startedAt: number | null; endedAt: number | null;
+  attempt: number; worker: string | null; waitedMs: number; tookMs: number;
+  status: 'queued' | 'running' | 'waiting-for-retry' | 'succeeded' | 'failed' | 'cancelled'; failure: Failure | null; retryOf: string | null;
+  /** what a release step started */
+  containers?: readonly LiveContainer[];
+}
+export interface DeployRow {
+  app: string; deploy: number; kind: DeployKind; source: DeploySource; by: string; trace: string;
+  status: DeployStatus; requestedAt: number; startedAt: number | null; endedAt: number | null;
+  subject: string | null; release: number | null; failure: Failure | null; endedBy: string | null;
+  steps: StepRow[];
+}
+export interface FailedJob { job: string; app: string; deploy: number; step: Step; failure: Failure; at: number; attempts: number }
+
+/** What screens need to know, folded from the whole log; thrown away and rebuilt at will. */
+export interface Board {
+  apps: Record<string, AppRow>;
+  /** live names only */
+  names: Record<string, string>;
+  deploys: Record<string, DeployRow[]>;
+  failed: Record<string, FailedJob>;
+  keys: { name: string; key: string; fingerprint: string; at: number }[];
+  tokens: { name: string; hash: string; at: number; by: string }[];
+  server: { domains: string[]; trace: boolean; settings: Record<string, string> };
+}
+
+export type BoardEvent = AppEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | PipelineEvent;
+
+/** bump when the shape or the meaning of Board changes: snapshots of other versions are not read */
+export const BOARD_VERSION = '1';
+
+export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} } });
+
+function set(record: Record<string, string>, key: string, value: string | null): void {
+  if (value === null) delete record[key];
+  else record[key] = value;
+}
+
+/** Applies one event, changing `board` in place. Events of unknown types are passed over. */
+export function applyToBoard(board: Board, event: Recorded): void {
+  const known = event as unknown as Recorded & BoardEvent;
+  switch (known.type) {
+    case 'AppCreated': {
+      const { app, name } = known.data;
+      board.apps[app] = { id: app, name, createdAt: event.at, createdBy: event.meta.actor, branch: null, domains: [], settings: {}, formation: { web: 1 }, configVersion: 0, configKeys: [], live: null, running: null, last: 0, releases: [] };
+      board.names[name] = app;
+      board.deploys[app] = [];
+      return;
+    }
+    case 'SshKeyAdded': board.keys.push({ ...known.data, at: event.at }); return;
+    case 'SshKeyRemoved': board.keys = board.keys.filter((key) => key.name !== known.data.name); return;
+    case 'TokenCreated': board.tokens.push({ ...known.data, at: event.at, by: event.meta.actor }); return;
+    case 'TokenRevoked': board.tokens = board.tokens.filter((token) => token.name !== known.data.name); return;
+    case 'GlobalDomainSet': board.server.domains = known.data.domains; return;
+    case 'TraceSwitched': board.server.trace = known.data.on; return;
+    case 'ServerSettingChanged': set(board.server.settings, known.data.key, known.data.to); return;
+    default: {
+      const app = board.apps[(known.data as { app?: string }).app ?? ''];
+      if (app) applyToApp(board, app, known);
+    }
+  }
+}
+
+function applyToApp(board: Board, app: AppRow, event: Recorded & BoardEvent): void {
+  switch (event.type) {
+    case 'AppRenamed':
+      delete board.names[event.data.from];
+      board.names[event.data.to] = app.id;
+      app.name = event.data.to;
+      return;
+    case 'AppDestroyed':
+      delete board.names[app.name];
+      delete board.apps[app.id];
+      delete board.deploys[app.id];
+      for (const [job, failed] of Object.entries(board.failed)) if (failed.app === app.id) delete board.failed[job];
+      return;
+    case 'DeployBranchSet': app.branch = event.data.branch; return;
+    case 'AppSettingChanged': set(app.settings, event.data.key, event.data.to); return;
+    case 'DomainAdded': app.domains.push(event.data.domain); return;
+    case 'DomainRemoved': app.domains = app.domains.filter((domain) => domain !== event.data.domain); return;
+    case 'ConfigSet':
+      app.configVersion = event.version;
+      app.configKeys = [...new Set([...app.configKeys, ...Object.keys(event.data.values)])].sort();
+      return;
+    case 'ConfigUnset': {
+      const gone = new Set(event.data.keys);
+      app.configVersion = event.version;
+      app.configKeys = app.configKeys.filter((key) => !gone.has(key));
+      return;
+    }
+    case 'ContainerScaled': app.formation = event.data.to; return;
+    default: applyToDeploys(board, app, event as Recorded & PipelineEvent);
+  }
+}
+
+function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEvent): void {
+  const deploys = board.deploys[app.id]!;
+  if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
+    const { deploy, kind, source, by } = event.data;
+    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, steps: [] });
+    app.last = deploy;
+    return;
+  }
+  const row = deploys[event.data.deploy - 1];
+  if (!row) return;
+  const end = (status: DeployStatus): void => {
+    row.status = status;
+    row.endedAt = event.at;
+    if (app.running === row.deploy) app.running = null;
+  };
+  const step = 'job' in event.data ? row.steps.find((s) => s.job === (event.data as { job: string }).job) : undefined;
+  switch (event.type) {
+    case 'DeployStarted': Object.assign(row, { status: 'running', startedAt: event.at }); app.running = row.deploy; return;
+    case 'DeploySuperseded': end('superseded'); row.endedBy = String(event.data.by); return;
+    case 'StepQueued':
+      row.steps.push({ job: event.data.job, step: event.data.step, queuedAt: event.at, startedAt: null, endedAt: null, attempt: 0, worker: null, waitedMs: 0, tookMs: 0, status: 'queued', failure: null, retryOf: event.data.retryOf });
+      return;
+    case 'StepStarted':
+      if (step) Object.assign(step, { status: 'running', startedAt: step.startedAt ?? event.at, attempt: event.data.attempt, worker: event.data.worker, waitedMs: step.waitedMs + event.data.waitedMs });
+      return;
+    case 'SourceCloned': row.subject = event.data.output.subject; done(step, event); return;
+    case 'BuildpackDetected': case 'ImageBuilt': case 'ContainersStarted': done(step, event); return;
+    case 'RouteSwitched': {
+      done(step, event);
+      const number = row.release ?? app.live?.release ?? 0;
+      const containers = [...(lastContainers(row) ?? app.live?.containers ?? [])];
+      app.live = { release: number, deploy: row.deploy, containers, hosts: [...event.data.output.hosts], since: event.at };
+      const release = app.releases.find((r) => r.number === number);
+      if (release) release.wasLive = true;
+      return;
+    }
+    case 'ReleaseCreated': {
+      const { app: _, ...release } = event.data;
+      row.release = release.number;
+      app.releases.push({ ...release, at: event.at, wasLive: false });
+      return;
+    }
+    case 'StepFailed':
+      if (step) Object.assign(step, { status: event.data.retryAt === null ? 'failed' : 'waiting-for-retry', endedAt: event.at, tookMs: event.data.tookMs, failure: event.data.failure });
+      return;
+    case 'DeploySucceeded':
+      end('succeeded');
+      row.release = event.data.release;
+      row.failure = null;
+      for (const [job, failed] of Object.entries(board.failed)) if (failed.app === app.id && failed.deploy <= row.deploy) delete board.failed[job];
+      return;
+    case 'DeployFailed':
+      end('failed');
+      row.failure = event.data.failure;
+      if (step && step.status === 'running') Object.assign(step, { status: 'failed', endedAt: event.at, failure: event.data.failure });
+      board.failed[event.data.job] = { job: event.data.job, app: app.id, deploy: row.deploy, step: event.data.step, failure: event.data.failure, at: event.at, attempts: step?.attempt ?? 0 };
+      return;
+    case 'DeployCancelled': {
+      end('cancelled');
+      row.endedBy = event.data.by;
+      const last = row.steps.at(-1);
+      if (last && last.endedAt === null) Object.assign(last, { status: 'cancelled', endedAt: event.at });
+      return;
+    }
+    case 'JobRetried':
+      delete board.failed[event.data.job];
+      Object.assign(row, { status: 'running', endedAt: null });
+      app.running = row.deploy;
+      return;
+    case 'JobDiscarded': delete board.failed[event.data.job]; return;
+    default: return;
+  }
+}
+
+function done(step: StepRow | undefined, event: Recorded & { data: { tookMs: number; output: unknown } }): void {
+  if (!step) return;
+  Object.assign(step, { status: 'succeeded', endedAt: event.at, tookMs: event.data.tookMs, failure: null });
+  const output = event.data.output as { containers?: LiveContainer[]; number?: number };
+  if (step.step === 'release' && output.containers) step.containers = output.containers;
+}
+
+/** Containers that this deploy's release step answered, if it had one. */
+function lastContainers(row: DeployRow): readonly LiveContainer[] | undefined {
+  return row.steps.findLast((s) => s.step === 'release' && s.status === 'succeeded')?.containers;
+}
