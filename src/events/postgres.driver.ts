@@ -93,8 +93,9 @@ export class PostgresStore extends EventStore {
   }
 
   override dispatchable(now: number, limit: number): Promise<WorkRow[]> {
+    // a scalar subquery, as the planner makes a join of NOT EXISTS that compares every open row with every other
     return this.#works(`WHERE w.state = 0 AND w.not_before <= $1
-      AND NOT EXISTS (SELECT 1 FROM work x WHERE x.grp = w.grp AND x.state < 2 AND x.seq < w.seq) ORDER BY w.seq LIMIT $2`, now, bigint(limit));
+      AND w.seq = (SELECT x.seq FROM work x WHERE x.grp = w.grp AND x.state < 2 ORDER BY x.seq LIMIT 1) ORDER BY w.seq LIMIT $2`, now, bigint(limit));
   }
 
   override async markDispatched(rows: readonly { id: string; dispatch: number }[], now: number): Promise<number> {

@@ -68,7 +68,7 @@ export class PostgresWriter {
   }
 
   async #pump(): Promise<void> {
-    await null;
+    await Promise.resolve();
     while (this.#queue.length > 0) await this.#group(this.#queue.splice(0, GROUP));
     this.#pumping = null;
   }

@@ -54,7 +54,7 @@ export class SqliteWriter {
   }
 
   async #pump(): Promise<void> {
-    await null; // let the callers of this turn come together
+    await Promise.resolve(); // let the callers of this turn come together
     while (this.#queue.length > 0) {
       if (this.#begin()) {
         this.#group();

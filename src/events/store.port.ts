@@ -16,7 +16,11 @@ export class LeaseLost extends Error {
   }
 }
 
-/** The store could not take the write now (disk full, file locked for too long, server away). Nothing was written. */
+/**
+ * The store could not take the write now (disk full, file locked for too long, server away). Nothing was written, but for one case:
+ * a PostgreSQL server that stayed away for 5 s right after COMMIT was sent; the message says so. Trying again is safe: the expected
+ * versions turn a second write into a Conflict.
+ */
 export class StoreUnavailable extends Error {
   constructor(message: string, readonly reason: 'disk-full' | 'busy' | 'away', options?: ErrorOptions) {
     super(message, options);
@@ -65,7 +69,7 @@ export interface Transaction {
   readonly meta: Meta;
   /** now, ms since the epoch: stamped on the events, compared with leases */
   readonly now: number;
-  /** take a work row: refused with LeaseLost when it is done, dropped, or under someone's live lease */
+  /** take a work row: refused with LeaseLost when it is unknown, done, dropped, or under a live lease (one's own, too); a todo row becomes dispatched */
   readonly claim?: { readonly id: string; readonly owner: string; readonly leaseMs: number };
   /** the own work row is done: refused with LeaseLost unless `owner` still owns it (an expired lease nobody took over is still owned) */
   readonly finish?: { readonly id: string; readonly owner: string };
@@ -75,6 +79,7 @@ export interface Transaction {
 }
 
 export interface ReadFilter {
+  /** an empty list matches nothing */
   readonly types?: readonly string[];
   readonly stream?: string;
   readonly correlation?: string;
@@ -93,7 +98,10 @@ export abstract class EventStore {
   abstract readAll(after: number, limit: number, filter?: ReadFilter): Promise<Recorded[]>;
   /** The highest position; 0 for an empty log. */
   abstract head(): Promise<number>;
-  /** Calls `listener` soon after any process committed a transaction (p50 a few ms). May call once for several. Returns the way to stop. */
+  /**
+   * Calls `listener` soon after any process committed a transaction (p50 a few ms). May call once for several, and without cause.
+   * The listener must not throw. Does not keep the process alive. Returns the way to stop.
+   */
   abstract changes(listener: () => void): () => void;
 
   /** Rows with state todo, `notBefore` reached, first of their group among the rows that are not done or dropped; oldest first. */
@@ -106,7 +114,10 @@ export abstract class EventStore {
   abstract redispatch(id: string, dispatch: number, now: number): Promise<boolean>;
   /** Prolongs the lease; false when the row is not this owner's any more (taken over, done, dropped): stop working. */
   abstract heartbeat(id: string, owner: string, now: number, leaseMs: number): Promise<boolean>;
-  /** Ends the leases of rows whose owner starts with `ownerPrefix` (a predecessor of the same name) and makes them todo; answers how many. */
+  /**
+   * Ends the leases of rows whose owner starts with `ownerPrefix` (a predecessor of the same name) and makes them todo with dispatch + 1, so that the
+   * queue's old job, which may still stand as active, is not taken for the new one; answers how many.
+   */
   abstract giveBack(ownerPrefix: string, now: number): Promise<number>;
   /** The earliest `notBefore` in the future among todo rows, or null. */
   abstract nextDue(now: number): Promise<number | null>;

@@ -75,7 +75,7 @@ if (mode === 'write') {
           now: Date.now(), meta: meta(id), work: [{ id, queue: 'q', group: name, payload: { n } }],
           appends: [{ stream: `${name}-${caller}-${n >> 4}`, expected: n & 15, events: [{ type: 'A', data: { n, pad: 'x'.repeat(150) } }] }],
         });
-        say(`wrote ${id} ${clock()}`);
+        say(`wrote ${id} ${performance.timeOrigin + start} ${clock()}`);
         waits.push(performance.now() - start);
       } catch (error) {
         if (!(error instanceof StoreUnavailable)) throw error;

@@ -1,13 +1,14 @@
 import { spawn, spawnSync, type ChildProcessWithoutNullStreams } from 'node:child_process';
 import { chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { rolldown } from 'rolldown';
 
-const REPO = resolve(import.meta.dirname, '../..');
+/** vitest and the bench are started here */
+const REPO = process.cwd();
 
 /** The child as one file that plain node runs; under node_modules, where `pg` is found and git does not look. */
 export async function bundleChild(): Promise<{ file: string; remove(): void }> {

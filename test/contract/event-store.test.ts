@@ -146,7 +146,11 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
         if (n % 4 === 0) expect(result.status).toBe('fulfilled');
         else expect(result).toMatchObject({ reason: n % 4 === 1 ? { name: 'Conflict' } : n % 4 === 2 ? { name: 'LeaseLost' } : { message: 'work taken exists already' } });
       });
-      expect((await sound()).map((event) => event.type)).toEqual(['X', ...Array<string>(10).fill('Y')]);
+      // what the database itself refuses, after a part of it was written
+      const half = await Promise.allSettled([0, 1, 2].map((n) => store.transact(tx({ appends: [{ stream: `half${n}`, expected: 0, events: [{ type: 'Y', data: n }, { type: 'Y', data: n, schema: n === 1 ? 1.5 : 1 }] }] }))));
+      expect(half.map((result) => result.status)).toEqual(['fulfilled', 'rejected', 'fulfilled']);
+      expect(await store.readStream('half1')).toEqual([]);
+      expect((await sound()).map((event) => event.type)).toEqual(['X', ...Array<string>(14).fill('Y')]);
       expect(await store.openWork()).toHaveLength(11);
     });
 
@@ -481,17 +485,22 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
         await client.end();
       }
       await store.transact(tx({ work: Array.from({ length: 1000 }, (_, n) => item(`w${n}`, `g${n % 500}`)) }));
-      await store.dispatchable(T0, 100);
-      const took: number[] = [];
-      for (let n = 0; n < 11; n++) {
-        const start = performance.now();
-        expect(await store.dispatchable(T0, 1000)).toHaveLength(500);
-        await store.undelivered(T0, 0);
-        await store.nextDue(T0);
-        took.push(performance.now() - start);
-      }
-      took.sort((a, b) => a - b);
-      expect(took[5]).toBeLessThan(40); // a scan of all rows takes 100 and more
+      // the best of several, as other work on the machine only ever adds
+      const best = async (read: () => Promise<unknown>) => {
+        let least = Infinity;
+        for (let n = 0; n < 12; n++) {
+          const start = performance.now();
+          await read();
+          least = Math.min(least, performance.now() - start);
+        }
+        return least;
+      };
+      expect(await store.dispatchable(T0, 1000)).toHaveLength(500);
+      expect(await store.openWork()).toHaveLength(1000);
+      expect(await store.undelivered(T0, 0)).toEqual([]);
+      expect(await best(() => store.dispatchable(T0, 1000))).toBeLessThan(15); // comparing every open row with every other: 160
+      expect(await best(() => store.undelivered(T0, 0))).toBeLessThan(4); // going through all rows: 10
+      expect(await best(() => store.nextDue(T0))).toBeLessThan(4);
     });
   });
 
