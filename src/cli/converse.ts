@@ -2,7 +2,7 @@ import { createReadStream, fstatSync } from 'node:fs';
 import { openDoor, type Door } from './door.js';
 import { Input } from './input.js';
 import { leave, readRefusal, refusal, unreachable } from './output.js';
-import { CLI_PATH, encode, NDJSON, type ClientFrame, type CliRequest, type ServerFrame } from './protocol.js';
+import { CLI_PATH, decode, encode, NDJSON, type ClientFrame, type CliRequest } from './protocol.js';
 
 /** Exit code of a program whose reader went away, as the shell shows SIGPIPE. */
 const READER_GONE = 141;
@@ -39,7 +39,8 @@ export function converse(what: Conversation): void {
         body += text;
         return;
       }
-      const frame = JSON.parse(text) as ServerFrame;
+      const frame = decode(text);
+      if (frame === null) return;
       if ('o' in frame) write(door, process.stdout, frame.o);
       else if ('e' in frame) write(door, process.stderr, frame.e);
       else if ('exit' in frame) {

@@ -4,13 +4,13 @@ import type { Readable } from 'node:stream';
 export class Input {
   private held: Buffer[] = [];
   private ended = false;
-  private attached = false;
+  private source: Readable | null = null;
   /** why reading ended before the end, for people; null when it did not */
   failure: string | null = null;
   private wake: (() => void) | null = null;
 
-  /** @param source opened at the first read only: a command that reads nothing leaves stdin alone */
-  constructor(private readonly source: () => Readable) {}
+  /** @param open called at the first read only: a command that reads nothing leaves stdin alone */
+  constructor(private readonly open: () => Readable) {}
 
   /** The next line without its newline, or null when there is none. */
   line(then: (line: string | null) => void): void {
@@ -36,9 +36,9 @@ export class Input {
 
   private more(wake: () => void): void {
     this.wake = wake;
-    const source = this.source();
-    if (!this.attached) {
-      this.attached = true;
+    const source = this.source ?? this.open();
+    if (this.source === null) {
+      this.source = source;
       const woken = (): void => {
         const next = this.wake;
         this.wake = null;

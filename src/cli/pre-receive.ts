@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { openDoor } from './door.js';
 import { leave, readRefusal, refusal } from './output.js';
-import { GIT_PUSH_PATH, type GitPushRequest, type RefUpdate, type ServerFrame } from './protocol.js';
+import { decode, GIT_PUSH_PATH, type GitPushRequest, type RefUpdate } from './protocol.js';
 
 /** How long the API may be away (a restart, an upgrade) before the push is refused. */
 const PATIENCE_MS = Number(process.env['BERTH_HOOK_PATIENCE_MS'] ?? 60_000);
@@ -57,7 +57,8 @@ function follow(request: Omit<GitPushRequest, 'after'> & { after: number }): voi
         }
         lastHeard = Date.now();
         told = false;
-        const frame = JSON.parse(text) as ServerFrame;
+        const frame = decode(text);
+        if (frame === null) return;
         if ('exit' in frame) exit = frame.exit & 255;
         else if ('o' in frame || 'e' in frame) {
           request.after += 1;

@@ -95,6 +95,15 @@ export function encode(frame: CliRequest | ClientFrame | ServerFrame): string {
   return `${JSON.stringify(frame)}\n`;
 }
 
+/** A frame from the wire, or null for a line that a lost connection has cut off. */
+export function decode(line: string): ServerFrame | null {
+  try {
+    return JSON.parse(line) as ServerFrame;
+  } catch {
+    return null;
+  }
+}
+
 const NEWLINE = 0x0a;
 
 /** Cuts a byte stream into lines, whatever the pieces it comes in; a character split between two pieces stays whole. */
