@@ -1,6 +1,6 @@
 // Builds dist/: `node scripts/build.mjs [--out DIR] [--only cli]`. Types are checked elsewhere (npm run check).
 import { existsSync, readdirSync, rmSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { rolldown } from 'rolldown';
@@ -32,9 +32,24 @@ const { values } = parseArgs({ options: { out: { type: 'string', default: join(r
 const out = resolve(values.out);
 const started = performance.now();
 
+// Some CommonJS packages look for files beside their own: in a bundle they are told where they were. node_modules stays in place (the pinned Node lies in it).
+const ownFolder = {
+  name: 'own-folder',
+  transform: {
+    filter: { id: /node_modules\/.*\.c?js$/, code: /__(dirname|filename)\b/ },
+    handler(code, id) {
+      const file = JSON.stringify(`/${relative(root, id)}`);
+      const folder = JSON.stringify(`/${relative(root, dirname(id))}`);
+      const hashbang = code.startsWith('#!') ? code.indexOf('\n') : 0;
+      return { code: `var __filename = globalThis.__berthRoot + ${file}, __dirname = globalThis.__berthRoot + ${folder};${code.slice(hashbang)}`, map: null };
+    },
+  },
+};
+const findRoot = out === join(root, 'dist') ? "import.meta.dirname.replace(/\\/dist(\\/chunks)?$/, '')" : JSON.stringify(root);
+
 async function bundle(input, output) {
   const build = await rolldown({
-    input, cwd: root, platform: 'node', tsconfig: join(root, 'tsconfig.json'), external: EXTERNAL, logLevel: 'warn',
+    input, cwd: root, platform: 'node', tsconfig: join(root, 'tsconfig.json'), external: EXTERNAL, logLevel: 'warn', plugins: [ownFolder],
     onLog(level, log, report) {
       // dependencies' own habits, nothing to be done about here
       if (['EVAL', 'UNRESOLVED_IMPORT', 'CIRCULAR_DEPENDENCY', 'COMMONJS_VARIABLE_IN_ESM'].includes(log.code) && /node_modules/.test(log.id ?? log.message)) return;
@@ -61,6 +76,7 @@ if (values.only !== 'cli') {
   if (Object.keys(processes).length > 0) {
     const written = new Set(await bundle(Object.fromEntries(Object.entries(processes).map(([name, file]) => [name, join(root, file)])), {
       dir: out, format: 'esm', entryFileNames: '[name].mjs', chunkFileNames: 'chunks/[name]-[hash].mjs', sourcemap: true,
+      banner: `globalThis.__berthRoot ??= ${findRoot};`,
     }));
     const chunks = join(out, 'chunks');
     for (const file of existsSync(chunks) ? readdirSync(chunks) : []) {
