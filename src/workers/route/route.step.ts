@@ -1,0 +1,192 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LiveContainer, RouteInput, RouteOutput } from '../../events/types/deploy.events.js';
+import type { DesiredTable, ProbeAnswer, RouterApp, RouterPort, RouterState } from '../../drivers/router/router.port.js';
+import { StepFailure, type StepContext, type StepWork } from '../step.js';
+import { beside, isWeb, label, putBack, settled, switched, tableWith } from './route.table.js';
+
+/** What the step needs of the engine. A container that is gone already is no error. */
+export interface RetireEngine {
+  /** SIGTERM, and SIGKILL after `timeoutSeconds`; resolves when the container has stopped */
+  stop(id: string, timeoutSeconds: number): Promise<void>;
+  remove(id: string): Promise<void>;
+}
+
+export interface RouteDeps {
+  readonly router: RouterPort;
+  readonly engine: RetireEngine;
+  /** all other apps, from the log; used for those that the router does not have */
+  readonly table: () => Promise<DesiredTable>;
+  /** runs `fn` as the router's only writer */
+  readonly lease: <T>(fn: () => Promise<T>) => Promise<T>;
+  /** how long the new ones may take to answer through the router, ms; 30 s */
+  readonly seenMs?: number;
+  /** how long requests in flight to the old ones are waited for, ms; 30 s */
+  readonly drainMs?: number;
+  /** how long a container may take to stop after SIGTERM, seconds; 30 */
+  readonly stopSeconds?: number;
+  /** rejects when the signal aborts */
+  readonly sleep?: (ms: number, signal: AbortSignal) => Promise<void>;
+  /** ms, monotonic */
+  readonly now?: () => number;
+}
+
+/** Switches an app's hosts from its old containers to its new ones: beside, seen, switched, drained, stopped, removed. May be run again from any point. */
+export function routeStep(deps: RouteDeps): StepWork<'route'> {
+  return (context) => new Switch(deps, context).run();
+}
+
+class Switch {
+  private readonly now: () => number;
+  private readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
+  private readonly input: RouteInput;
+  private readonly web: readonly LiveContainer[];
+  private readonly seen = new Map<string, number>();
+
+  constructor(private readonly deps: RouteDeps, private readonly context: StepContext<'route'>) {
+    this.now = deps.now ?? (() => performance.now());
+    this.sleep = deps.sleep ?? ((ms, signal) => delay(ms, undefined, { signal }));
+    this.input = context.input;
+    this.web = context.input.containers.filter(isWeb);
+  }
+
+  async run(): Promise<RouteOutput> {
+    const { input, context: { log, signal } } = this;
+    const host = input.hosts[0] ?? null;
+    log.info(this.web.length === 0 ? `No web process: ${input.hosts.join(', ') || input.name} answers 503` : `Routing ${input.hosts.join(', ') || input.name} to ${this.web.map(label).join(', ')}`);
+    signal.throwIfAborted();
+    const before = await this.change('beside', (actual) => beside(input, actual));
+    let old: readonly string[] = [];
+    try {
+      if (host !== null) for (const container of this.web) await this.waitSeen(host, container);
+      const after = await this.change('switch', (actual) => switched(input, actual));
+      const fresh = new Set(this.web.map((container) => container.name));
+      old = (after.apps.find((app) => app.id === input.app)?.servers ?? []).map((server) => server.name).filter((name) => !fresh.has(name));
+      if (host !== null && old.length > 0) await this.waitOnlyNew(host, fresh);
+      if (old.length > 0) await this.drain(new Set(old));
+      signal.throwIfAborted();
+    } catch (error) {
+      await this.undo(before, error);
+      throw error;
+    }
+    await this.retire();
+    await this.change('settle', () => settled(input));
+    return {
+      hosts: input.hosts, upstreams: this.web.map((container) => `${container.ip}:${container.port}`),
+      seen: host === null || this.web.length === 0 ? null : this.web.map((container) => `${label(container)} answered ${this.seen.get(container.name) ?? 0}`).join(', ') + ` through the router at http://${host}${this.path}`,
+      retired: input.retire.length,
+    };
+  }
+
+  private get path(): string { return this.input.check.path ?? '/'; }
+
+  /** Any answer that surely came from the container will do when no path is to be checked; else it must not be a server's error. */
+  private accepts(status: number): boolean { return this.input.check.path === null || status < 500; }
+
+  private async call<T>(name: string, work: () => Promise<T>, detail?: string): Promise<T> {
+    const start = this.now();
+    try { return await work(); } finally { this.context.log.call(name, this.now() - start, detail); }
+  }
+
+  /** observe → plan → apply as the only writer; answers the state before. */
+  private change(why: string, app: (actual: RouterState) => RouterApp): Promise<RouterState> {
+    const { router, lease, table } = this.deps;
+    return lease(async () => {
+      const [actual, others] = await Promise.all([this.call('router.observe', () => router.observe()), table()]);
+      const plan = router.plan(tableWith(actual, others, app(actual)), actual);
+      await this.call('router.apply', () => router.apply(plan), `${why}: ${plan.changes.map((change) => change.do).join(' ') || 'nothing to do'}`);
+      return actual;
+    });
+  }
+
+  private async waitSeen(host: string, container: LiveContainer): Promise<void> {
+    const { context: { log, signal }, deps } = this;
+    const until = this.now() + (deps.seenMs ?? 30_000);
+    let last = 'no answer';
+    for (let wait = 5; ; wait = Math.min(wait * 2, 500)) {
+      try {
+        const left = Math.max(1, Math.min(until - this.now(), this.input.check.timeoutMs || 5000));
+        const answer = await this.call('router.probe', () => deps.router.probe({ host, path: this.path, server: container.name, timeoutMs: left, signal }), label(container));
+        last = answer.server === container.name ? `it answered ${answer.status}` : `the router answered ${answer.status}${answer.server === null ? ' itself' : ` by ${answer.server}`}`;
+        if (answer.server === container.name && this.accepts(answer.status)) {
+          this.seen.set(container.name, answer.status);
+          log.detail(`${label(container)} (${container.ip}:${container.port}) answered ${answer.status} through the router`);
+          return;
+        }
+      } catch (error) {
+        signal.throwIfAborted();
+        last = error instanceof Error ? error.message : String(error);
+      }
+      if (this.now() + wait > until) throw this.notSeen(`${label(container)} was not seen through the router at http://${host}${this.path}: ${last}`);
+      await this.sleep(wait, signal);
+    }
+  }
+
+  /** Asked as anybody is, twice for each new one and one more, nobody old may answer. */
+  private async waitOnlyNew(host: string, fresh: ReadonlySet<string>): Promise<void> {
+    const { context: { signal }, deps } = this;
+    const until = this.now() + (deps.seenMs ?? 30_000);
+    const needed = Math.min(20, this.web.length * 2 + 1);
+    const ask = (): Promise<ProbeAnswer | null> => this.call('router.probe', () => deps.router.probe({ host, path: this.path, timeoutMs: this.input.check.timeoutMs || 5000, signal })).catch(() => null);
+    const right = (answer: ProbeAnswer | null): boolean => answer !== null && (fresh.size === 0 ? answer.server === null : answer.server !== null && fresh.has(answer.server));
+    for (;;) {
+      const answers = await Promise.all(Array.from({ length: needed }, ask));
+      signal.throwIfAborted();
+      const wrong = answers.find((answer) => !right(answer));
+      if (wrong === undefined) return;
+      if (this.now() > until) throw this.notSeen(`http://${host}${this.path} is still answered by ${wrong?.server ?? 'nobody'} after the switch`);
+      await this.sleep(20, signal);
+    }
+  }
+
+  private notSeen(message: string): StepFailure {
+    return new StepFailure('route.not-seen', message, `The old containers keep serving. Is the app listening on 0.0.0.0 and its port? See logs ${this.input.name}.`, 'user');
+  }
+
+  /** Until nothing is in flight to the old ones, or the limit. Idle keep-alive connections do not count. */
+  private async drain(old: ReadonlySet<string>): Promise<void> {
+    const { context: { log, signal }, deps } = this;
+    const start = this.now();
+    const limit = deps.drainMs ?? 30_000;
+    for (let wait = 5; ; wait = Math.min(wait * 2, 100)) {
+      const stats = await this.call('router.stats', () => deps.router.stats(this.input.app));
+      const left = stats.reduce((sum, row) => sum + (row.app === this.input.app && old.has(row.server) ? row.inFlight : 0), 0);
+      const took = this.now() - start;
+      if (left === 0) return log.detail(`Nothing is in flight to the old containers (${Math.round(took)} ms)`);
+      if (took + wait > limit) return log.warn(`${left} ${left === 1 ? 'request is' : 'requests are'} still in flight to the old containers after ${Math.round(limit / 1000)} s: stopping them anyway`);
+      if (wait === 5) log.detail(`Waiting for ${left} ${left === 1 ? 'request' : 'requests'} in flight to the old containers`);
+      await this.sleep(wait, signal);
+    }
+  }
+
+  /** From here on there is no way back: an aborted step leaves the rest to the next attempt. */
+  private async retire(): Promise<void> {
+    const { input, deps, context: { log, signal } } = this;
+    if (input.retire.length === 0) return;
+    log.info(`Stopping ${input.retire.map(label).join(', ')} of the release before`);
+    const seconds = deps.stopSeconds ?? 30;
+    await Promise.all(input.retire.map(async (container) => {
+      await this.call('engine.stop', () => deps.engine.stop(container.id, seconds), label(container));
+      signal.throwIfAborted();
+      await this.call('engine.remove', () => deps.engine.remove(container.id), label(container));
+    }));
+  }
+
+  private async undo(before: RouterState, cause: unknown): Promise<void> {
+    const { context: { log } } = this;
+    try {
+      const answering = new Set([...this.seen.keys(), ...await this.stillThere()]);
+      await this.change('put back', () => putBack(this.input, before, answering));
+      log.warn('The routes are as they were before');
+    } catch (error) {
+      log.warn(`The routes could not be put back: ${error instanceof Error ? error.message : String(error)} (after: ${cause instanceof Error ? cause.message : String(cause)})`);
+    }
+  }
+
+  /** Old ones that still answer: an earlier attempt may have stopped some, and those must not get traffic again. */
+  private async stillThere(): Promise<readonly string[]> {
+    const host = this.input.hosts[0];
+    if (host === undefined) return this.input.retire.map((container) => container.name);
+    const answers = await Promise.all(this.input.retire.filter(isWeb).map(({ name }) => this.deps.router.probe({ host, path: this.path, server: name, timeoutMs: 3000 }).catch(() => null)));
+    return answers.flatMap((answer) => answer?.server ?? []);
+  }
+}

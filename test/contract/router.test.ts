@@ -1,0 +1,276 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync, statSync, writeFileSync, readdirSync, existsSync } from 'node:fs';
+import { Agent } from 'node:http';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { LiveContainer, RouteInput } from '../../src/events/types/deploy.events.js';
+import type { RouterApp, RouterServer } from '../../src/drivers/router/router.port.js';
+import { ask } from '../../src/drivers/router/haproxy.socket.js';
+import { StepFailure, type StepContext } from '../../src/workers/step.js';
+import { routeStep, type RouteDeps } from '../../src/workers/route/route.step.js';
+import { Bench, PORT, upstream, type Upstream } from './router.harness.js';
+
+const server = (name: string, ip: string, over: Partial<RouterServer> = {}): RouterServer => ({ name, ip, port: PORT, state: 'ready', weight: 100, ...over });
+const app = (id: string, hosts: readonly string[], servers: readonly RouterServer[] = []): RouterApp => ({ id, name: id, hosts, servers });
+const live = (id: string, ip: string, index = 1, type = 'web'): LiveContainer => ({ id, name: id, type, index, ip, port: PORT });
+const check = { path: null, timeoutMs: 2000, attempts: 1, waitMs: 0 };
+const fillers = Array.from({ length: 99 }, (_, n) => app(`f${n}`, [`f${n}.localhost`, `*.f${n}.localhost`], [server(`f${n}.web.1`, '127.0.1.1')]));
+
+let bench: Bench;
+let home: Upstream;
+const context = (input: RouteInput, lines: string[] = [], signal = new AbortController().signal): StepContext<'route'> => ({
+  step: 'route', app: input.app, deploy: 1, job: 'j', attempt: 1, input, signal,
+  log: { info: (t) => lines.push(`-----> ${t}`), detail: (t) => lines.push(`       ${t}`), warn: (t) => lines.push(` !     ${t}`), output: () => undefined, call: (name, ms, detail) => lines.push(`[${name} ${ms.toFixed(1)} ms] ${detail ?? ''}`) },
+});
+const deps = (stop: (id: string) => Promise<void>): RouteDeps => ({ router: bench.driver, engine: { stop, remove: () => Promise.resolve() }, table: () => Promise.resolve({ apps: fillers }), lease: (fn) => fn() });
+const input = (containers: readonly LiveContainer[], retire: readonly LiveContainer[], over: Partial<RouteInput> = {}): RouteInput => ({ app: 'blog', name: 'blog', number: 1, hosts: ['blog.localhost'], containers, retire, check, ...over });
+const blog = async (): Promise<readonly RouterServer[]> => (await bench.driver.observe()).apps.find((entry) => entry.id === 'blog')?.servers ?? [];
+const cfg = (): string => readFileSync(join(bench.options.dir, 'haproxy.cfg'), 'utf8');
+
+beforeAll(async () => { bench = await Bench.make(); home = await upstream('127.0.1.1', 'filler'); });
+afterAll(async () => {
+  await bench.remove();
+  await home.stop();
+  expect(existsSync(bench.root)).toBe(false);
+  expect(execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' })).not.toContain(bench.root);
+  const warnings = bench.errors.split('\n').filter((line) => line.includes('[ALERT]') || /config :/.test(line));
+  expect(warnings).toEqual([]);
+});
+
+describe('haproxy', () => {
+  it('starts empty and answers a page of its own to unknown hosts', async () => {
+    const page = await bench.get('nobody.localhost', '/', { accept: 'text/html' });
+    expect([page.status, page.headers['content-type']]).toEqual([404, 'text/html; charset=utf-8']);
+    expect(page.body).toMatch(/<title>No app lives here<\/title>/);
+    const text = await bench.get('nobody.localhost');
+    expect([text.status, text.headers['content-type'], text.body.split('\n')[0]]).toEqual([404, 'text/plain; charset=utf-8', '404 No app lives here']);
+  });
+
+  it('routes exact hosts, wildcards by the longest suffix, whatever the case, port and dot', async () => {
+    const two = await upstream('127.0.1.2', 'two');
+    await bench.set({ apps: [...fillers, app('a', ['a.test', '*.a.test', '*.x.y.test'], [server('a.1', '127.0.1.1')]), app('b', ['b.a.test', '*.y.test'], [server('b.1', '127.0.1.2')]), app('off', ['off.test'])] });
+    const who = async (host: string): Promise<string> => (await bench.get(host)).body.split('\n')[0] ?? '';
+    for (const [host, body] of [['a.test', 'filler'], ['A.Test.:8080', 'filler'], ['b.a.test', 'two'], ['c.a.test', 'filler'], ['d.c.a.test', 'filler'], ['q.y.test', 'two'], ['q.x.y.test', 'filler'], ['x.y.test', 'two'], ['y.test', '404 No app lives here'], ['f7.localhost', 'filler']] as const) expect(await who(host), host).toBe(body);
+    expect((await bench.get('off.test')).status).toBe(503);
+    const page = await bench.get('off.test', '/', { accept: 'text/html,*/*' });
+    expect([page.status, page.headers['retry-after']]).toEqual([503, '5']);
+    expect(page.body).toMatch(/The app is not running/);
+    const again = bench.driver.plan({ apps: [...fillers, app('a', ['a.test', '*.a.test', '*.x.y.test'], [server('a.1', '127.0.1.1')]), app('b', ['b.a.test', '*.y.test'], [server('b.1', '127.0.1.2')]), app('off', ['off.test'])] }, await bench.driver.observe());
+    expect(again.changes).toEqual([]);
+    await two.stop();
+    expect((await bench.get('q.y.test')).status).toBe(503);
+  });
+
+  it('changes servers, weights, states, addresses and hosts without a reload, and file and runtime agree after each', async () => {
+    const two = await upstream('127.0.1.2', 'two');
+    await bench.set({ apps: [app('a', ['a.test']), app('b', [])] });
+    const pid = /^Pid: \d+$/m.exec(await ask(bench.options.socket, 'show info'))?.[0];
+    const tables: RouterApp[][] = [
+      [app('a', ['a.test'], [server('w1', '127.0.1.1')]), app('b', [])],
+      [app('a', ['a.test', '*.a.test'], [server('w1', '127.0.1.1', { state: 'drain' }), server('w2', '127.0.1.2', { weight: 7 })]), app('b', [])],
+      [app('a', ['*.a.test'], [server('w1', '127.0.1.1', { state: 'maint' }), server('w2', '127.0.1.2')]), app('b', ['a.test'], [server('w1', '127.0.1.1')])],
+      [app('a', ['*.a.test'], [server('w1', '127.0.1.1', { weight: 3 })]), app('b', ['a.test'], [server('w1', '127.0.1.2')])],
+      [app('a', ['*.a.test'], [server('w1', '127.0.1.1')]), app('b', ['a.test'], [server('w1', '::1')])],
+      [app('a', ['*.a.test'], []), app('b', [], [])],
+    ];
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    for (const [at, apps] of tables.entries()) {
+      await bench.set({ apps });
+      const running = await bench.driver.observe();
+      expect(bench.driver.plan({ apps }, running).changes, `table ${at}`).toEqual([]);
+      if (at === 3) expect((await bench.get('a.test', '/', {}, agent)).body).toBe('two');
+    }
+    expect(/^Pid: \d+$/m.exec(await ask(bench.options.socket, 'show info'))?.[0]).toBe(pid);
+    agent.destroy();
+    for (const apps of tables) {
+      await bench.set({ apps });
+      await bench.stop('SIGKILL');
+      await bench.start();
+      expect(bench.driver.plan({ apps }, await bench.driver.observe()).changes).toEqual([]);
+      if (apps === tables[2]) break;
+    }
+    await two.stop();
+  });
+
+  it('shows who answered to the token only', async () => {
+    await bench.set({ apps: [app('a', ['a.test'], [server('w1', '127.0.1.1'), server('w2', '127.0.1.1', { state: 'drain' })])] });
+    const token = readFileSync(join(bench.options.dir, 'probe-token'), 'utf8').trim();
+    expect(statSync(join(bench.options.dir, 'probe-token')).mode & 0o777).toBe(0o600);
+    expect(await bench.driver.probe({ host: 'a.test', path: '/', timeoutMs: 1000 })).toEqual({ status: 200, server: 'w1' });
+    expect(await bench.driver.probe({ host: 'a.test', path: '/boom', server: 'w2', timeoutMs: 1000 })).toEqual({ status: 500, server: 'w2' });
+    for (const headers of [{}, { 'x-berth-probe': 'x' }, { 'x-berth-probe': '' }, { 'x-berth-probe': `${token}x` }, { 'x-berth-server': 'w2' }] as Record<string, string>[]) expect((await bench.get('a.test', '/', headers)).headers['x-berth-server']).toBeUndefined();
+    const seen = JSON.parse((await bench.get('a.test', '/headers', { 'x-berth-probe': token, 'x-forwarded-for': '6.6.6.6', 'x-forwarded-proto': 'https', forwarded: 'for=6.6.6.6' })).body) as Record<string, string>;
+    expect(seen).toMatchObject({ host: 'a.test', 'x-forwarded-for': '127.0.0.1', 'x-forwarded-proto': 'http', 'x-forwarded-host': 'a.test' });
+    expect(Object.keys(seen).filter((name) => name.startsWith('x-berth') || name === 'forwarded')).toEqual([]);
+  });
+
+  it('passes upgrades, and counts them as in flight', async () => {
+    await bench.set({ apps: [app('a', ['a.test'], [server('w1', '127.0.1.1')])] });
+    const socket = connect(bench.options.httpPort, '127.0.0.1');
+    let text = '';
+    socket.on('data', (data: Buffer) => { text += data.toString(); });
+    socket.write('GET /ws HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n');
+    await expect.poll(() => text).toMatch(/^HTTP\/1.1 101 /);
+    socket.write('hello');
+    await expect.poll(() => text).toMatch(/filler:hello$/);
+    expect((await bench.driver.stats('a'))[0]?.inFlight).toBe(1);
+    await bench.set({ apps: [app('a', ['a.test'], [server('w1', '127.0.1.1', { state: 'drain' })]), app('new', [])] }); // reload: the old worker holds it
+    expect((await bench.driver.stats('a'))[0]?.inFlight).toBe(1);
+    socket.write('still');
+    await expect.poll(() => text).toMatch(/filler:still$/);
+    socket.destroy();
+    await expect.poll(async () => (await bench.driver.stats('a'))[0]?.inFlight).toBe(0);
+  });
+
+  it('does not count an idle keep-alive connection', async () => {
+    await bench.set({ apps: [app('a', ['a.test'], [server('w1', '127.0.1.1')])] });
+    const agent = new Agent({ keepAlive: true });
+    await bench.get('a.test', '/', {}, agent);
+    const [row] = await bench.driver.stats('a');
+    expect([row?.inFlight, Object.values(agent.freeSockets).flat().length]).toEqual([0, 1]);
+    agent.destroy();
+  });
+
+  it('refuses broken input and keeps the last good file; a spoiled file is made anew', async () => {
+    await bench.set({ apps: [app('a', ['a.test'], [server('w1', '127.0.1.1')])] });
+    const good = cfg();
+    const state = await bench.driver.observe();
+    expect(() => bench.driver.plan({ apps: [app('a', ['a.test\n  bad']) ] }, state)).toThrow(/is no host name/);
+    await expect(bench.driver.apply({ desired: { apps: [app('a', ['x', 'x'])] }, changes: [] })).rejects.toThrow(/claimed twice/);
+    const broken = new (bench.driver.constructor as typeof import('../../src/drivers/router/haproxy.driver.js').HaproxyDriver)({ ...bench.options, user: 'no-such-user' });
+    await expect(broken.apply(bench.driver.plan({ apps: [app('z', [])] }, state))).rejects.toMatchObject({ code: 'route.config-invalid', fault: 'machine' });
+    expect(cfg()).toBe(good);
+    expect(readdirSync(bench.options.dir).filter((name) => name.endsWith('.tmp'))).toEqual([]);
+    expect((await bench.get('a.test')).body).toBe('filler');
+    await bench.driver.ensureFiles();
+    expect(cfg()).toBe(good); // routes are kept
+    writeFileSync(join(bench.options.dir, 'haproxy.cfg'), 'rubbish\n');
+    await bench.driver.ensureFiles();
+    expect(cfg()).toMatch(/^# Written by Berth/);
+  });
+
+  it('says so when it is down', async () => {
+    await bench.stop('SIGKILL');
+    await expect(bench.driver.observe()).rejects.toMatchObject({ code: 'route.router-down', fault: 'machine' });
+    await bench.start();
+  });
+});
+
+describe('the route step', () => {
+  it('switches one app of 100, 20 times, and no request fails', async () => {
+    await bench.set({ apps: fillers });
+    const ups = [await upstream('127.0.2.0', 'v0')];
+    const stopped: string[] = [];
+    const stop = async (id: string): Promise<void> => { stopped.push(id); await ups[Number(id.slice(1))]?.stop(); };
+    const step = routeStep(deps(stop));
+    const lines: string[] = [];
+    await step(context(input([live('v0', '127.0.2.0')], []), lines));
+    const count = { ok: 0, failed: [] as string[] };
+    const agents = [new Agent({ keepAlive: true, maxSockets: 1 }), new Agent({ keepAlive: true, maxSockets: 1 }), false, false] as const;
+    let polling = true;
+    const clients = agents.map(async (agent) => {
+      while (polling) {
+        await bench.get('blog.localhost', '/', {}, agent).then((a) => { if (a.status === 200 && /^v\d+$/.test(a.body)) count.ok++; else count.failed.push(`${a.status} ${a.body}`); }, (e: Error) => count.failed.push(e.message));
+        await sleep(2);
+      }
+    });
+    const times: number[] = [];
+    let sample: string[] = [];
+    for (let n = 1; n <= 20; n++) {
+      ups[n] = await upstream(`127.0.2.${n}`, `v${n}`);
+      sample = [];
+      const start = performance.now();
+      const out = await step(context(input([live(`v${n}`, `127.0.2.${n}`)], [live(`v${n - 1}`, `127.0.2.${n - 1}`)]), sample));
+      times.push(performance.now() - start);
+      expect(out).toEqual({ hosts: ['blog.localhost'], upstreams: [`127.0.2.${n}:${PORT}`], seen: 'web.1 answered 200 through the router at http://blog.localhost/', retired: 1 });
+      expect((await bench.get('blog.localhost')).body).toBe(`v${n}`);
+    }
+    polling = false;
+    await Promise.all(clients);
+    for (const agent of agents) if (agent) agent.destroy();
+    times.sort((a, b) => a - b);
+    process.stdout.write(`${lines.join('\n')}\n${sample.join('\n')}\n20 switches: ${count.ok} requests answered, ${count.failed.length} failed; a switch p50 ${times[10]?.toFixed(0)} ms, max ${times[19]?.toFixed(0)} ms\n`);
+    expect(count.failed).toEqual([]);
+    expect(count.ok).toBeGreaterThan(500);
+    expect(times[10]).toBeLessThan(300);
+    expect(stopped.length).toBe(20);
+    expect((await blog()).map((s) => s.name)).toEqual(['v20']);
+
+    // the same input again changes nothing; kill -9 comes back the same
+    const before = cfg();
+    await step(context(input([live('v20', '127.0.2.20')], [live('v19', '127.0.2.19')])));
+    expect(cfg()).toBe(before);
+    const state = await bench.driver.observe();
+    await bench.stop('SIGKILL');
+    await bench.start();
+    expect((await bench.get('blog.localhost')).body).toBe('v20');
+    const back = await bench.driver.observe();
+    expect(new Set(back.hosts.map((h) => JSON.stringify(h)))).toEqual(new Set(state.hosts.map((h) => JSON.stringify(h))));
+    expect(back.apps.find((a) => a.id === 'blog')).toEqual(state.apps.find((a) => a.id === 'blog'));
+    await ups[20]?.stop();
+  });
+
+  it('waits for a slow answer of the old one', async () => {
+    const [a, b] = [await upstream('127.0.3.1', 'a'), await upstream('127.0.3.2', 'b')];
+    let slowDone = false;
+    let stoppedAfter: boolean | null = null;
+    const step = routeStep(deps(async () => { stoppedAfter = slowDone; await a.stop(); }));
+    await step(context(input([live('a', '127.0.3.1')], [])));
+    const slow = bench.get('blog.localhost', '/slow').then((answer) => { slowDone = true; return answer; });
+    await sleep(100);
+    const lines: string[] = [];
+    await step(context(input([live('b', '127.0.3.2')], [live('a', '127.0.3.1')]), lines));
+    expect((await slow).body).toBe('a');
+    expect(stoppedAfter).toBe(true);
+    expect(lines.join('\n')).toMatch(/Waiting for 1 request in flight/);
+    await b.stop();
+  });
+
+  it('puts everything back when the new one is never seen, and when it is aborted', async () => {
+    const [a, b] = [await upstream('127.0.3.1', 'a'), await upstream('127.0.3.2', 'b')];
+    const step = (over: Partial<RouteDeps> = {}): ReturnType<typeof routeStep> => routeStep({ ...deps(() => Promise.reject(new Error('must not stop'))), ...over });
+    await step()(context(input([live('a', '127.0.3.1')], [])));
+    const want = JSON.stringify(await blog());
+    const dead = input([live('dead', '127.0.3.9')], [live('a', '127.0.3.1')], { hosts: ['new.localhost', 'blog.localhost'] });
+    await expect(step({ seenMs: 300 })(context(dead))).rejects.toMatchObject({ code: 'route.not-seen', fault: 'user' });
+    expect(JSON.stringify(await blog())).toBe(want);
+    expect((await bench.get('new.localhost')).status).toBe(404);
+    const sick = input([live('b', '127.0.3.2')], [live('a', '127.0.3.1')], { check: { ...check, path: '/boom' } });
+    await expect(step({ seenMs: 300 })(context(sick))).rejects.toThrow(/it answered 500/);
+    expect(JSON.stringify(await blog())).toBe(want);
+    const abort = new AbortController();
+    const slow = bench.get('blog.localhost', '/slow');
+    await sleep(50);
+    setTimeout(() => abort.abort(new Error('cancelled')), 500);
+    await expect(step()(context(input([live('b', '127.0.3.2')], [live('a', '127.0.3.1')]), [], abort.signal))).rejects.toThrow();
+    expect(JSON.stringify(await blog())).toBe(want);
+    expect((await slow).status).toBe(200);
+    expect((await bench.get('blog.localhost')).body).toBe('a');
+    await Promise.all([a.stop(), b.stop()]);
+  });
+
+  it('goes on from where an earlier attempt died', async () => {
+    const [a, b] = [await upstream('127.0.3.1', 'a'), await upstream('127.0.3.2', 'b')];
+    const first = input([live('a', '127.0.3.1')], []);
+    const second = input([live('b', '127.0.3.2')], [live('a', '127.0.3.1')]);
+    await routeStep(deps(() => Promise.resolve()))(context(first));
+    await expect(routeStep(deps(() => Promise.reject(new StepFailure('engine.down', 'engine', null, 'machine'))))(context(second))).rejects.toThrow('engine');
+    expect((await blog()).map((s) => [s.name, s.state]).toSorted()).toEqual([['a', 'drain'], ['b', 'ready']]);
+    const out = await routeStep(deps(() => a.stop()))(context(second));
+    expect(out.retired).toBe(1);
+    expect((await blog()).map((s) => [s.name, s.state])).toEqual([['b', 'ready']]);
+    await b.stop();
+  });
+
+  it('no web process: the page, and the old one stopped; workers are only stopped', async () => {
+    const a = await upstream('127.0.3.1', 'a');
+    const stopped: string[] = [];
+    const step = routeStep(deps(async (id) => { stopped.push(id); if (id === 'a') await a.stop(); }));
+    await step(context(input([live('a', '127.0.3.1')], [])));
+    const out = await step(context(input([], [live('a', '127.0.3.1'), live('w', '127.0.3.7', 1, 'worker')])));
+    expect([out.seen, out.upstreams, stopped.toSorted()]).toEqual([null, [], ['a', 'w']]);
+    expect((await bench.get('blog.localhost')).body).toMatch(/^503 The app is not running/);
+  });
+});
