@@ -37,9 +37,9 @@ ours() { # <holder text> <word in the command line>
   local pid
   [[ $1 =~ pid\ ([0-9]+) ]] || return 1
   pid=${BASH_REMATCH[1]}
-  tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -qF -- "$2" && return 0
+  tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -F -- "$2" > /dev/null && return 0
   pid=$(awk '/^PPid:/ { print $2 }' "/proc/$pid/status" 2> /dev/null) || return 1
-  tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -qF -- "$2"
+  tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -F -- "$2" > /dev/null
 }
 
 sshd_port() {

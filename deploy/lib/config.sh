@@ -94,7 +94,7 @@ make_user() {
   # '*': no password fits, and sshd does not take the account for a locked one ('!')
   if [[ $(getent shadow berth | cut -d : -f 2) != '*' ]]; then usermod -p '*' berth; fi
   if [[ $(getent passwd berth | cut -d : -f 7) != /bin/sh ]]; then usermod -s /bin/sh berth; fi
-  if id -nG berth | tr ' ' '\n' | grep -qx docker; then gpasswd -d berth docker; fi
+  if id -nG berth | tr ' ' '\n' | grep -x docker > /dev/null; then gpasswd -d berth docker; fi
 
   ensure_dir 711 root:root "$ROOT"
   ensure_dir 750 berth:berth "$ROOT/home"
@@ -174,7 +174,7 @@ configure_sshd() {
   fi
   if has_systemd; then
     if ! systemctl is-active -q ssh.socket && ! systemctl is-active -q ssh.service; then
-      if systemctl list-unit-files ssh.socket 2> /dev/null | grep -q '^ssh.socket' && grep -qi ubuntu /etc/os-release; then systemctl enable --now ssh.socket
+      if systemctl list-unit-files ssh.socket 2> /dev/null | grep '^ssh.socket' > /dev/null && grep -qi ubuntu /etc/os-release; then systemctl enable --now ssh.socket
       else systemctl enable --now ssh.service; fi
     elif [[ $changed == yes ]]; then systemctl try-reload-or-restart ssh.service; fi
   elif [[ $changed == yes ]]; then reload_sshd; fi

@@ -49,7 +49,7 @@ apt() {
 install_packages() {
   local missing quiet=() unit
   mapfile -t missing < <(missing_packages | sort -u)
-  if [[ -n $(find /var/lib/dpkg/updates -type f 2> /dev/null | head -n 1) ]] || dpkg --audit 2> /dev/null | grep -q .; then
+  if [[ -n $(find /var/lib/dpkg/updates -type f 2> /dev/null | head -n 1) ]] || dpkg --audit 2> /dev/null | grep . > /dev/null; then
     DEBIAN_FRONTEND=noninteractive dpkg --configure -a --force-confdef --force-confold
   fi
   if (( ${#missing[@]} == 0 )); then

@@ -67,7 +67,7 @@ SUPERVISOR_PID=/run/berth/supervisor.pid
 supervisor_runs() {
   local pid
   pid=$(cat "$SUPERVISOR_PID" 2> /dev/null) || return 1
-  [[ -n $pid ]] && tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -qF -- "$SERVICES"
+  [[ -n $pid ]] && tr '\0' ' ' < "/proc/$pid/cmdline" 2> /dev/null | grep -F -- "$SERVICES" > /dev/null
 }
 
 define_runit() { # <name> <run script on stdin>
@@ -108,7 +108,7 @@ start_supervisor() {
 
 link_service() { [[ -L $SERVICES/$1 ]] || ln -s "$SV/$1" "$SERVICES/$1"; }
 
-runit_running() { sv status "$SERVICES/$1" 2> /dev/null | grep -q '^run:'; }
+runit_running() { sv status "$SERVICES/$1" 2> /dev/null | grep '^run:' > /dev/null; }
 
 runit_up() {
   local i
@@ -168,16 +168,18 @@ start_services() {
     # fewer workers than before
     for name in "$SERVICES"/worker-*; do
       name=$(basename "$name")
-      [[ $name == 'worker-*' ]] || service_names | grep -qx -- "$name" || { runit_remove "$name"; rm -rf "${SV:?}/$name"; }
+      [[ $name == 'worker-*' ]] || service_names | grep -x -- "$name" > /dev/null || { runit_remove "$name"; rm -rf "${SV:?}/$name"; }
     done
   fi
+  # all links first: runsvdir looks every few seconds only
+  if ! has_systemd; then while IFS= read -r name; do link_service "$name"; done < <(service_names); fi
   while IFS= read -r name; do
     now=$(fingerprint "$name")
     if service_runs "$name"; then
       if [[ -f $STAMPS/$name && $(cat "$STAMPS/$name") == "$now" ]]; then continue; fi
       if [[ -f $STAMPS/$name ]]; then restart+=("$name"); service_restart "$name"; fi
     else
-      service_up "$name"
+      service_up "$name" || { echo "$name does not start"; service_log "$name" 20; return 1; }
     fi
     printf '%s\n' "$now" > "$STAMPS/$name"
   done < <(service_names)
@@ -198,7 +200,8 @@ wait_ready() {
   wanted=$(service_names | grep -c '^worker-')
   while (( SECONDS < end )); do
     if version=$(timeout 10 /usr/local/bin/berth version 2> /dev/null); then
-      have=$(timeout 10 /usr/local/bin/berth workers --format json 2> /dev/null | grep -o '"pid"' | wc -l) || have=0
+      have=$(timeout 10 /usr/local/bin/berth workers --format json 2> /dev/null | grep -o '"pid"' | wc -l) || true
+      have=${have:-0}
       if (( have >= wanted )); then note "$version, $have workers"; return 0; fi
     fi
     sleep 0.3
