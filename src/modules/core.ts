@@ -12,6 +12,7 @@ import { configStream } from './apps/app-context.js';
 import { Pipelines } from './deploys/deploys.service.js';
 import { applyToBoard, BOARD_VERSION, emptyBoard, type AppRow, type Board } from './read/board.projection.js';
 import { Projection } from './read/projection.js';
+import type { WorkerStatus } from './server/worker-status.js';
 
 /** What every process of Berth stands on. One object, built once, handed to whoever needs it. */
 export class Core {
@@ -20,6 +21,8 @@ export class Core {
   readonly box: SecretBox;
   readonly board: Projection<Board>;
   readonly logs: LogStore;
+  /** set where Redis is at hand: what the workers last said of themselves. @throws Rejected when Redis does not answer */
+  workers: (() => Promise<WorkerStatus[]>) | null = null;
   /** set where sshd reads what we write: rewrites authorized_keys from the log */
   writeKeys: (() => Promise<void>) | null = null;
   /** set where the conductor runs: removes at once what nothing in the log owns any more */

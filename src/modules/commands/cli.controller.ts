@@ -1,0 +1,176 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
+import { ApiExcludeController } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { encode, Lines, NDJSON, type ClientFrame, type CliRequest, type GitOpenRequest, type GitPushRequest, type ServerFrame } from '../../cli/protocol.js';
+import { Rejected } from '../../events/decider.js';
+import { Core } from '../core.js';
+import { openRepository, PushDesk } from '../git/push.js';
+import { CliDoor, explain, type Caller } from './door.js';
+import { REPORT, type Report } from './report.js';
+import { originOf } from './origin.js';
+
+const HEARTBEAT_MS = 10_000;
+
+/** A streamed reply: frames, heartbeats, and a signal that says the caller went away. */
+class FrameStream {
+  private readonly gone = new AbortController();
+  private readonly beat: NodeJS.Timeout;
+
+  constructor(private readonly response: ServerResponse) {
+    response.writeHead(200, { 'content-type': NDJSON, 'cache-control': 'no-store' });
+    response.flushHeaders();
+    response.on('close', () => this.gone.abort());
+    response.on('error', () => this.gone.abort());
+    this.beat = setInterval(() => response.write('\n'), HEARTBEAT_MS);
+  }
+
+  get signal(): AbortSignal {
+    return this.gone.signal;
+  }
+
+  send(frame: ServerFrame): void {
+    if (!this.gone.signal.aborted) this.response.write(encode(frame));
+  }
+
+  async drained(): Promise<void> {
+    if (this.response.writableNeedDrain && !this.gone.signal.aborted) await Promise.race([once(this.response, 'drain'), once(this.response, 'close')]);
+  }
+
+  end(exit: number): void {
+    clearInterval(this.beat);
+    this.send({ exit });
+    this.response.end();
+  }
+}
+
+/** What the caller sends while its command runs: answered one question at a time. */
+class CallerInput {
+  private readonly frames: ClientFrame[] = [];
+  private wake: () => void = () => {};
+  private over = false;
+
+  constructor(request: IncomingMessage, first: (line: string) => void) {
+    const lines = new Lines();
+    let started = false;
+    request.on('data', (piece: Buffer) => {
+      for (const line of lines.push(piece)) {
+        if (line === '') continue;
+        if (!started) {
+          started = true;
+          first(line);
+        } else this.frames.push(JSON.parse(line) as ClientFrame);
+      }
+      this.wake();
+    });
+    const end = (): void => { this.over = true; this.wake(); };
+    request.on('end', end);
+    request.on('error', end);
+    request.on('close', end);
+  }
+
+  private async next(): Promise<ClientFrame> {
+    for (;;) {
+      const frame = this.frames.shift();
+      if (frame) return frame;
+      if (this.over) throw new Rejected('input.gone', 'the caller went away');
+      await new Promise<void>((resolve) => { this.wake = resolve; });
+    }
+  }
+
+  async bytes(limit: number): Promise<Buffer> {
+    const pieces: Buffer[] = [];
+    let size = 0;
+    for (;;) {
+      const frame = await this.next();
+      if ('end' in frame) return Buffer.concat(pieces);
+      if ('error' in frame) throw new Rejected('input.file', frame.error);
+      if (!('in' in frame)) continue;
+      const piece = Buffer.from(frame.in, 'base64');
+      size += piece.length;
+      if (size > limit) throw new Rejected('input.size', `More than ${limit} bytes were given, which is too much here`);
+      pieces.push(piece);
+    }
+  }
+
+  async answer(): Promise<string> {
+    for (;;) {
+      const frame = await this.next();
+      if ('answer' in frame) return frame.answer;
+      if ('error' in frame) throw new Rejected('input.no-terminal', 'There is no terminal to ask at', 'say --force');
+    }
+  }
+}
+
+/** The doors of the small programs: `berth`, the SSH shell and the git hook. Only on the unix sockets. */
+@ApiExcludeController()
+@Controller('v1')
+export class CliController {
+  private readonly door: CliDoor;
+  private readonly desk: PushDesk;
+
+  constructor(@Inject(Core) private readonly core: Core, @Inject(REPORT) private readonly report: Report) {
+    this.door = new CliDoor(core, report);
+    this.desk = new PushDesk(core);
+  }
+
+  @Post('cli')
+  async cli(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const origin = originOf(request.raw);
+    if (origin === 'http') return void reply.code(404).send({ message: 'the command line door is on the unix socket only' });
+    reply.hijack();
+    const stream = new FrameStream(reply.raw);
+    const asked = await new Promise<{ line: string; input: CallerInput } | null>((resolve) => {
+      const input: CallerInput = new CallerInput(request.raw, (line) => queueMicrotask(() => resolve({ line, input })));
+      request.raw.on('close', () => resolve(null));
+    });
+    if (!asked) return;
+    let exit = 1;
+    try {
+      const call = JSON.parse(asked.line) as CliRequest;
+      if (!Array.isArray(call.argv) || !call.argv.every((word) => typeof word === 'string')) throw new Rejected('cli.request', 'argv is not a list of words');
+      const actor = origin === 'ssh' ? (call.as ?? 'key:?') : `root@${this.core.config.host}`;
+      if (origin === 'ssh' && !/^key:[A-Za-z0-9._@-]{1,64}$/.test(actor)) throw new Rejected('cli.actor', 'the SSH shell did not say whose key it was');
+      const caller: Caller = {
+        argv: call.argv, origin, actor, columns: Number(call.columns) || 0, color: call.color === true, hasStdin: call.stdin === true, signal: stream.signal,
+        write: (channel, text) => stream.send(channel === 'o' ? { o: text } : { e: text }),
+        drained: () => stream.drained(),
+        read: (what, limit) => { stream.send(what); return asked.input.bytes(limit); },
+        answer: (ask) => { stream.send({ ask }); return asked.input.answer(); },
+      };
+      exit = await this.door.run(caller);
+    } catch (error) {
+      stream.send({ e: ` !     ${explain(error).message}\n` });
+    }
+    stream.end(exit);
+  }
+
+  @Post('git/open')
+  async open(@Req() request: FastifyRequest<{ Body: GitOpenRequest }>, @Res() reply: FastifyReply): Promise<void> {
+    if (originOf(request.raw) === 'http') return void reply.code(404).send({ message: 'git comes over SSH' });
+    try {
+      reply.send(await openRepository(this.core, request.body));
+    } catch (error) {
+      const { message, hint, ours } = explain(error);
+      if (ours) this.report('git/open', error);
+      reply.code(ours ? 503 : 422).send({ message, hint });
+    }
+  }
+
+  @Post('git/push')
+  async push(@Req() request: FastifyRequest<{ Body: GitPushRequest }>, @Res() reply: FastifyReply): Promise<void> {
+    if (originOf(request.raw) === 'http') return void reply.code(404).send({ message: 'git comes over SSH' });
+    reply.hijack();
+    const stream = new FrameStream(reply.raw);
+    let exit = 1;
+    try {
+      exit = await this.desk.push(request.body, (text) => stream.send({ o: text }), stream.signal);
+    } catch (error) {
+      const { message, hint, ours } = explain(error);
+      if (ours) this.report('git/push', error);
+      stream.send({ o: ` !     ${message}\n${hint ? ` !     ${hint}\n` : ''}` });
+    }
+    stream.end(exit);
+  }
+}

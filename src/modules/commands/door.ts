@@ -1,0 +1,147 @@
+import { plainToInstance } from 'class-transformer';
+import { validate, type ValidationError } from 'class-validator';
+import { Rejected } from '../../events/decider.js';
+import { StoreUnavailable } from '../../events/store.port.js';
+import type { Core } from '../core.js';
+import { followDeploy } from '../deploys/follow.js';
+import { DeployPrinter } from '../deploys/deploy-output.js';
+import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
+import type { AnyCommand, CommandContext, DeployAnswer } from './command.js';
+import { FrameOut } from './out.js';
+import { find, groupAskedFor, helpAll, helpCommand, helpGroup } from './registry.js';
+
+/** One caller's side of the command line door. */
+export interface Caller {
+  readonly argv: readonly string[];
+  readonly origin: 'local' | 'ssh';
+  readonly actor: string;
+  readonly columns: number;
+  readonly color: boolean;
+  readonly hasStdin: boolean;
+  readonly signal: AbortSignal;
+  write(channel: 'o' | 'e', text: string): void;
+  /** resolves when the caller has taken what was written */
+  drained(): Promise<void>;
+  read(what: { need: 'stdin' } | { need: 'file'; path: string }, limit: number): Promise<Buffer>;
+  answer(prompt: string): Promise<string>;
+}
+
+function messages(errors: readonly ValidationError[]): string[] {
+  return errors.flatMap((error) => [...Object.values(error.constraints ?? {}), ...messages(error.children ?? [])]);
+}
+
+/** Input of a command as its class says it must be. @throws Rejected with every constraint that does not hold */
+export async function validated(command: AnyCommand, plain: Record<string, unknown>): Promise<object> {
+  const input = plainToInstance(command.input, plain);
+  const errors = await validate(input, { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: false });
+  if (errors.length > 0) throw new Rejected('input.invalid', messages(errors).join('; '), `see: berth help ${command.name}`);
+  return input;
+}
+
+/** What an error means to people: its words, and the exit code. */
+export function explain(error: unknown): { message: string; hint: string | null; exit: number; code: string; ours: boolean } {
+  if (error instanceof Rejected) return { message: error.message, hint: error.hint, exit: error.exit, code: error.code, ours: false };
+  if (error instanceof StoreUnavailable) {
+    const hint = { 'disk-full': 'make room on the disk, then try again: nothing was changed', busy: 'try again: nothing was changed', away: 'see whether the database runs: nothing was changed' }[error.reason];
+    return { message: `The event log cannot be written: ${error.message}`, hint, exit: 1, code: `store.${error.reason}`, ours: true };
+  }
+  const coded = error as { code?: unknown; hint?: unknown; message?: unknown; name?: unknown };
+  if (coded?.name === 'StepFailure') return { message: String(coded.message), hint: typeof coded.hint === 'string' ? coded.hint : null, exit: 1, code: String(coded.code), ours: false };
+  return { message: `Something went wrong on the server: ${error instanceof Error ? error.message : String(error)}`, hint: 'the server\'s log has more: /var/log/berth, or journalctl -u berth-api', exit: 1, code: 'internal', ours: true };
+}
+
+/** The command line's door: one grammar for the local shell and for SSH. */
+export class CliDoor {
+  constructor(private readonly core: Core, private readonly report: (message: string, error: unknown) => void) {}
+
+  /** Runs one command line to its end; answers the exit code. Never throws. */
+  async run(caller: Caller): Promise<number> {
+    const plain = new FrameOut((channel, text) => caller.write(channel, text), caller.columns, caller.color, false, false);
+    try {
+      return await this.carryOut(caller);
+    } catch (error) {
+      const { message, hint, exit, ours } = explain(error);
+      if (ours) this.report(`berth ${caller.argv[0] ?? ''}`, error);
+      plain.warn(message);
+      if (hint) plain.warn(hint);
+      return exit;
+    }
+  }
+
+  private async carryOut(caller: Caller): Promise<number> {
+    checkSize(caller.argv);
+    const { name, rest, global } = splitGlobal(caller.argv);
+    const { trace } = (await this.core.board.now()).server;
+    const plain = new FrameOut((channel, text) => caller.write(channel, text), caller.columns, caller.color, false, trace);
+    const help = (lines: readonly string[]): number => {
+      for (const line of lines) plain.line(line);
+      return 0;
+    };
+    if (name === null) return help(helpAll());
+    const group = groupAskedFor(name);
+    if (group !== null) return help(helpGroup(group));
+    const command = find(name);
+    if (command.name === 'help') {
+      const topic = rest.find((word) => !word.startsWith('-'));
+      if (topic === undefined) return help(helpAll());
+      const asked = groupAskedFor(topic);
+      return help(asked !== null ? helpGroup(asked) : helpCommand(find(topic)));
+    }
+    const parsed = parse(command, rest, global);
+    if (parsed.global.help) return help(helpCommand(command));
+    if (command.local && caller.origin !== 'local') throw new Rejected('command.local', `${command.name} can only be run on the server itself`, `as root: berth ${command.name} …`);
+    const input = await validated(command, parsed.input);
+    const out = new FrameOut((channel, text) => caller.write(channel, text), caller.columns, caller.color, parsed.global.quiet, trace);
+    return this.execute(command, input, caller, parsed.global, out);
+  }
+
+  private async execute(command: AnyCommand, input: object, caller: Caller, global: GlobalFlags, out: FrameOut): Promise<number> {
+    const context = this.contextOf(caller, global, out);
+    if (command.stream) {
+      let exit = 0;
+      for await (const item of command.stream(context, input)) {
+        if (global.json) out.line(JSON.stringify(item));
+        else exit = command.renderItem!(item, out, input) ?? exit;
+        await caller.drained();
+      }
+      return exit;
+    }
+    const answer = await command.run!(context, input);
+    if (global.json) {
+      out.line(JSON.stringify(answer));
+      return 0;
+    }
+    const exit = command.render?.(answer, out, input) ?? 0;
+    const follow = answer as Partial<DeployAnswer> | null;
+    if (typeof follow?.deploy !== 'number' || typeof follow.name !== 'string' || (input as { detach?: boolean }).detach) return exit;
+    const printer = new DeployPrinter(out, out.verbose);
+    const after = command.name === 'jobs:retry' ? await this.core.logs.last(`deploys/${follow.app}/${follow.deploy}`) : 0;
+    for await (const item of followDeploy(this.core, follow.app!, follow.deploy, after, caller.signal)) {
+      // a change that a newer deploy takes along is done when that one is
+      if (item.event === 'end' && item.data.status === 'superseded' && item.data.endedBy) {
+        out.info(`Deploy ${item.data.endedBy} takes this change along`);
+        return 0;
+      }
+      const code = printer.print(item);
+      await caller.drained();
+      if (code !== undefined) return code;
+    }
+    return 130;
+  }
+
+  private contextOf(caller: Caller, global: GlobalFlags, out: FrameOut): CommandContext {
+    const { core } = this;
+    return {
+      core, actor: caller.actor, origin: caller.origin, signal: caller.signal, json: global.json, force: global.force, hasStdin: caller.hasStdin,
+      stdin: async (limit = 1 << 20) => {
+        if (!caller.hasStdin) throw new Rejected('stdin.none', 'Nothing was piped in', 'for example: berth … < file');
+        return caller.read({ need: 'stdin' }, limit);
+      },
+      file: (path, limit = 1 << 20) => caller.read({ need: 'file', path }, limit),
+      ask: async (prompt, lines) => {
+        for (const line of lines) out.warn(line);
+        return caller.answer(prompt);
+      },
+    };
+  }
+}

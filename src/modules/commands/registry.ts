@@ -1,0 +1,94 @@
+import { Rejected } from '../../events/decider.js';
+import { appCommands } from '../apps/apps.commands.js';
+import { shown } from '../apps/app.decider.js';
+import { gitCommands } from '../apps/git.commands.js';
+import { configCommands } from '../config/config.commands.js';
+import { deployCommands } from '../deploys/deploys.commands.js';
+import { domainCommands } from '../domains/domains.commands.js';
+import { eventCommands } from '../history/events.commands.js';
+import { keyCommands } from '../keys/keys.commands.js';
+import { logCommands } from '../logs/logs.commands.js';
+import { psCommands } from '../processes/ps.commands.js';
+import { serverCommands } from '../server/server.commands.js';
+import { traceCommands } from '../trace/trace.commands.js';
+import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
+
+/** Every command there is. */
+export const COMMANDS: readonly AnyCommand[] = [
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...serverCommands,
+];
+
+/** old or Dokku's other spellings → ours */
+const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', 'jobs': 'jobs:failed', workers: 'workers' };
+const ABOUT: Readonly<Record<string, string>> = {
+  apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
+  jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
+  events: 'The event log', resource: 'Manage limits', server: 'This server',
+};
+
+const byName = new Map(COMMANDS.map((c) => [c.name, c]));
+if (byName.size !== COMMANDS.length) throw new Error('two commands have the same name');
+
+const groupOf = (name: string): string => name.split(':')[0]!;
+
+/** Smallest number of one-letter changes from one word to the other. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i += 1) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j += 1) next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    row = next;
+  }
+  return row[b.length]!;
+}
+
+/** The command of that name. @throws Rejected with the nearest name */
+export function find(name: string): AnyCommand {
+  const found = byName.get(ALIASES[name] ?? name);
+  if (found) return found;
+  const near = name.length > 40 ? undefined : COMMANDS.map((c) => ({ name: c.name, far: distance(name, c.name) })).sort((a, b) => a.far - b.far)[0];
+  const guess = near && near.far <= 3 ? `did you mean ${near.name}? ` : '';
+  throw new Rejected('command.unknown', `\`${shown(name, 40)}\` is not a berth command.`, `${guess}See \`berth help\` for a list of available commands.`);
+}
+
+/** `ps` and `ps:help` ask for a group's help, when no command has that name. */
+export function groupAskedFor(name: string): string | null {
+  const group = name.endsWith(':help') ? name.slice(0, -5) : byName.has(name) || ALIASES[name] ? null : name;
+  return group !== null && COMMANDS.some((c) => groupOf(c.name) === group) ? group : null;
+}
+
+function columns(commands: readonly AnyCommand[]): string[] {
+  const width = Math.min(46, Math.max(...commands.map((c) => usage(c).length)) + 3);
+  return commands.map((c) => {
+    const text = usage(c);
+    return text.length + 3 > width ? `    ${text}\n    ${' '.repeat(width)}${c.summary}` : `    ${text.padEnd(width)}${c.summary}`;
+  });
+}
+
+export function helpGroup(group: string): string[] {
+  const commands = COMMANDS.filter((c) => groupOf(c.name) === group);
+  return [`Usage: berth ${group}[:COMMAND]`, '', ABOUT[group] ?? commands[0]!.summary, '', 'Additional commands:', ...columns(commands)];
+}
+
+export function helpCommand(command: AnyCommand): string[] {
+  const lines = [`Usage: berth ${usage(command)}`, '', command.summary, ''];
+  const fields = fieldsOf(command.input);
+  if (fields.length > 0) {
+    const label = (f: (typeof fields)[number]): string => (f.kind === 'flag' ? `${f.short ? `-${f.short}, ` : ''}--${flagName(f.property)}${f.type === 'boolean' ? '' : ` <${f.label}>`}` : `<${f.label}>`);
+    const width = Math.max(...fields.map((f) => label(f).length)) + 3;
+    lines.push('Arguments:', ...fields.map((f) => `    ${label(f).padEnd(width)}${f.about}${f.optional && f.kind !== 'flag' ? ' (may be left out)' : ''}`));
+  }
+  if (command.reads) lines.push('    --format json', '');
+  else lines.push('');
+  if (command.local) lines.push('Only on the server itself.', '');
+  lines.push('Example:', `    ${command.example}`, '', `HTTP: ${command.http.method} /v1${command.http.path}`);
+  return lines;
+}
+
+export function helpAll(): string[] {
+  const groups = [...new Set(COMMANDS.map((c) => groupOf(c.name)))];
+  const lines = ['Usage: berth [--quiet|--force|--app <app>] COMMAND <app> [command-specific-options]', ''];
+  for (const group of groups) lines.push(...columns(COMMANDS.filter((c) => groupOf(c.name) === group)));
+  lines.push('', 'berth help <command> explains one command, with an example. Deploy with: git push berth@<server>:<app> main');
+  return lines;
+}
