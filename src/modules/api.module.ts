@@ -1,0 +1,19 @@
+import { Module, type DynamicModule } from '@nestjs/common';
+import { APP_GUARD } from '@nestjs/core';
+import { CliController } from './commands/cli.controller.js';
+import { DoorGuard } from './commands/guard.js';
+import { REPORT, type Report } from './commands/report.js';
+import { REST_CONTROLLERS } from './commands/rest.controllers.js';
+import { Core } from './core.js';
+
+/** The API process: the door of the small programs, and one controller for every command. */
+@Module({})
+export class ApiModule {
+  static with(core: Core, report: Report): DynamicModule {
+    return {
+      module: ApiModule,
+      controllers: [CliController, ...REST_CONTROLLERS],
+      providers: [{ provide: Core, useValue: core }, { provide: REPORT, useValue: report }, { provide: APP_GUARD, useClass: DoorGuard }],
+    };
+  }
+}
