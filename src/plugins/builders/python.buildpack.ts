@@ -86,6 +86,7 @@ function dependencies(project: Project, how: Installer): string[] {
   const pyproject = readToml(tree.text('pyproject.toml') ?? '');
   const tool = (name: string, spec: string): string => `${pipCache} python3 -m venv --without-pip /opt/${name} && python3 -m pip --python /opt/${name}/bin/python install --quiet '${spec}'`;
   const everything = 'COPY . .';
+  const uv = 'UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 /opt/uv/bin/uv';
   const args = buildArgs(project).map((name) => `ARG ${name}`);
   switch (how.kind) {
     case 'pip': {
@@ -101,14 +102,15 @@ function dependencies(project: Project, how: Installer): string[] {
       return [tool('poetry', 'poetry>=2,<3'), ...args, 'COPY pyproject.toml poetry.lock ./', `RUN /opt/poetry/bin/poetry check --lock --no-ansi --quiet || { echo ' !     poetry.lock does not match pyproject.toml: poetry lock, and commit it'; exit 1; }`, `${install} --no-root`, ...(root ? [everything, install] : [])];
     }
     case 'uv': {
-      const sync = `${cache('uv', '/root/.cache/uv')} UV_PROJECT_ENVIRONMENT=${VENV} UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 /opt/uv/bin/uv sync --locked --no-dev --no-progress`;
+      const sync = `${cache('uv', '/root/.cache/uv')} UV_PROJECT_ENVIRONMENT=${VENV} ${uv} sync --locked --no-dev --no-progress`;
       const root = pyproject.has('build-system');
       const whole = pyproject.has('tool.uv.workspace') || /\bpath\s*=|workspace\s*=\s*true/.test(tree.text('pyproject.toml') ?? '');
       return [tool('uv', 'uv'), ...args, ...(whole ? [everything, sync] : ['COPY pyproject.toml uv.lock ./', `${sync} --no-install-project`, ...(root ? [everything, sync] : [])])];
     }
     case 'pyproject': {
-      const list = `python3 -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"].get("dependencies", []), sep="\\n")' > /tmp/requirements.txt`;
-      return [...args, 'COPY pyproject.toml ./', `${pipCache} ${list} && ${pip} -r /tmp/requirements.txt`, ...(pyproject.has('build-system') ? [everything, `${pipCache} ${pip} --no-deps -e .`] : [])];
+      // uv here, too: it reads the dependencies without building the project, and pip makes a fresh build environment each time (8 s)
+      const install = `${cache('uv', '/root/.cache/uv')} ${uv} pip install --python ${VENV}/bin/python --no-progress`;
+      return [tool('uv', 'uv'), ...args, 'COPY pyproject.toml ./', `${install} -r pyproject.toml`, ...(pyproject.has('build-system') ? [everything, `${install} --no-deps -e .`] : [])];
     }
   }
 }

@@ -1,0 +1,33 @@
+import type { Readable } from 'node:stream';
+
+export interface SandboxSpec {
+  readonly name: string;
+  readonly image: string;
+  readonly cmd: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly labels: { readonly instance: string; readonly app: string; readonly deploy: number; readonly attempt: number; readonly job: string; readonly type: string };
+  /** bytes; 0 = none */
+  readonly memory: number;
+  /** CPUs; 0 = none */
+  readonly cpus: number;
+  /** a volume that outlives the container, made when it is not there */
+  readonly cache: { readonly volume: string; readonly path: string };
+}
+
+/** Containers with files put in and taken out; the rest of their life is the engine port's. */
+export interface Sandbox {
+  /** @returns the container's id; it does not run yet */
+  create(spec: SandboxSpec): Promise<string>;
+  /** Unpacks a tar stream below a folder that is there. */
+  put(id: string, path: string, tar: Readable): Promise<void>;
+  /** A folder or file as a tar stream whose names begin with its last part; null when it is not there. */
+  get(id: string, path: string): Promise<Readable | null>;
+  removeCache(volume: string): Promise<void>;
+}
+
+/** Certificates for clients inside: environment that points to files, and the files (path without leading slash). */
+export interface BuildCa { readonly env: Readonly<Record<string, string>>; readonly files: Readonly<Record<string, Buffer>> }
+
+export interface BuildpackFetcher {
+  fetch(url: string, ref: string | null, signal: AbortSignal): Promise<{ readonly commit: string; readonly fresh: boolean; tar(): Readable }>;
+}
