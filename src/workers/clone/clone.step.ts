@@ -1,7 +1,7 @@
 import { mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../config.js';
-import { GitRefusal, type ArchivePart, type CommitRef, type Git, type GitProblem } from '../../drivers/git/git.port.js';
+import { GitRefusal, type ArchivePart, type CommitRef, type Git, type GitProblem, type Submodule } from '../../drivers/git/git.port.js';
 import type { Fault } from '../../events/types/deploy.events.js';
 import { StepFailure, type StepLog, type StepWork } from '../step.js';
 
@@ -19,9 +19,9 @@ export function cloneStep({ git, config }: CloneParts): StepWork<'clone'> {
     const source = join(folder, 'source.tar');
     const commit: CommitRef = { repo: input.repo, sha: input.sha, quarantine: input.quarantine };
     try {
-      const info = await timed(log, 'git log', () => git.commitInfo(commit));
+      const [info, links] = await Promise.all([timed(log, 'git log', () => git.commitInfo(commit)), timed(log, 'git ls-tree', () => git.submodules(commit))]);
       log.info(`Cloning ${input.name} at ${info.sha.slice(0, 7)} ("${shorten(info.subject)}")`);
-      const parts = await submodules(git, commit, log, signal);
+      const parts = links.length === 0 ? [] : await submodules(git, { ...commit, path: '', links }, log, signal);
       await rm(folder, { recursive: true, force: true });
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const archive = await timed(log, 'git archive', () => git.archive(commit, parts, `${source}.part`, signal));
@@ -40,14 +40,17 @@ export function cloneStep({ git, config }: CloneParts): StepWork<'clone'> {
   };
 }
 
+/** A commit at its place in the archive, and the commits that stand in its tree. */
+interface Level extends ArchivePart { readonly links: readonly Submodule[] }
+
 /** Fetches what `.gitmodules` names, level by level. */
-async function submodules(git: Git, top: CommitRef, log: StepLog, signal: AbortSignal): Promise<ArchivePart[]> {
+async function submodules(git: Git, top: Level, log: StepLog, signal: AbortSignal): Promise<ArchivePart[]> {
   const parts: ArchivePart[] = [];
-  let level: ArchivePart[] = [{ ...top, path: '' }];
+  let level: Level[] = [top];
   for (let depth = 1; level.length > 0; depth += 1) {
-    const below: ArchivePart[] = [];
+    const below: Level[] = [];
     for (const above of level) {
-      for (const found of await timed(log, 'git ls-tree', () => git.submodules(above))) {
+      for (const found of above.links) {
         const path = above.path === '' ? found.path : `${above.path}/${found.path}`;
         if (found.url === null) {
           log.warn(`${path} is a repository of its own that .gitmodules does not name: its folder stays empty`);
@@ -60,7 +63,7 @@ async function submodules(git: Git, top: CommitRef, log: StepLog, signal: AbortS
         log.detail(`Submodule ${path} at ${found.sha.slice(0, 7)}`);
         const part = { ...commit, path };
         parts.push(part);
-        below.push(part);
+        below.push({ ...part, links: await timed(log, 'git ls-tree', () => git.submodules(part), path) });
       }
     }
     level = below;
