@@ -75,7 +75,7 @@ function installer(tree: SourceTree): Installer {
 }
 
 /** `docker build` splits and substitutes words of COPY: only plain names go there, others make us copy everything. */
-const plain = (path: string): boolean => /^[A-Za-z0-9._/@+-]+$/.test(path);
+const plain = (path: string): boolean => /^[A-Za-z0-9._@+/][A-Za-z0-9._/@+-]*$/.test(path);
 
 /** Lines of the build stage: a venv at its final path, filled from lock files alone where that is possible. */
 function dependencies(project: Project, how: Installer): string[] {
