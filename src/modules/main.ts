@@ -54,7 +54,7 @@ async function main(): Promise<void> {
   const conductor = await Conductor.create(core, report);
 
   let handler: RequestListener = (_, response) => response.writeHead(503).end();
-  const adapter = new FastifyAdapter({ bodyLimit: 16 << 20, serverFactory: (listener) => { handler = listener; return createServer(listener); } });
+  const adapter = new FastifyAdapter({ bodyLimit: 16 << 20, serverFactory: (listener: RequestListener) => { handler = listener; return createServer(listener); } });
   adapter.getInstance().addContentTypeParser(NDJSON, (_request: unknown, _payload: unknown, done: (error: null) => void) => done(null));
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(core, report), adapter, { logger: ['error', 'warn'], abortOnError: false });
   const document = new DocumentBuilder().setTitle('Berth').setDescription('The one door for the command line, the git hook and everything else.').setVersion(VERSION).addBearerAuth().build();

@@ -47,6 +47,12 @@ export class GitDriver implements Git {
     }
   }
 
+  async resolve(repo: string, prefix: string): Promise<string | null> {
+    if (!/^[0-9a-f]{4,64}$/.test(prefix)) return null;
+    const sha = await this.short(repo, null).raw('rev-parse', '--verify', '--quiet', `${prefix}^{commit}`).catch(() => '');
+    return SHA.test(sha.trim()) ? sha.trim() : null;
+  }
+
   async commitInfo({ repo, sha, quarantine }: CommitRef): Promise<CommitInfo> {
     requireSha(sha);
     const git = this.short(repo, await objectsBeside(repo, quarantine));

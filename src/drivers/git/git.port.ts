@@ -64,6 +64,8 @@ export interface Git {
   /** Makes a bare repository, or leaves the one that is there as it is. */
   initBare(path: string): Promise<void>;
   exists(commit: CommitRef): Promise<boolean>;
+  /** Full id of the one commit whose id begins so, or null. */
+  resolve(repo: string, prefix: string): Promise<string | null>;
   /** @throws GitRefusal `gone` */
   commitInfo(commit: CommitRef): Promise<CommitInfo>;
   /** @throws GitRefusal `gone` */

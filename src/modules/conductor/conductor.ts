@@ -1,0 +1,158 @@
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { DockerDriver } from '../../drivers/engine/docker.driver.js';
+import { readLabels } from '../../drivers/engine/labels.js';
+import { GitDriver } from '../../drivers/git/git.driver.js';
+import { BullDispatcher, connect } from '../../drivers/queue/bull.js';
+import { workerKeys } from '../../drivers/queue/worker-status.js';
+import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
+import { Rejected } from '../../events/decider.js';
+import type { Report } from '../commands/report.js';
+import type { Core } from '../core.js';
+import type { WorkerStatus } from '../server/worker-status.js';
+import { LogCollector } from './collector.js';
+import { Relay } from './relay.js';
+import { Sweeper } from './sweeper.js';
+
+const LEASE_MS = 5000;
+const TICK_MS = 500;
+const RECONCILE_MS = 1000;
+const SWEEP_MS = 15_000;
+/** after a change, so that a burst of events is swept once */
+const SWEEP_SOON_MS = 2000;
+
+/**
+ * What runs once on a server, under a lease in the store: the relay that feeds the queues, the collector of app logs, the sweeper.
+ * It lives in the API process; another API process takes over when this one dies.
+ */
+export class Conductor {
+  private readonly owner = `api:${process.pid}:${Date.now()}`;
+  private readonly collector: LogCollector;
+  private leads = false;
+  private stopped = false;
+  private collecting: Promise<void> | null = null;
+  private poked = false;
+  private working: Promise<void> | null = null;
+  private lastReconcile = 0;
+  private sweepAt = 0;
+  private timer: NodeJS.Timeout | null = null;
+  private unsubscribe: () => void = () => {};
+  private sweeping: Promise<void> = Promise.resolve();
+
+  private constructor(private readonly core: Core, private readonly relay: Relay, private readonly queue: BullDispatcher, private readonly sweeper: Sweeper, engine: DockerDriver, private readonly report: Report) {
+    this.collector = new LogCollector(core, engine, report);
+  }
+
+  static async create(core: Core, report: Report): Promise<Conductor> {
+    const { config } = core;
+    const queue = new BullDispatcher(config.redis, config.instance, (error) => report('Redis', error));
+    const engine = new DockerDriver(config.dockerSocket);
+    const router = new HaproxyDriver(haproxyOptions(config));
+    const git = new GitDriver({ root: config.root, gitUser: config.gitUser });
+    const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, new Sweeper(core, engine, router, report), engine, report);
+    core.sweep = () => conductor.sweepNow();
+    core.engine = { states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])) };
+    core.git = {
+      init: async (app) => {
+        const path = join(config.root, 'repos', `${app}.git`);
+        if (!existsSync(join(path, 'HEAD'))) await git.initBare(path);
+        return path;
+      },
+      resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
+    };
+    core.writeKeys = () => writeAuthorizedKeys(core);
+    core.workers = workersFrom(config.redis, config.instance, report);
+    return conductor;
+  }
+
+  async start(): Promise<void> {
+    await this.core.writeKeys!();
+    this.unsubscribe = this.core.store.changes(() => {
+      this.sweepAt = Math.min(this.sweepAt, this.core.now() + SWEEP_SOON_MS);
+      this.poke();
+    });
+    this.timer = setInterval(() => this.poke(), TICK_MS);
+    this.poke();
+  }
+
+  /** Works now, or once more after what runs now. */
+  private poke(): void {
+    this.poked = true;
+    this.working ??= this.work().finally(() => { this.working = null; });
+  }
+
+  private async work(): Promise<void> {
+    while (this.poked && !this.stopped) {
+      this.poked = false;
+      try {
+        await this.tick();
+      } catch (error) {
+        this.report('relay', error);
+        return; // the next tick tries again
+      }
+    }
+  }
+
+  private async tick(): Promise<void> {
+    const now = this.core.now();
+    const leads = await this.core.store.acquire('conductor', this.owner, now, LEASE_MS);
+    if (leads && !this.leads) {
+      this.collecting = this.collector.run();
+      this.sweepAt = now;
+    }
+    this.leads = leads;
+    if (!leads) return;
+    await this.relay.pump();
+    if (now - this.lastReconcile >= RECONCILE_MS) {
+      this.lastReconcile = now;
+      if ((await this.relay.reconcile()) > 0) await this.relay.pump();
+    }
+    if (now >= this.sweepAt) {
+      this.sweepAt = now + SWEEP_MS;
+      void this.sweepNow();
+    }
+  }
+
+  /** One sweep at a time; never rejects. */
+  private sweepNow(): Promise<void> {
+    this.sweeping = this.sweeping.then(() => (this.stopped ? undefined : this.sweeper.sweep())).catch((error: unknown) => this.report('sweep', error));
+    return this.sweeping;
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    if (this.timer) clearInterval(this.timer);
+    this.unsubscribe();
+    await this.working;
+    await this.sweeping;
+    await this.collector.stop();
+    await this.collecting;
+    await this.core.store.release('conductor', this.owner);
+    await this.queue.close();
+  }
+}
+
+/** The forced command of each key, as sshd reads it. Written whole, from the log. */
+async function writeAuthorizedKeys(core: Core): Promise<void> {
+  const file = join(core.config.root, 'ssh', 'authorized_keys');
+  const shell = join(import.meta.dirname, 'shell.cjs');
+  const lines = (await core.board.now()).keys.map(({ name, key }) => `restrict,command="${process.execPath} ${shell} --key ${name}" ${key} ${name}`);
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.new`, `# written by Berth: berth ssh-keys:add, ssh-keys:remove\n${lines.map((line) => `${line}\n`).join('')}`, { mode: 0o644 });
+  await chmod(`${file}.new`, 0o644);
+  await rename(`${file}.new`, file);
+}
+
+function workersFrom(redis: string, instance: string, report: Report): () => Promise<WorkerStatus[]> {
+  const connection = connect(redis, (error) => report('Redis', error), true);
+  return async () => {
+    try {
+      const keys = await workerKeys(connection, instance);
+      const values = keys.length > 0 ? await connection.mget(keys) : [];
+      return values.filter((value) => value !== null).map((value) => JSON.parse(value) as WorkerStatus).sort((a, b) => (a.name < b.name ? -1 : 1));
+    } catch (error) {
+      throw new Rejected('redis.away', `Redis does not answer: ${(error as Error).message}`, 'see whether it runs: systemctl status berth-redis, or sv status /etc/berth/sv/redis');
+    }
+  };
+}

@@ -1,0 +1,26 @@
+import type { DesiredTable, RouterState } from '../../drivers/router/router.port.js';
+import type { Board } from '../read/board.projection.js';
+
+/** The routes that the log says should be: every app that is live, with its web containers. `ip` corrects addresses that changed with a restart. */
+export function liveTable(board: Readonly<Board>, ip: (container: string) => string | null = () => null): DesiredTable {
+  const apps = Object.values(board.apps).flatMap((app) => (app.live ? [{
+    id: app.id, name: app.name, hosts: app.live.hosts,
+    servers: app.live.containers.filter((c) => c.type === 'web').map((c) => ({ name: c.name, ip: ip(c.id) ?? c.ip, port: c.port, state: 'ready' as const, weight: 100 })),
+  }] : []));
+  return { apps };
+}
+
+/**
+ * What the router should have, given what it has: apps that the log does not know go, apps at rest are as the log says,
+ * apps in the middle of a deploy are left to their route step.
+ */
+export function repaired(board: Readonly<Board>, actual: RouterState, ip: (container: string) => string | null): DesiredTable {
+  const wanted = liveTable(board, ip);
+  const busy = new Set(Object.values(board.apps).filter((app) => app.running !== null).map((app) => app.id));
+  const hosts = (id: string): string[] => actual.hosts.filter((entry) => entry.app === id).map((entry) => entry.host);
+  const kept = actual.apps.filter((app) => busy.has(app.id)).map((app) => ({ ...app, hosts: hosts(app.id) }));
+  const have = new Set(kept.map((app) => app.id));
+  const taken = new Set(kept.flatMap((app) => app.hosts));
+  const rest = wanted.apps.filter((app) => !have.has(app.id)).map((app) => ({ ...app, hosts: app.hosts.filter((host) => !taken.has(host)) }));
+  return { apps: [...kept, ...rest] };
+}

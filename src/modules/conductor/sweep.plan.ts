@@ -1,0 +1,51 @@
+import type { Board } from '../read/board.projection.js';
+
+/** earlier releases whose images are kept for a rollback, the live one not counted */
+export const KEEP_RELEASES = 5;
+
+export interface Found {
+  readonly containers: readonly { readonly id: string; readonly app: string; readonly deploy: number }[];
+  readonly images: readonly { readonly id: string; readonly app: string; readonly deploy: number }[];
+  readonly networks: readonly { readonly name: string; readonly app: string }[];
+  /** folders of source archives, named by the clone job: `<app>.<deploy>.clone[.r1]` */
+  readonly sources: readonly string[];
+  /** app ids that have a repository, logs */
+  readonly repositories: readonly string[];
+  readonly logs: readonly string[];
+}
+
+export interface Sweep {
+  readonly containers: readonly string[]; readonly images: readonly string[]; readonly networks: readonly string[];
+  readonly sources: readonly string[]; readonly repositories: readonly string[]; readonly logs: readonly string[];
+}
+
+/**
+ * What is there and belongs to nobody: neither to what is live, nor to a deploy under way, nor to a job that may be retried, nor to a
+ * release one may go back to. Look first, then ask the board: what was made since is then not in `found`. Pure.
+ */
+export function planSweep(board: Readonly<Board>, found: Found): Sweep {
+  const busy = (app: string, deploy: number): boolean => {
+    const status = board.deploys[app]?.[deploy - 1]?.status;
+    return status === 'running' || status === 'waiting';
+  };
+  const retriable = new Set(Object.values(board.failed).map((job) => `${job.app}.${job.deploy}`));
+  const live = new Set(Object.values(board.apps).flatMap((app) => app.live?.containers.map((c) => c.id) ?? []));
+  const images = new Set(Object.values(board.apps).flatMap((app) => {
+    const current = app.releases.find((r) => r.number === app.live?.release)?.spec.imageId;
+    const earlier = [...new Set(app.releases.filter((r) => r.wasLive).map((r) => r.spec.imageId).reverse())].filter((id) => id !== current).slice(0, KEEP_RELEASES);
+    return current === undefined ? earlier : [current, ...earlier];
+  }));
+  const source = (folder: string): boolean => {
+    const [app = '', deploy = ''] = folder.split('.');
+    return busy(app, Number(deploy)) || retriable.has(`${app}.${deploy}`) || board.apps[app]?.live?.deploy === Number(deploy);
+  };
+  const gone = (app: string): boolean => board.apps[app] === undefined;
+  return {
+    containers: found.containers.filter((c) => !live.has(c.id) && !busy(c.app, c.deploy)).map((c) => c.id),
+    images: found.images.filter((i) => !images.has(i.id) && !busy(i.app, i.deploy) && !retriable.has(`${i.app}.${i.deploy}`)).map((i) => i.id),
+    networks: found.networks.filter((n) => gone(n.app)).map((n) => n.name),
+    sources: found.sources.filter((folder) => !source(folder)),
+    repositories: found.repositories.filter(gone),
+    logs: found.logs.filter(gone),
+  };
+}

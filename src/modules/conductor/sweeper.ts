@@ -1,0 +1,77 @@
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { EnginePort } from '../../drivers/engine/engine.port.js';
+import { readLabels } from '../../drivers/engine/labels.js';
+import type { RouterPort } from '../../drivers/router/router.port.js';
+import type { Report } from '../commands/report.js';
+import type { Core } from '../core.js';
+import { repaired } from './live-table.js';
+import { planSweep, type Found } from './sweep.plan.js';
+import { withRouterLease } from './router-lease.js';
+
+async function names(folder: string): Promise<string[]> {
+  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return [];
+    throw error;
+  });
+}
+
+/** Removes what belongs to nobody and brings the router in line with the log. Each part goes on when another fails. */
+export class Sweeper {
+  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report) {}
+
+  async sweep(): Promise<void> {
+    const { instance, root } = this.core.config;
+    const of = (labels: Readonly<Record<string, string>>): { app: string; deploy: number } => {
+      const read = readLabels(labels);
+      return { app: read.app ?? '', deploy: Number(read.deploy ?? 0) };
+    };
+    const [containers, images, networks, sources, repositories, deployLogs, appLogs] = await Promise.all([
+      this.engine.listContainers({ instance }), this.engine.listImages({ instance }), this.engine.listNetworks({ instance }),
+      names(join(root, 'sources')), names(join(root, 'repos')), names(join(root, 'logs', 'deploys')), names(join(root, 'logs', 'apps')),
+    ]);
+    const found: Found = {
+      containers: containers.map((c) => ({ id: c.id, ...of(c.labels) })),
+      images: images.filter((i) => of(i.labels).app !== '').map((i) => ({ id: i.id, ...of(i.labels) })),
+      networks: networks.map((n) => ({ name: n.name, app: of(n.labels).app })),
+      sources, repositories: repositories.filter((name) => name.endsWith('.git')).map((name) => name.slice(0, -4)), logs: [...new Set([...deployLogs, ...appLogs])],
+    };
+    const board = await this.core.board.now();
+    const plan = planSweep(board, found);
+    await this.routes(new Map(containers.map((c) => [c.id, c.ip])));
+    for (const id of plan.containers) {
+      await this.each(`container ${id.slice(0, 12)}`, async () => {
+        await this.engine.stopContainer(id, 10);
+        await this.engine.removeContainer(id);
+      });
+    }
+    for (const id of plan.images) await this.each(`image ${id}`, () => this.engine.removeImage(id, true));
+    for (const name of plan.networks) await this.each(`network ${name}`, () => this.engine.removeNetwork(name));
+    for (const folder of plan.sources) await this.each(`source ${folder}`, () => rm(join(root, 'sources', folder), { recursive: true, force: true }));
+    for (const app of plan.repositories) await this.each(`repository ${app}`, () => rm(join(root, 'repos', `${app}.git`), { recursive: true, force: true }));
+    for (const app of plan.logs) {
+      await this.each(`logs ${app}`, async () => {
+        await this.core.logs.remove(`apps/${app}`);
+        await this.core.logs.remove(`deploys/${app}`);
+      });
+    }
+  }
+
+  /** Writes what differs between the router and the log, for apps that no deploy is changing now. */
+  private async routes(ips: ReadonlyMap<string, string | null>): Promise<void> {
+    await this.each('routes', () => withRouterLease(this.core, 'conductor', async () => {
+      const actual = await this.router.observe();
+      const board = await this.core.board.now();
+      const plan = this.router.plan(repaired(board, actual, (id) => ips.get(id) ?? null), actual);
+      if (plan.changes.length > 0) await this.router.apply(plan);
+    }));
+  }
+
+  private async each(what: string, work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      this.report(`sweeping ${what}`, error);
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
+import { connect, takeTickets } from '../drivers/queue/bull.js';
+import { sayStatus } from '../drivers/queue/worker-status.js';
+import type { Step } from '../events/types/deploy.events.js';
+import type { Report } from '../modules/commands/report.js';
+import type { Core } from '../modules/core.js';
+import type { WorkerStatus } from '../modules/server/worker-status.js';
+import { openStepLog } from './step-log.js';
+import { StepRunner } from './step-runner.js';
+import type { StepWork } from './step.js';
+
+const STATUS_MS = 3000;
+/** how long a stopping worker lets its steps end, ms */
+const GRACE_MS = 10_000;
+
+/** Runs one step's worker inside Nest's life cycle: takes tickets, says how it is, stops in order. */
+export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
+  private readonly runner: StepRunner<Step>;
+  private readonly since: number;
+  private readonly redis;
+  private tickets: { close(): Promise<void> } | null = null;
+  private timer: NodeJS.Timeout | null = null;
+
+  constructor(private readonly core: Core, private readonly kind: Step, readonly name: string, work: StepWork<Step>, private readonly report: Report) {
+    this.since = core.now();
+    this.redis = connect(core.config.redis, (error) => report('Redis', error), true);
+    this.runner = new StepRunner(kind, work, {
+      store: core.store, pipelines: core.pipelines, now: core.now, report,
+      openLog: (app, deploy, step, attempt) => openStepLog(core.logs, app, deploy, step, attempt, core.now),
+    }, name);
+  }
+
+  async onApplicationBootstrap(): Promise<void> {
+    const { config, store, now } = this.core;
+    // a predecessor of this name is dead: what it had is free at once
+    await store.giveBack(`${this.name}:`, now());
+    this.tickets = takeTickets(config.redis, config.instance, this.kind, config.concurrency, async (id, ticket) => {
+      try {
+        await this.runner.take(id, `${process.pid}.${ticket}`);
+      } catch (error) {
+        this.report(`work ${id}`, error);
+      }
+      this.say();
+    }, (error) => this.report('Redis', error));
+    this.timer = setInterval(() => this.say(), STATUS_MS);
+    this.say();
+  }
+
+  private say(): void {
+    const status: WorkerStatus = {
+      name: this.name, kind: this.kind, pid: process.pid, host: this.core.config.host, since: this.since, seen: this.core.now(),
+      done: this.runner.done, memory: process.memoryUsage.rss(), doing: this.runner.doing,
+    };
+    // Redis is away: nobody is told, and the next time is in three seconds
+    sayStatus(this.redis, this.core.config.instance, this.name, status).catch((error: unknown) => this.report('status', error));
+  }
+
+  async beforeApplicationShutdown(): Promise<void> {
+    if (this.timer) clearInterval(this.timer);
+    const stopped = this.runner.stop(GRACE_MS);
+    await Promise.race([this.tickets?.close(), stopped.then(() => new Promise((resolve) => setTimeout(resolve, 1000)))]);
+    await stopped;
+    this.redis.disconnect();
+    await this.core.close();
+  }
+}
