@@ -25,7 +25,7 @@ export async function upstream(ip: string, name: string, port = PORT): Promise<U
     setTimeout(() => answer.end(body), incoming.url === '/slow' ? 2000 : 0);
   });
   server.on('connection', (socket: Socket) => { sockets.add(socket); socket.on('close', () => sockets.delete(socket)); });
-  server.on('upgrade', (_, socket) => { socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'); socket.on('data', (data: Buffer) => socket.write(`${name}:${data.toString()}`)); socket.on('error', () => undefined); });
+  server.on('upgrade', (_, socket) => { socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n'); socket.on('data', (data: Buffer) => socket.write(`${name}:${data.toString()}`)); socket.on('end', () => socket.end()); socket.on('error', () => undefined); });
   await new Promise<void>((resolve, reject) => { server.once('error', reject); server.listen(port, ip, resolve); });
   return {
     ip, port, get requests() { return state.requests; },

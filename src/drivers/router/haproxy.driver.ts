@@ -12,11 +12,12 @@ import { putFile } from './atomic.js';
 import { PAGES, pageHtml, pageText } from './haproxy.pages.js';
 import { HaproxyRuntime, parseStats } from './haproxy.runtime.js';
 import { ask } from './haproxy.socket.js';
-import { backendOf, haproxyConfig, haproxyMaps, tableInConfig, type HaproxySettings } from './haproxy.text.js';
+import { backendOf, haproxyConfig, haproxyMaps, haproxyShape, tableInConfig, type HaproxySettings } from './haproxy.text.js';
 import { checkTable, planRoutes } from './router.plan.js';
 import { RouterPort, type DesiredTable, type ProbeAnswer, type ProbeRequest, type RouterPlan, type RouterState, type ServerStats } from './router.port.js';
 
 const run = promisify(execFile);
+interface Workers { readonly current: readonly number[]; readonly old: readonly number[]; readonly failed: number }
 const EMPTY: DesiredTable = { apps: [] };
 
 export interface HaproxyOptions extends HaproxySettings {
@@ -63,7 +64,7 @@ export class HaproxyDriver extends RouterPort {
     for (const name of await readdir(dir)) if (name.endsWith('.tmp')) await unlink(join(dir, name));
     for (const page of PAGES) {
       await putFile(join(dir, `${page.status}.html`), pageHtml(page), 0o644);
-      await putFile(join(dir, `${page.status}.txt`), pageText(page), 0o644);
+      if (page.status === 404 || page.status === 503) await putFile(join(dir, `${page.status}.txt`), pageText(page), 0o644);
     }
     const token = await readFile(this.tokenFile, 'utf8').catch(() => '');
     if (!/^[0-9a-f]{48}\n$/.test(token)) await putFile(this.tokenFile, `${randomBytes(24).toString('hex')}\n`, 0o600);
@@ -85,11 +86,12 @@ export class HaproxyDriver extends RouterPort {
   }
 
   override async stats(app?: string): Promise<readonly ServerStats[]> {
-    const command = app === undefined ? 'show stat -1 4 -1' : `show stat ${backendOf(app)} 4 -1`;
+    const all = 'show stat -1 4 -1';
     const sum = new Map<string, ServerStats>();
     // workers that a reload replaced may still carry requests to a server that is being drained
-    const older = (await this.workers()).old.map((pid) => ask(this.options.masterSocket, `@!${pid} ${command}`).catch(() => ''));
-    for (const row of (await Promise.all([this.runtime.ask(command), ...older])).flatMap(parseStats)) {
+    const older = (await this.workers()).old.map((pid) => this.askOld(pid, all)); // which may not know the app: all of theirs
+    for (const row of (await Promise.all([this.runtime.ask(app === undefined ? all : `show stat ${backendOf(app)} 4 -1`), ...older])).flatMap(parseStats)) {
+      if (app !== undefined && row.app !== app) continue;
       const key = `${row.app}/${row.server}`;
       const other = sum.get(key);
       sum.set(key, other === undefined ? row : { ...row, inFlight: row.inFlight + other.inFlight, sessions: row.sessions + other.sessions, requests: row.requests + other.requests });
@@ -101,7 +103,7 @@ export class HaproxyDriver extends RouterPort {
     const token = (await readFile(this.tokenFile, 'utf8')).trim();
     const host = probe.host.replace(/^\*/, 'berth-probe');
     return new Promise((resolve, reject) => {
-      const signal = AbortSignal.any([AbortSignal.timeout(probe.timeoutMs), ...(probe.signal ? [probe.signal] : [])]);
+      const signal = AbortSignal.any([AbortSignal.timeout(Math.ceil(probe.timeoutMs)), ...(probe.signal ? [probe.signal] : [])]);
       const outgoing = request({
         host: '127.0.0.1', port: this.options.httpPort, path: probe.path, agent: false, signal,
         headers: { host, 'user-agent': 'berth-probe', 'x-berth-probe': token, ...(probe.server === undefined ? {} : { 'x-berth-server': probe.server }) },
@@ -123,7 +125,11 @@ export class HaproxyDriver extends RouterPort {
     const maps = haproxyMaps(table);
     const { dir } = this.options;
     for (const name of ['hosts', 'wildcards']) if (!existsSync(join(dir, `${name}.map`))) await putFile(join(dir, `${name}.map`), '', 0o644);
-    await putFile(this.file, haproxyConfig(table, this.options), 0o600, (path) => this.validate(path));
+    const text = haproxyConfig(table, this.options);
+    const inPlace = await readFile(this.file, 'utf8').catch(() => '');
+    // only server lines differ: their grammar is closed (`faultOf`), and asking haproxy costs 30 to 100 ms in the middle of a switch
+    const known = haproxyShape(text) === haproxyShape(inPlace);
+    await putFile(this.file, text, 0o600, known ? undefined : (path) => this.validate(path));
     await putFile(join(dir, 'hosts.map'), maps.hosts, 0o644);
     await putFile(join(dir, 'wildcards.map'), maps.wildcards, 0o644);
   }
@@ -138,11 +144,26 @@ export class HaproxyDriver extends RouterPort {
     }
   }
 
-  private async workers(): Promise<{ current: number[]; old: number[]; failed: number }> {
-    const text = await ask(this.options.masterSocket, 'show proc').catch(() => '');
-    const [now = '', old = ''] = text.split('# old workers');
-    const pids = (part: string): number[] => [...part.matchAll(/^(\d+)\s+worker\b/gm)].map((match) => Number(match[1]));
-    return { current: pids(now), old: pids(old), failed: Number(/\[failed: (\d+)\]/.exec(text)?.[1] ?? 0) };
+  /** The master's children. It is away for some ms while it reloads: asked again until it answers. @throws StepFailure `route.router-down` */
+  private async workers(): Promise<Workers> {
+    for (let tries = 1; ; tries++) {
+      const text = await ask(this.options.masterSocket, 'show proc').catch((error: unknown) => { if (tries >= 20) throw error; return ''; });
+      const [now = '', old = ''] = text.split('# old workers');
+      const pids = (part: string): number[] => [...part.matchAll(/^(\d+)\s+worker\b/gm)].map((match) => Number(match[1]));
+      if (pids(now).length > 0) return { current: pids(now), old: pids(old), failed: Number(/\[failed: (\d+)\]/.exec(text)?.[1] ?? 0) };
+      if (tries >= 20) throw new StepFailure('route.router-down', 'HAProxy\'s master names no running worker', 'Look at the HAProxy unit\'s log.', 'machine');
+      await sleep(25);
+    }
+  }
+
+  /** A worker that may just have gone: its answer, or nothing when it is no longer among the old ones. */
+  private async askOld(pid: number, command: string): Promise<string> {
+    for (let tries = 1; ; tries++) {
+      const answer = await ask(this.options.masterSocket, `@!${pid} ${command}`).catch(() => '');
+      if (answer.startsWith('# pxname') || answer.startsWith('Name:') || !(await this.workers()).old.includes(pid)) return answer;
+      if (tries >= 10) throw new StepFailure('route.router-down', `HAProxy's old worker ${pid} does not say what it still carries`, null, 'machine');
+      await sleep(25);
+    }
   }
 
   /** Returns when a new worker answers and the one before takes no more connections. */
@@ -155,12 +176,10 @@ export class HaproxyDriver extends RouterPort {
     for (let wait = 4; Date.now() < until; wait = Math.min(wait * 1.5, 100)) {
       await sleep(wait);
       const now = await this.runtime.pid().catch(() => 0);
-      if (now === 0 || now === before) {
-        if ((await this.workers()).failed > 0) break; // counts the failures since the last good one
-        continue;
-      }
-      const info = await ask(this.options.masterSocket, `@!${before} show info`).catch(() => '');
-      if (!/^Stopping: 0$/m.test(info)) return;
+      const { current, old, failed } = await this.workers().catch((): Workers => ({ current: [], old: [], failed: 0 }));
+      if (failed > 0) break; // counts since the last good one
+      if (now === before || !current.includes(now) || current.includes(before)) continue;
+      if (!old.includes(before) || /^Stopping: 1$/m.test(await this.askOld(before, 'show info').catch(() => ''))) return;
     }
     throw new StepFailure('route.reload-failed', 'HAProxy did not come up with the new configuration', 'Look at the HAProxy unit\'s log.', 'machine');
   }

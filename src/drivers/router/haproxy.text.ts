@@ -63,6 +63,7 @@ ${settings.user === null ? '' : `  user ${settings.user}\n  group ${settings.use
 defaults
   mode http
   balance roundrobin
+  # a refused connection is tried on another server at once, on the only one after a second: a container that restarts is waited for
   option redispatch 1
   retries 3
   retry-on conn-failure
@@ -73,6 +74,9 @@ defaults
   timeout client 60s
   timeout server 60s
   timeout tunnel 1h
+  # half-closed tunnels must not linger for the hour
+  timeout client-fin 30s
+  timeout server-fin 30s
 ${[502, 503, 504].map((status) => `  http-error status ${status} content-type "text/html; charset=utf-8" file ${dir}/${status}.html`).join('\n')}
 
 frontend http
@@ -118,3 +122,6 @@ export function tableInConfig(text: string): DesiredTable | null {
     return null;
   }
 }
+
+/** The file without what changes in a switch: server lines and the table's own lines. Two files of one shape are both valid or both not. */
+export const haproxyShape = (text: string): string => text.split('\n').filter((line) => !line.startsWith('  server ') && !line.startsWith(MARK)).join('\n');
