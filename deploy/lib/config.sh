@@ -18,14 +18,14 @@ has_key() { grep -qE "^[[:space:]]*$1=" "$ENV_FILE" 2> /dev/null; }
 
 add_key() { # <key> <value> [comment]
   has_key "$1" && return 0
-  { [[ -z ${3:-} ]] || printf '\n# %s\n' "$3"; printf '%s=%s\n' "$1" "$2"; } >> "$ENV_FILE.new"
+  { [[ -z ${3:-} ]] || printf '\n# %s\n' "$3"; printf '%s=%s\n' "$1" "$2"; } >> "$TMP/env.new"
 }
 
 set_key() { # an option given on the command line wins over the file
   if has_key "$1"; then
     [[ $(env_value "$1" '') == "$2" ]] && return 0
-    sed "s|^[[:space:]]*$1=.*|$1=${2//[|&\\]/\\&}|" "$ENV_FILE" > "$ENV_FILE.set"
-    chmod 0640 "$ENV_FILE.set"; mv "$ENV_FILE.set" "$ENV_FILE"
+    sed "s|^[[:space:]]*$1=.*|$1=${2//[|&\\]/\\&}|" "$ENV_FILE" > "$TMP/env.set"
+    chmod 0640 "$TMP/env.set"; mv "$TMP/env.set" "$ENV_FILE"
     note "$1=$2"
   else
     add_key "$1" "$2" "${3:-}"
@@ -49,13 +49,13 @@ write_config() {
     note 'settings of the earlier installation are back'
   fi
   if [[ -e $ENV_FILE ]]; then before=$(sha256sum < "$ENV_FILE"); fi
-  rm -f "$ENV_FILE.new"
+  rm -f "$TMP/env.new"
   if [[ ! -e $ENV_FILE ]]; then
     install -m 0640 /dev/null "$ENV_FILE"
     printf '%s\n' '# Settings of Berth. Edit them here; deploy/bootstrap.sh keeps what it finds and only adds what is missing.' \
       '# After a change: deploy/bootstrap.sh again (it restarts what the change touches).' > "$ENV_FILE"
   fi
-  : > "$ENV_FILE.new"
+  : > "$TMP/env.new"
   add_key BERTH_ROOT "$ROOT" 'data, and sockets'
   add_key BERTH_RUN "$RUN"
   if [[ -n $OPT_DOMAIN ]]; then set_key BERTH_DOMAIN "$OPT_DOMAIN" "the domain of apps (until 'berth domains:set-global')"
@@ -74,8 +74,8 @@ write_config() {
     value=${value:-${!lower:-}}
     if [[ -n $value ]]; then add_key "BERTH_BUILD_$name" "$value"; fi
   done
-  if [[ -s $ENV_FILE.new ]]; then cat "$ENV_FILE.new" >> "$ENV_FILE"; fi
-  rm -f "$ENV_FILE.new"
+  if [[ -s $TMP/env.new ]]; then cat "$TMP/env.new" >> "$ENV_FILE"; fi
+  rm -f "$TMP/env.new"
   if [[ -n $before && $before != $(sha256sum < "$ENV_FILE") ]]; then note "$ENV_FILE was completed"; fi
 }
 

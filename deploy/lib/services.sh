@@ -113,7 +113,12 @@ runit_running() { sv status "$SERVICES/$1" 2> /dev/null | grep '^run:' > /dev/nu
 runit_up() {
   local i
   link_service "$1"
-  for (( i = 0; i < 100; i++ )); do [[ -p /run/berth/sv/$1/ok ]] && sv status "$SERVICES/$1" > /dev/null 2>&1 && break; sleep 0.1; done
+  for (( i = 0; i < 100; i++ )); do
+    sv status "$SERVICES/$1" > /dev/null 2>&1 && break
+    # runsvdir looks again when the folder has changed, not when a definition behind a link came back
+    (( i % 20 != 10 )) || touch "$SERVICES"
+    sleep 0.1
+  done
   sv up "$SERVICES/$1"
 }
 
@@ -196,17 +201,18 @@ service_log() {
 }
 
 wait_ready() {
-  local end=$((SECONDS + 90)) wanted have=0 version='' name
+  local end=$((SECONDS + 90)) wanted have=0 version='' said='' name
   wanted=$(service_names | grep -c '^worker-')
   while (( SECONDS < end )); do
-    if version=$(timeout 10 /usr/local/bin/berth version 2> /dev/null); then
+    if said=$(timeout 10 /usr/local/bin/berth version 2>&1); then
+      version=$said
       have=$(timeout 10 /usr/local/bin/berth workers --format json 2> /dev/null | grep -o '"pid"' | wc -l) || true
       have=${have:-0}
-      if (( have >= wanted )); then note "$version, $have workers"; return 0; fi
+      if (( have >= wanted )); then note "${version%%$'\n'*}; $have workers"; return 0; fi
     fi
     sleep 0.3
   done
-  if [[ -z $version ]]; then echo 'the API does not answer'; else echo "$have of $wanted workers answer"; fi
+  if [[ -z $version ]]; then echo "the API does not answer: $said"; else echo "$have of $wanted workers answer"; fi
   while IFS= read -r name; do
     service_runs "$name" && [[ $name != api ]] && continue
     printf '\n--- %s\n' "$name"; service_log "$name" 15
