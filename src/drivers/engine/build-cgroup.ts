@@ -32,8 +32,8 @@ export function cgroupLayout(info: Pick<EngineInfo, 'cgroupVersion' | 'cgroupDri
 
 interface Limit { readonly memory: number; readonly cpus: number }
 export interface LimitGuard {
-  /** whether the kernel killed for memory in here since the build began */
-  outOfMemory(): boolean;
+  /** whether the kernel killed for memory in here since the build began. @param exitCode of the failed step */
+  outOfMemory(exitCode: number | null): boolean;
   /** The limit goes when the last build does: other users of the engine shall not meet it. */
   leave(): void;
 }
@@ -59,11 +59,14 @@ export class BuildCgroup {
       throw error;
     }
     const before = this.kills();
+    if (this.active.size === 1 && this.layout.version === 1 && this.layout.parent !== null) this.attempt(join(this.memoryDir(this.layout.parent), 'memory.max_usage_in_bytes'), '0');
     let left = false;
     return {
-      outOfMemory: () => {
-        const now = this.kills();
-        return now.killed > before.killed && (now.failed === null || before.failed === null || now.failed > before.failed);
+      outOfMemory: (exitCode) => {
+        if (this.kills() <= before) return false;
+        if (this.layout.version === 2 && this.layout.parent !== null) return true;
+        // the count is the machine's: it was us if the step was killed, or if we were at the limit
+        return exitCode === 137 || (mine.memory > 0 && this.peak() >= mine.memory * 0.95);
       },
       leave: () => {
         if (left) return;
@@ -91,11 +94,11 @@ export class BuildCgroup {
     const { parent, version } = this.layout;
     if (parent !== null) {
       if (version === 1) {
-        mkdirSync(this.memoryDir(parent), { recursive: true });
-        mkdirSync(this.cpuDir(parent), { recursive: true });
+        make(this.memoryDir(''), parent);
+        make(this.cpuDir(''), parent);
         this.attempt(join(this.memoryDir(parent), 'memory.use_hierarchy'), '1');
       } else {
-        mkdirSync(this.memoryDir(parent), { recursive: true });
+        make(this.root, parent);
         let at = '';
         for (const part of parent.split('/')) {
           writeFileSync(join(this.root, at, 'cgroup.subtree_control'), '+memory +cpu');
@@ -165,19 +168,34 @@ export class BuildCgroup {
     }
   }
 
-  /** The kernel's count of killed processes, and how often our parent met its limit (null: it has no parent). */
-  private kills(): { killed: number; failed: number | null } {
-    const number = (file: string, pattern: RegExp): number | null => {
-      try {
-        return Number(pattern.exec(readFileSync(file, 'utf8'))?.[1] ?? 0);
-      } catch {
-        return null;
-      }
-    };
+  /** The kernel's count of processes killed for memory. */
+  private kills(): number {
     const { parent, version } = this.layout;
-    if (parent !== null && version === 2) return { killed: number(join(this.memoryDir(parent), 'memory.events'), /^oom_kill (\d+)/m) ?? 0, failed: null };
-    // v1 counts a kill in the step's own cgroup, which is gone by now
-    return { killed: number('/proc/vmstat', /^oom_kill (\d+)/m) ?? 0, failed: parent === null ? null : number(join(this.memoryDir(parent), 'memory.failcnt'), /(\d+)/) };
+    if (parent !== null && version === 2) return readNumber(join(this.memoryDir(parent), 'memory.events'), /^oom_kill (\d+)/m);
+    // v1 counts in the step's own cgroup, which is gone by the time we look
+    return readNumber('/proc/vmstat', /^oom_kill (\d+)/m);
+  }
+
+  /** bytes, since the first of the running builds began */
+  private peak(): number {
+    return this.layout.parent === null ? 0 : readNumber(join(this.memoryDir(this.layout.parent), 'memory.max_usage_in_bytes'), /(\d+)/);
+  }
+}
+
+function readNumber(file: string, pattern: RegExp): number {
+  try {
+    return Number(pattern.exec(readFileSync(file, 'utf8'))?.[1] ?? 0);
+  } catch {
+    return 0;
+  }
+}
+
+/** Folder by folder: node's own `recursive` never returns where the kernel answers ENOENT to a mkdir, as in /proc. */
+function make(root: string, path: string): void {
+  let at = root;
+  for (const part of path.split('/')) {
+    at = join(at, part);
+    if (!existsSync(at)) mkdirSync(at);
   }
 }
 

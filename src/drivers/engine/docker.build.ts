@@ -55,7 +55,8 @@ export class DockerBuild {
       if (signal.aborted) throw signal.reason;
       if (deadline?.aborted) throw timedOut(limits.timeoutMs, progress.running);
       if (error instanceof StepFailure && error.code.startsWith('build.') && limits.memory > 0) {
-        const dead = guard === 'legacy' ? progress.failed !== null && exitCode(progress.failed.error) === 137 : (guard?.outOfMemory() ?? false);
+        const code = progress.failed && exitCode(progress.failed.error);
+        const dead = guard === 'legacy' ? code === 137 : (guard?.outOfMemory(code) ?? false);
         if (dead) throw outOfMemory(limits.memory, progress.failed?.name ?? null);
       }
       throw error;

@@ -55,7 +55,7 @@ export class DockerNetworks {
   }
 
   async remove(name: string): Promise<void> {
-    await this.calls.find('network.remove', name, (docker) => docker.getNetwork(name).remove());
+    for (const network of await this.named(name)) await this.calls.find('network.remove', name, (docker) => docker.getNetwork(network.Id).remove());
   }
 
   async list(wanted: LabelValues): Promise<readonly Network[]> {
@@ -63,9 +63,15 @@ export class DockerNetworks {
     return found.map(toNetwork);
   }
 
+  /** The engine may hold several networks of one name when two processes made it at once: the oldest counts. */
   private async find(name: string): Promise<Network | null> {
-    const found = await this.calls.find('network.inspect', name, (docker) => docker.getNetwork(name).inspect() as Promise<Docker.NetworkInspectInfo>);
-    return found && found.Name === name ? toNetwork(found) : null;
+    const oldest = (await this.named(name))[0];
+    return oldest ? toNetwork(oldest) : null;
+  }
+
+  private async named(name: string): Promise<Docker.NetworkInspectInfo[]> {
+    const like = await this.calls.run('network.find', name, (docker) => docker.listNetworks({ filters: { name: [name] } }));
+    return like.filter((network) => network.Name === name).toSorted((a, b) => a.Created.localeCompare(b.Created) || a.Id.localeCompare(b.Id));
   }
 
   private async make(spec: NetworkSpec): Promise<Network> {
@@ -82,7 +88,10 @@ export class DockerNetworks {
           IPAM: { Driver: 'default', Config: [{ Subnet: subnet, Gateway: gateway }] },
           Options: mtu < 1500 ? { 'com.docker.network.driver.mtu': String(mtu) } : {},
         }));
-        return { id: made.id, name: spec.name, subnet, labels: labels(spec.labels) };
+        const first = await this.find(spec.name);
+        if (!first || first.id === made.id) return { id: made.id, name: spec.name, subnet, labels: labels(spec.labels) };
+        await this.calls.find('network.remove', spec.name, (docker) => docker.getNetwork(made.id).remove());
+        return first;
       } catch (error) {
         if (statusOf(error) === 409) {
           const found = await this.find(spec.name);

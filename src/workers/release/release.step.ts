@@ -37,7 +37,7 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     const env = await deps.env(input.app, input.configVersion);
     const port = chosenPort(image, input.port);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
-      name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.name,
+      name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id,
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
       labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number },
       memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
