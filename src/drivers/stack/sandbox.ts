@@ -22,7 +22,7 @@ export class DockerSandbox implements Sandbox {
         Init: true, Binds: [`${spec.cache.volume}:${spec.cache.path}`],
         CapDrop: ['NET_RAW', 'MKNOD', 'AUDIT_WRITE'], SecurityOpt: ['no-new-privileges'],
         LogConfig: { Type: 'json-file', Config: { 'max-size': '20m', 'max-file': '2' } },
-        OomScoreAdj: 500, BlkioWeight: 100, PidsLimit: 4096,
+        OomScoreAdj: 500, PidsLimit: 4096,
         ...(spec.memory ? { Memory: spec.memory, MemorySwap: spec.memory } : {}),
         ...(spec.cpus ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {}),
       },

@@ -4,7 +4,6 @@ import { chmod, mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/
 import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import Docker from 'dockerode';
 import { pack } from 'tar-stream';
 import { readConfig, type Config } from '../../config.js';
@@ -19,6 +18,9 @@ import { DEFAULT_MIRRORS, EXCLUDED, LABEL_DEFINITION, LABEL_FROM, STACK, baseFil
 
 const NEED_BYTES = { work: 600e6, engine: 1500e6 };
 const LOCK = '/run/lock/berth-stack.lock';
+
+/** TERM or INT: children end, the work folder goes */
+const stop = new AbortController();
 
 /** Something the administrator can mend. */
 class Unusable extends Error {
@@ -37,12 +39,16 @@ async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
 
 /** Runs a program with its output kept; throws its last lines. */
 async function run(file: string, args: readonly string[], onLine: (line: string) => void = () => undefined): Promise<void> {
-  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive', PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } });
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true, env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive', PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' } });
+  // the whole group: what a program has started must not write into a folder that is being removed
+  const kill = (): void => { try { if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL'); } catch { /* it has ended */ } };
+  stop.signal.addEventListener('abort', kill, { once: true });
   const tail: string[] = [];
   for (const stream of [child.stdout, child.stderr]) {
     createInterface({ input: stream }).on('line', (line) => { tail.push(line); if (tail.length > 15) tail.shift(); onLine(line); });
   }
-  const code = await new Promise<number | string>((resolve, reject) => { child.on('error', reject); child.on('close', (exit, signal) => resolve(exit ?? signal ?? 'unknown')); });
+  const code = await new Promise<number | string>((resolve, reject) => { child.on('error', reject); child.on('close', (exit, signal) => resolve(exit ?? signal ?? 'unknown')); }).finally(() => stop.signal.removeEventListener('abort', kill));
+  stop.signal.throwIfAborted();
   if (code !== 0) throw new Error(`${file} ended with ${code}:\n${tail.map((line) => `         ${line}`).join('\n')}`);
 }
 
@@ -72,8 +78,8 @@ async function room(path: string, bytes: number, what: string): Promise<void> {
 
 /** Whatever debootstrap left mounted below the folder must go before the folder does. */
 async function remove(folder: string): Promise<void> {
-  const mounted = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '').filter((path) => path.startsWith(`${folder}/`));
-  for (const path of mounted.toReversed()) await run('umount', ['-l', path]);
+  const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '').filter((path) => path.startsWith(`${folder}/`));
+  for (const path of mounts.toReversed()) await new Promise<void>((resolve) => { spawn('umount', ['-l', path], { stdio: 'ignore' }).on('close', () => resolve()).on('error', () => resolve()); });
   await rm(folder, { recursive: true, force: true });
 }
 
@@ -96,7 +102,7 @@ async function drain(stream: NodeJS.ReadableStream, onText: (text: string) => vo
 }
 
 async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, image: string, hash: string, verbose: (line: string) => void): Promise<void> {
-  if (process.getuid?.() !== 0) throw new Unusable('making the base image needs root (debootstrap)', 'sudo berth-stack-build');
+  if (process.getuid?.() !== 0) throw new Unusable('making the base image needs root (debootstrap)', 'run it as root: sudo deploy/exec.sh stack-build');
   if (!existsSync('/usr/sbin/debootstrap')) throw new Unusable('debootstrap is not installed', 'apt-get install debootstrap debian-archive-keyring');
   const keyring = ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'].find((path) => existsSync(path));
   if (keyring === undefined) throw new Unusable("the archive's keys are not installed", 'apt-get install debian-archive-keyring');
@@ -104,6 +110,8 @@ async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, imag
   const script = existsSync(`/usr/share/debootstrap/scripts/${STACK.suite}`) ? [] : ['/usr/share/debootstrap/scripts/sid'];
   const parent = join(config.root, 'cache');
   await mkdir(parent, { recursive: true });
+  // what a killed run left: nobody else is at work, we hold the lock
+  for (const name of readdirSync(parent)) if (name.startsWith('stack-')) await remove(join(parent, name));
   await room(parent, NEED_BYTES.work, 'the base system');
   const work = await mkdtemp(join(parent, 'stack-'));
   const target = join(work, 'root');
@@ -144,7 +152,7 @@ async function build(docker: Docker, config: Config, image: string, dockerfile: 
   context.entry({ name: 'Dockerfile' }, dockerfile);
   context.finalize();
   const proxies = Object.fromEntries(Object.entries(config.buildProxy).flatMap(([name, value]) => [[name, value], [name.toLowerCase(), value]]));
-  const stream = await docker.buildImage(context as unknown as NodeJS.ReadableStream, { t: image, labels, buildargs: proxies, nocache: true, rm: true, forcerm: true, version: '1' });
+  const stream = await docker.buildImage(context as unknown as NodeJS.ReadableStream, { t: image, labels, buildargs: proxies, nocache: true, rm: true, forcerm: true, version: '1', abortSignal: stop.signal });
   try { await drain(stream, verbose); }
   catch (error) {
     const text = (error as Error).message;
@@ -161,6 +169,7 @@ async function main(): Promise<number> {
   if (odd !== undefined) throw new Unusable(`unknown argument ${odd}`, 'stack-build [--force] [--check] [--verbose]');
   if (has('--help')) { say('stack-build [--force] [--check] [--verbose]\n  makes the images that buildpacks stand on; --check only says what is missing (exit 2)'); return 0; }
   if (!has('--locked') && !has('--check')) return await locked(args);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
   const started = performance.now();
   const config = readConfig();
   const docker = new Docker({ socketPath: config.dockerSocket });
@@ -197,14 +206,14 @@ async function main(): Promise<number> {
   return 0;
 }
 
-/** The kernel's lock, held by `flock` around ourselves: it cannot outlive a killed run. */
+/** The kernel's lock, taken by `flock` before it becomes ourselves: it cannot outlive a killed run. */
 async function locked(args: readonly string[]): Promise<number> {
   await mkdir(dirname(LOCK), { recursive: true });
-  const child = spawn('flock', ['-w', '3600', '-E', '75', LOCK, process.execPath, fileURLToPath(import.meta.url), ...args, '--locked'], { stdio: 'inherit' });
+  const child = spawn('flock', ['--no-fork', '-w', '3600', '-E', '75', LOCK, process.execPath, process.argv[1]!, ...args, '--locked'], { stdio: 'inherit' });
   const code = await new Promise<number>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (exit) => resolve(exit ?? 1));
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal));
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
   });
   if (code === 75) throw new Unusable('another run has been making the stack for an hour', `see who holds ${LOCK}`);
   return code;

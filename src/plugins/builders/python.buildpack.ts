@@ -38,7 +38,7 @@ export function readRequirements(tree: SourceTree, path: string): { readonly fil
       const line = raw.replace(/(^|\s)#.*$/, '').trim();
       const include = /^(?:-r|--requirement|-c|--constraint)[\s=]*(\S+)$/.exec(line);
       if (include) {
-        const parts = [...at.split('/').slice(0, -1)];
+        const parts = at.split('/').slice(0, -1);
         for (const part of include[1]!.split('/')) { if (part === '..') parts.pop(); else if (part !== '.' && part !== '') parts.push(part); }
         if (!/^[a-z]+:\/\//.test(include[1]!)) visit(parts.join('/'));
       } else if (line !== '') {

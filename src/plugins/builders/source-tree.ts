@@ -80,6 +80,6 @@ export async function readSourceTree(archive: string, also: readonly string[] = 
     stream.on('data', (chunk) => chunks.push(chunk as Buffer));
     stream.on('end', () => { const all = Buffer.concat(chunks); if (!all.includes(0)) texts.set(path, all.toString('utf8')); });
   });
-  await pipeline(createReadStream(archive, { highWaterMark: 1 << 20 }), parser, { ...(signal === undefined ? {} : { signal }) });
+  await pipeline(createReadStream(archive, { highWaterMark: 1 << 20 }), parser, signal === undefined ? {} : { signal });
   return make(paths, texts, bytes);
 }
