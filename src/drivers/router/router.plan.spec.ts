@@ -23,6 +23,8 @@ describe('planRoutes', () => {
   it('arrives: planning again after its changes plans nothing', () => fc.assert(fc.property(table, state, (desired, actual) => {
     const after = planRoutes(desired, actual).changes.reduce(reduceRoutes, actual);
     expect(planRoutes(desired, after).changes).toEqual([]);
+    const plain = (apps: readonly { readonly id: string; readonly servers: readonly RouterServer[] }[]): unknown => apps.map((app) => [app.id, app.servers.map((s) => `${s.name} ${s.ip} ${s.port} ${s.state} ${s.state === 'ready' ? s.weight : ''}`).toSorted()]).toSorted();
+    expect(plain(after.apps)).toEqual(plain(desired.apps));
     expect(new Map(after.hosts.map((h) => [h.host, h.app]))).toEqual(new Map(desired.apps.flatMap((app) => app.hosts.map((host) => [host, app.id]))));
   }), runs));
 
