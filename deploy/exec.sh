@@ -2,7 +2,7 @@
 # Starts one of Berth's processes in the foreground, with the environment of /etc/berth/berth.env.
 # systemd's units and runit's run scripts both come through here, so that a process is started one way only.
 #
-#   exec.sh api | redis | router | worker <kind>-<number> | stack-build | env
+#   exec.sh api | redis | router | router-init | worker <kind>-<number> | stack-build | env
 set -euo pipefail
 
 # ---- Node's memory flags, in one place ---------------------------------------------------------------------------
@@ -65,6 +65,7 @@ case ${1:-} in
     exec redis-server --port 0 --unixsocket "$BERTH_REDIS" --unixsocketperm 600 --save '' --appendonly no \
       --maxmemory 128mb --maxmemory-policy noeviction --databases 1 --dir "$BERTH_RUN" --daemonize no --loglevel notice
     ;;
+  router-init) run_node router-init router-init ;;
   router)
     [[ -f $app/dist/router-init.mjs ]] || die "$app/dist/router-init.mjs is missing: run deploy/bootstrap.sh again"
     "$node" "$app/dist/router-init.mjs"

@@ -25,7 +25,7 @@ sample_answers() {
   page=$(fetch_app "$SAMPLE_APP" 2> /dev/null) || return 1
   [[ ${page##*$'\n'} == 200 ]] && grep -qi "$SAMPLE_TEXT" <<< "$page"
 }
-SAMPLE_TEXT='berth'
+SAMPLE_TEXT='notes from the berth'
 
 # The same files make the same commit: names and dates are fixed.
 sample_repository() { # <folder>

@@ -4,7 +4,7 @@
 
 SV=/etc/berth/sv            # runit: definitions
 SERVICES=/run/berth/service # runit: what runs now (links), gone after a boot
-STAMPS=/run/berth/stamps    # what each service was started from
+STAMPS=/etc/berth/stamps    # what each service was started from
 KINDS=(clone detect build release route)
 
 service_names() { # redis router api worker-clone-1 …
@@ -23,13 +23,14 @@ service_command() { # worker-clone-1 → worker clone-1
 
 unit_of() { case $1 in worker-*) printf 'berth-worker@%s.service\n' "${1#worker-}" ;; *) printf 'berth-%s.service\n' "$1" ;; esac; }
 
-# The core restarts with new code or settings. Redis and the router only when their own part changed: a router that restarts drops requests.
+# The core restarts with new code or settings, Redis only when its own part changed. The router never restarts (that drops
+# requests): its file is made again, and it is told to read it when it differs.
 fingerprint() {
   local code=/opt/berth/current
   {
     case $1 in
       redis) env_value BERTH_RUN ''; env_value BERTH_REDIS ''; sed -n '/^  redis)/,/;;/p' "$code/deploy/exec.sh" ;;
-      router) env_value BERTH_ROOT ''; env_value BERTH_RUN ''; env_value BERTH_HTTP_PORT ''; sed -n '/^  router)/,/;;/p' "$code/deploy/exec.sh" ;;
+      router) readlink "$code"; env_value BERTH_ROOT ''; env_value BERTH_RUN ''; env_value BERTH_HTTP_PORT ''; sed -n '/^  router)/,/;;/p' "$code/deploy/exec.sh" ;;
       *) readlink "$code"; cat "$ENV_FILE" ;;
     esac
     if has_systemd; then cat "/etc/systemd/system/$(unit_template "$1")"; else cat "$SV/$1/run"; fi
@@ -94,7 +95,7 @@ define_runit_services() {
 start_supervisor() {
   supervisor_runs && return 0
   # left over by a container that was stopped: /run is not always empty after a boot
-  rm -rf "$SERVICES" /run/berth/sv "$STAMPS"
+  rm -rf "$SERVICES" /run/berth/sv
   install -d -m 0700 "$SERVICES" /run/berth/sv
   local clean=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8) name
   for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do [[ -n ${!name:-} ]] && clean+=("$name=${!name}"); done
@@ -161,13 +162,12 @@ ensure_engine() {
 
 start_services() {
   local name now restart=()
-  install -d -m 0700 "$STAMPS"
+  [[ -d $STAMPS ]] || install -d -m 0700 "$STAMPS"
   if has_systemd; then
     define_units
   else
     define_runit_services
     start_supervisor
-    install -d -m 0700 "$STAMPS"
     if [[ -z $(port_holder "$(sshd_port)") ]]; then runit_up sshd; fi
     if [[ -z $(engine_version) ]]; then runit_up dockerd; fi
     # fewer workers than before
@@ -182,14 +182,33 @@ start_services() {
     now=$(fingerprint "$name")
     if service_runs "$name"; then
       if [[ -f $STAMPS/$name && $(cat "$STAMPS/$name") == "$now" ]]; then continue; fi
-      if [[ -f $STAMPS/$name ]]; then restart+=("$name"); service_restart "$name"; fi
+      if [[ $name != router ]] || ! renew_router; then
+        restart+=("$name")
+        service_restart "$name"
+      fi
     else
       service_up "$name" || { echo "$name does not start"; service_log "$name" 20; return 1; }
     fi
-    printf '%s\n' "$now" > "$STAMPS/$name"
+    if [[ ! -f $STAMPS/$name || $(cat "$STAMPS/$name") != "$now" ]]; then printf '%s\n' "$now" > "$STAMPS/$name"; fi
   done < <(service_names)
   if (( ${#restart[@]} )); then note "restarted, because their code or settings changed: ${restart[*]}"; fi
   if has_systemd; then systemctl is-active -q berth.target || systemctl start berth.target; fi
+}
+
+# New code or another port, and no request is dropped. Fails when a restart is needed after all.
+renew_router() {
+  local cfg before='' i
+  cfg=$(env_value BERTH_ROOT /var/lib/berth)/router/haproxy.cfg
+  before=$(sha256sum < "$cfg" 2> /dev/null) || true
+  /opt/berth/current/deploy/exec.sh router-init || return 1
+  if [[ $(sha256sum < "$cfg") == "$before" ]]; then return 0; fi
+  haproxy -c -q -f "$cfg" || return 1
+  if has_systemd; then systemctl reload berth-router.service; else sv 2 "$SERVICES/router"; fi
+  for (( i = 0; i < 50; i++ )); do
+    [[ -S $(env_value BERTH_RUN /run/berth)/haproxy.sock && -n $(port_holder "$(env_value BERTH_HTTP_PORT 80)") ]] && { note 'the router reads its new configuration'; return 0; }
+    sleep 0.1
+  done
+  return 1
 }
 
 service_runs() { if has_systemd; then systemctl is-active -q "$(unit_of "$1")"; else runit_running "$1"; fi; }

@@ -345,7 +345,8 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
   for (const program of ['api.mjs', 'cli.cjs', 'shell.cjs', 'pre-receive.cjs', 'router-init.mjs']) {
     if (!existsSync(join(dist, program))) throw new Error(`dist/${program} is missing: npm run build`);
   }
-  const instance = options.instance ?? `t${randomBytes(4).toString('hex')}`;
+  // test/run finds what is left over by the beginning of the name
+  const instance = options.instance ?? `t${process.env['BERTH_TEST_RUN'] ?? 'hand'}${randomBytes(3).toString('hex')}`;
   const [httpPort, apiPort, sshPort] = await freePorts(3) as [number, number, number];
   const domain = options.domain ?? 'test.localhost';
   const root = options.root ?? mkdtempSync(join(tmpdir(), `berth-${instance}-`));
