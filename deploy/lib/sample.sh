@@ -75,7 +75,7 @@ deploy_sample() {
   set +e
   GIT_CONFIG_NOSYSTEM=1 GIT_CONFIG_GLOBAL=/dev/null GIT_TERMINAL_PROMPT=0 \
     GIT_SSH_COMMAND="ssh -F /dev/null -i '$key' -o IdentitiesOnly=yes -o BatchMode=yes -o StrictHostKeyChecking=accept-new -o UserKnownHostsFile='$TMP/known_hosts' -o LogLevel=ERROR" \
-    git -C "$work" push "ssh://berth@127.0.0.1:$port/$SAMPLE_APP" main 2>&1 < /dev/null | tee -a "$LOG" | sed 's/^/       /'
+    git -C "$work" push "ssh://berth@127.0.0.1:$port/$SAMPLE_APP" main 2>&1 < /dev/null | tee -a "$LOG" | sed -u 's/ *$//; s/^/       /'
   rc=${PIPESTATUS[0]}
   set -e
   /usr/local/bin/berth ssh-keys:remove "$SAMPLE_KEY" >> "$LOG" 2>&1 || warn "the key '$SAMPLE_KEY' could not be removed: berth ssh-keys:remove $SAMPLE_KEY"
