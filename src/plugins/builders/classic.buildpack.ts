@@ -38,6 +38,8 @@ export function parseBuildpackUrl(text: string, from: BuildpackSource['from']): 
     try { parsed = new URL(url); } catch { return fail('not a URL'); }
     if (parsed.protocol === 'http:') fail('http is not protected, use https');
     if (parsed.protocol === 'file:' ? parsed.host !== '' : parsed.host === '' || parsed.hostname.startsWith('-') || parsed.username.startsWith('-')) fail('no host');
+    // the plan is recorded and shown: what is in it can't be sealed
+    if (parsed.password !== '' || parsed.protocol === 'https:' && parsed.username !== '') fail('a URL with a password or token is not taken (it would be recorded)');
     if (parsed.protocol === 'file:' && from === '.env') fail('a file: URL can only be set by config:set');
   } else if (!/^[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:(?!:)[^-\s][^\s]*$/.test(url)) fail('not a git URL');
   return { url, ref, from };

@@ -50,7 +50,7 @@ describe('which builder takes a repository', () => {
 });
 
 describe('BUILDPACK_URL', () => {
-  it.each([['https://github.com/a/b.git#v1', 'v1'], ['git://h/x', null], ['ssh://git@h/x#main', 'main'], ['git@h:a/b#c0ffee', 'c0ffee'], ['file:///srv/x#a', 'a'], ['https://u:p@h/x', null]])('%s', (url, ref) => { expect(parseBuildpackUrl(url, 'config').ref).toBe(ref); });
+  it.each([['https://github.com/a/b.git#v1', 'v1'], ['git://h/x', null], ['ssh://git@h/x#main', 'main'], ['git@h:a/b#c0ffee', 'c0ffee'], ['file:///srv/x#a', 'a']])('%s', (url, ref) => { expect(parseBuildpackUrl(url, 'config').ref).toBe(ref); });
   it.each(['http://h/x', 'ext::sh -c x', '--upload-pack=x', '-u', 'https://h/x#--y', 'https://h/x#a..b', '/etc', 'file://h/x', 'https://h/x y', 'https://h/\nx', 'ssh://-oProxyCommand=x/y', 'ssh://-o@h/y', 'a@b:-x', 'git@-h:x', 'https:///x#', 'x::y', ''])('refuses %j', (url) => { expect(() => parseBuildpackUrl(url, 'config')).toThrow(StepFailure); });
   it('refuses file: out of a repository', () => { expect(() => parseBuildpackUrl('file:///var/lib/berth/repos/other', '.env')).toThrow('can only be set by config:set'); });
   it('reads .env', () => {
@@ -60,7 +60,11 @@ describe('BUILDPACK_URL', () => {
   });
   it('hides credentials', () => {
     expect(shown('https://user:secret@host/x')).toBe('https://***@host/x');
-    expect(choose({}, { BUILDPACK_URL: 'https://u:secret@h/x' }).plan.summary).not.toContain('secret');
+    for (const url of ['https://u:secret@h/x', 'https://secret@h/x', 'ssh://u:secret@h/x']) {
+      const error = failure({}, { BUILDPACK_URL: url });
+      expect(error.code).toBe('detect.buildpack-url');
+      expect(error.message).not.toContain('secret');
+    }
   });
 });
 
