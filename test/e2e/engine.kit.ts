@@ -27,7 +27,7 @@ func main() {
   time.Sleep(time.Duration(*delay) * time.Millisecond)
   if *eat > 0 { var keep [][]byte; for i := 0; i < *eat; i++ { b := make([]byte, 1<<20); for j := range b { b[j] = byte(j) }; keep = append(keep, b) }; fmt.Println("ate", len(keep)) }
   if *exit >= 0 { fmt.Fprintln(os.Stderr, "going down"); os.Exit(*exit) }
-  if *silent { select {} }
+  if *silent { time.Sleep(time.Hour) }
   http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(*status); fmt.Fprint(w, strings.Join(os.Environ(), "\\n")) })
   fmt.Println("listening on", *host+":"+*port)
   if err := http.ListenAndServe(*host+":"+*port, nil); err != nil { fmt.Println(err); os.Exit(1) }

@@ -34,13 +34,13 @@ describe('a build', () => {
     const lines: string[] = [];
     const text = `FROM ${busybox}\nRUN echo one; echo "zwei ü" >&2; echo ${random()}\nCOPY a.txt /a.txt\nEXPOSE 8080 53/udp\nENTRYPOINT ["/bin/sh"]\n`;
     const image = await engine.build(dockerfile(text), request({ tag, labels: { instance, app: 'a', deploy: 1 }, onLine: (line) => void lines.push(line) }));
-    expect(image).toMatchObject({ exposed: [8080], entrypoint: ['/bin/sh'], steps: 3, builder: 'buildkit' });
+    expect(image).toMatchObject({ exposed: [8080], entrypoint: ['/bin/sh'], steps: 2, builder: 'buildkit' });
     expect(image.labels).toMatchObject(labels({ instance, app: 'a', deploy: 1 }));
     expect(lines).toContainEqual(expect.stringMatching(/^#\d+ \[2\/3\] RUN echo one/));
     expect(lines).toContainEqual(expect.stringMatching(/^#\d+ \d+\.\d{3} zwei ü$/));
     expect(lines).toContainEqual(expect.stringMatching(/^#\d+ DONE \d+\.\ds$/));
     const again = await engine.build(dockerfile(text), request({ tag, labels: { instance }, onLine: (line) => void lines.push(line) }));
-    expect(again.cached).toBeGreaterThanOrEqual(2);
+    expect(again.cached).toBe(2);
     expect(lines).toContainEqual(expect.stringMatching(/^#\d+ CACHED$/));
   });
 
@@ -125,7 +125,7 @@ describe('a build', () => {
     const limits = { memory: 256 * 1024 ** 2, cpus: 1, timeoutMs: 60_000 };
     const over = { tag, limits, labels: { instance }, onNote: (text: string) => void notes.push(text), onLine: (line: string) => void lines.push(line) };
     const image = await helpless.build(dockerfile(`FROM ${busybox}\nRUN echo ${random()}\nRUN echo hi\n`), request(over));
-    expect(image).toMatchObject({ builder: 'legacy', steps: 4 });
+    expect(image).toMatchObject({ builder: 'legacy', steps: 3 });
     expect(notes[0]).toContain('legacy builder');
     expect(lines).toContainEqual(expect.stringMatching(/^#3 \[3\/4\] RUN echo hi$/));
     expect(await failure(helpless.build(dockerfile(`FROM ${busybox}\nRUN /bin/server -eat 600 -exit 0\n`), request(over)))).toMatchObject({ code: 'build.out-of-memory' });
@@ -137,7 +137,7 @@ describe('a build', () => {
   it('sees secrets in RUN, and nowhere else', async () => {
     const secret = `hush-${random()}`;
     const lines: string[] = [];
-    const image = await engine.build(dockerfile(`FROM ${busybox}\nRUN sleep 2\nUSER nobody\nRUN --mount=type=secret,id=s,target=/run/s,mode=0444 wc -c /run/s\nRUN ls -la /run\n`), request({ tag, labels: { instance }, secrets: { s: secret }, onLine: (line) => void lines.push(line) }));
+    const image = await engine.build(dockerfile(`FROM ${busybox}\nRUN sleep 2; echo ${random()}\nUSER nobody\nRUN --mount=type=secret,id=s,target=/run/s,mode=0444 echo ${random()}; wc -c /run/s\nRUN ls -la /run\n`), request({ tag, labels: { instance }, secrets: { s: secret }, onLine: (line) => void lines.push(line) }));
     expect(lines.join('\n')).toMatch(new RegExp(` ${secret.length} /run/s`));
     const history = await engine['calls'].docker.getImage(image.id).history();
     expect(JSON.stringify([history, await engine['calls'].docker.getImage(image.id).inspect()])).not.toContain(secret);
@@ -154,10 +154,10 @@ describe('containers', () => {
     const lines: string[] = [];
     const result = await engine.runContainer(spec('once', ['/bin/sh', '-c', 'echo "$A"; echo err >&2; i=0; while [ $i -lt 2000 ]; do echo "line $i äöü"; i=$((i+1)); done; printf end; exit 7'], { env: { A: 'x y "z"' } }), (line, stream) => void lines.push(`${stream} ${line}`), new AbortController().signal);
     expect(result).toEqual({ exitCode: 7, oomKilled: false });
-    expect(lines[0]).toBe('stdout x y "z"');
+    expect(lines).toContain('stdout x y "z"');
     expect(lines).toContain('stderr err');
     expect(lines.filter((line) => line.startsWith('stdout line'))).toEqual(Array.from({ length: 2000 }, (_, i) => `stdout line ${i} äöü`));
-    expect(lines.at(-1)).toBe('stdout end');
+    expect(lines.findLast((line) => line.startsWith('stdout'))).toBe('stdout end');
     expect((await engine.listContainers({ instance })).map(({ name }) => name)).not.toContain(`${instance}-once`);
   });
 

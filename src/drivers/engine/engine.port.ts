@@ -50,7 +50,7 @@ export interface Image {
 }
 
 export interface BuiltImage extends Image {
-  /** instructions that make a layer, and how many of them came from the cache */
+  /** instructions after FROM, and how many of them came from the cache */
   readonly steps: number;
   readonly cached: number;
   readonly builder: 'buildkit' | 'legacy';

@@ -35,7 +35,7 @@ export class LegacyProgress {
     const step = /^Step (\d+)\/(\d+) : (.*)$/.exec(line);
     if (step) {
       this.step = Number(step[1]);
-      this.steps += 1;
+      if (!/^FROM /i.test(step[3] ?? '')) this.steps += 1;
       this.began = performance.now();
       this.name = `[${step[1]}/${step[2]}] ${step[3]}`;
       this.onLine(`#${this.step} ${this.name}`);

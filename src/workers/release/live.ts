@@ -70,8 +70,14 @@ async function answers(container: Started, watch: Watch): Promise<{ what: string
 
 async function crashed(container: Started, exitCode: number, watch: Watch): Promise<StepFailure> {
   const state = await watch.engine.inspectContainer(container.id);
-  await tail(container, watch);
+  const lines = await tail(container, watch);
   if (state?.oomKilled) return new StepFailure('release.crashed', `${container.place} was killed: it used more memory than its limit${container.memory ? ` of ${binarySize(container.memory)}` : ''}`, 'raise the limit, or let the app use less');
+  // the container's init takes the command over after its start: what cannot be executed is told by its log
+  const missing = lines.map((line) => /^\[FATAL tini \(\d+\)\] exec (\S+) failed: (.*)$/.exec(line)).find((found) => found !== null);
+  if (missing) {
+    const shell = missing[1] === '/bin/sh';
+    return new StepFailure('release.cannot-start', `${container.place} cannot be started: ${missing[1]}: ${missing[2]}`, shell ? 'the image has no /bin/sh, which a Procfile needs: use the image\'s CMD, or a base image with a shell' : 'look at CMD and ENTRYPOINT of the image');
+  }
   const hint = exitCode === 0 ? 'a process of the formation must keep running; a task that ends belongs into the release command'
     : exitCode === 127 ? 'its command is not in the image: look at the Procfile'
     : exitCode === 126 ? 'its command is not executable: git update-index --chmod=+x'
@@ -79,10 +85,16 @@ async function crashed(container: Started, exitCode: number, watch: Watch): Prom
   return new StepFailure('release.crashed', `${container.place} exited with code ${exitCode}`, hint);
 }
 
-async function tail(container: Started, { engine, log }: Watch): Promise<void> {
+/** Shows the last lines of a container, and hands them back. */
+async function tail(container: Started, { engine, log }: Watch): Promise<readonly string[]> {
+  const lines: string[] = [];
   try {
-    for await (const line of engine.logs(container.id, { follow: false, tail: TAIL })) log.output(`${container.place}: ${line.text}`, true);
+    for await (const line of engine.logs(container.id, { follow: false, tail: TAIL })) {
+      lines.push(line.text);
+      log.output(`${container.place}: ${line.text}`, true);
+    }
   } catch {
     // the failure itself matters more
   }
+  return lines;
 }

@@ -22,7 +22,7 @@ export class BuildProgress {
 
   constructor(private readonly onLine: (line: string) => void) {}
 
-  /** Instructions that make a layer. */
+  /** Instructions that were carried out; FROM is not one. */
   get steps(): number {
     return this.count(() => true);
   }
@@ -52,7 +52,7 @@ export class BuildProgress {
 
   private count(wanted: (vertex: Known) => boolean): number {
     let count = 0;
-    for (const vertex of this.known.values()) if (vertex.started !== null && wanted(vertex) && parseStep(vertex.name)) count += 1;
+    for (const vertex of this.known.values()) if (vertex.started !== null && wanted(vertex) && !/^FROM /i.test(parseStep(vertex.name)?.instruction ?? 'FROM ')) count += 1;
     return count;
   }
 
