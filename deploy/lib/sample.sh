@@ -46,24 +46,31 @@ sample_repository() { # <folder>
 
 # Shown live; the page is looked at through the router in the end.
 deploy_sample() {
-  local commit work=$TMP/sample key=$TMP/key port rc=0 start=${EPOCHREALTIME/[.,]/} pushed=''
+  local commit work=$TMP/sample key=$TMP/key port rc=0 start=${EPOCHREALTIME/[.,]/} pushed='' live=''
   commit=$(sample_repository "$work" 2>> "$LOG" | tail -n 1)
   pushed=$(cat "$SAMPLE_MARK" 2> /dev/null) || true
-  if [[ -n $pushed ]] && ! app_exists "$SAMPLE_APP"; then
-    say "-----> The sample: destroyed by somebody since it was deployed, left that way (rm $SAMPLE_MARK to have it again)"
-    return 0
-  fi
-  if [[ -z $pushed ]] && app_exists "$SAMPLE_APP" && [[ $(sample_ref) != "$commit" ]] && [[ -n $(sample_ref) ]]; then
-    say "-----> The sample: an app called '$SAMPLE_APP' is here already and is not the sample, left alone"
-    return 0
-  fi
-  if [[ $(sample_ref) == "$commit" || -n $pushed && $(sample_ref) != '' ]]; then
-    if sample_answers; then
-      say "-----> The sample is live already: $(app_url "$SAMPLE_APP")"
+  if ! app_exists "$SAMPLE_APP"; then
+    if [[ -n $pushed ]]; then
+      say "-----> The sample: destroyed by somebody since it was deployed, left that way (rm $SAMPLE_MARK to have it again)"
       return 0
     fi
-    warn "The sample was deployed, but $(app_url "$SAMPLE_APP") does not answer as it should: berth trace $SAMPLE_APP; berth ps:restart $SAMPLE_APP"
-    return 1
+  elif [[ $(sample_field apps:info createdBy) != "key:$SAMPLE_KEY" ]]; then
+    say "-----> The sample: an app called '$SAMPLE_APP' is here already and is somebody's own, left alone"
+    return 0
+  else
+    live=$(sample_field git:report sha)
+    if [[ -n $live && $live != "$commit" && $live != "$pushed" ]]; then
+      say "-----> The sample: somebody pushed something else to '$SAMPLE_APP' since, left alone"
+      return 0
+    elif [[ -n $live ]]; then
+      if sample_answers; then
+        [[ $pushed == "$live" ]] || printf '%s\n' "$live" > "$SAMPLE_MARK"
+        say "-----> The sample is live already: $(app_url "$SAMPLE_APP")"
+        return 0
+      fi
+      warn "The sample was deployed, but $(app_url "$SAMPLE_APP") does not answer as it should: berth trace $SAMPLE_APP; berth ps:restart $SAMPLE_APP"
+      return 1
+    fi
   fi
 
   say '-----> Deploying the sample by git push over SSH'
@@ -93,10 +100,6 @@ deploy_sample() {
   indent "$(app_url "$SAMPLE_APP") answers 200 through the router; $(seconds_since "$start") s"
 }
 
-sample_ref() {
-  local repo
-  for repo in "$ROOT/repos/$SAMPLE_APP.git" "$ROOT/repos/$SAMPLE_APP"; do
-    [[ -d $repo ]] && git -c safe.directory="$repo" --git-dir "$repo" rev-parse -q --verify refs/heads/main 2> /dev/null && return 0
-  done
-  return 0
+sample_field() { # <command> <field>: of the sample app, from the command's JSON
+  /usr/local/bin/berth "$1" "$SAMPLE_APP" --format json 2> /dev/null | grep -o "\"$2\":\"[^\"]*\"" | head -n 1 | cut -d '"' -f 4 || true
 }
