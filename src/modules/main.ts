@@ -58,7 +58,7 @@ async function main(): Promise<void> {
   adapter.getInstance().addContentTypeParser(NDJSON, (_request: unknown, _payload: unknown, done: (error: null) => void) => done(null));
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(core, report), adapter, { logger: ['error', 'warn'], abortOnError: false });
   const document = new DocumentBuilder().setTitle('Berth').setDescription('The one door for the command line, the git hook and everything else.').setVersion(VERSION).addBearerAuth().build();
-  SwaggerModule.setup('v1/docs', app, () => SwaggerModule.createDocument(app, document), { jsonDocumentUrl: 'v1/openapi.json', yamlDocumentUrl: 'v1/openapi.yaml' });
+  SwaggerModule.setup('v1/docs', app, () => SwaggerModule.createDocument(app, document, { autoTagControllers: false }), { jsonDocumentUrl: 'v1/openapi.json', yamlDocumentUrl: 'v1/openapi.yaml' });
   await app.init();
   await adapter.getInstance().ready();
 

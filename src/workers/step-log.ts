@@ -21,6 +21,7 @@ export function openStepLog(logs: LogStore, app: string, deploy: number, step: S
   return {
     log: {
       info: (text) => put(`-----> ${text}`),
+      section: (text) => put(`=====> ${text}`),
       detail: (text) => put(`       ${text}`),
       warn: (text) => put(` !     ${text}`, 'e'),
       output: (text, always) => put(`       ${text}`, 'o', always ? undefined : 1),

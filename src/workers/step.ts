@@ -17,6 +17,8 @@ export class StepFailure extends Error {
 export interface StepLog {
   /** `-----> text` */
   info(text: string): void;
+  /** `=====> text` */
+  section(text: string): void;
   /** seven spaces and the text: a detail */
   detail(text: string): void;
   /** ` !     text` */

@@ -47,11 +47,11 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
   }
 
   private say(): void {
+    if (this.redis.status !== 'ready') return; // still connecting, or away: its own errors are reported
     const status: WorkerStatus = {
       name: this.name, kind: this.kind, pid: process.pid, host: this.core.config.host, since: this.since, seen: this.core.now(),
       done: this.runner.done, memory: process.memoryUsage.rss(), doing: this.runner.doing,
     };
-    // Redis is away: nobody is told, and the next time is in three seconds
     sayStatus(this.redis, this.core.config.instance, this.name, status).catch((error: unknown) => this.report('status', error));
   }
 

@@ -150,7 +150,7 @@ export class CliController {
   async open(@Req() request: FastifyRequest<{ Body: GitOpenRequest }>, @Res() reply: FastifyReply): Promise<void> {
     if (originOf(request.raw) === 'http') return void reply.code(404).send({ message: 'git comes over SSH' });
     try {
-      reply.send(await openRepository(this.core, request.body));
+      reply.code(200).send(await openRepository(this.core, request.body));
     } catch (error) {
       const { message, hint, ours } = explain(error);
       if (ours) this.report('git/open', error);

@@ -12,6 +12,8 @@ const TAIL = 30;
  */
 export class DeployPrinter {
   private held: NumberedLine[] = [];
+  private step = '';
+  private readonly shown = new Set<string>();
 
   constructor(private readonly out: Out, private readonly verbose: boolean) {}
 
@@ -24,15 +26,30 @@ export class DeployPrinter {
   }
 
   private line(line: NumberedLine): void {
+    if (line.s !== this.step) this.held = []; // what an earlier step printed explains nothing any more
+    this.step = line.s;
     if (this.verbose || !line.v) {
+      if (line.k === 'e') this.showHeld();
+      this.shown.add(line.m.trim());
       this.out.line(line.k === 'c' ? `       · ${line.m}` : line.m);
       return;
     }
     if (line.k === 'c') return;
     const heading = /^\s*#\d+ (\[.*)$/.exec(line.m);
-    if (heading && !/\[internal\]/.test(heading[1]!)) this.out.detail(heading[1]!.length > 110 ? `${heading[1]!.slice(0, 110)}…` : heading[1]!);
+    if (heading && !/\[internal\]|^\[[^\]]*\] (?:FROM|WORKDIR) /.test(heading[1]!)) this.out.detail(heading[1]!.length > 110 ? `${heading[1]!.slice(0, 110)}…` : heading[1]!);
     this.held.push(line);
     if (this.held.length > TAIL) this.held.shift();
+  }
+
+  /** The build's last lines, before the word of its failure. */
+  private showHeld(): void {
+    if (this.verbose || this.held.length === 0 || this.step !== 'build') return;
+    this.out.warn('The last lines of the build:');
+    for (const { m } of this.held.splice(0)) this.out.line(`       ${m.trimStart()}`);
+  }
+
+  private warn(text: string): void {
+    if (!this.shown.has(`!     ${text}`)) this.out.warn(text);
   }
 
   private end(end: EndOfDeploy): number {
@@ -49,12 +66,10 @@ export class DeployPrinter {
         out.warn(`Deploy ${end.deploy} of ${end.name} was cancelled by ${end.endedBy}`);
         return 1;
       default:
-        if (!this.verbose && this.held.length > 0 && end.failure?.code.startsWith('build.')) {
-          out.warn('The last lines of the build:');
-          for (const { m } of this.held) out.line(`       ${m.trimStart()}`);
-        }
-        out.warn(`Deploy ${end.deploy} of ${end.name} failed: ${end.failure?.message ?? 'see its trace'}`);
-        if (end.failure?.hint) out.warn(end.failure.hint);
+        if (end.failure?.code.startsWith('build.')) this.showHeld();
+        if (end.failure) this.warn(end.failure.message);
+        if (end.failure?.hint) this.warn(end.failure.hint);
+        out.warn(`Deploy ${end.deploy} of ${end.name} failed${end.failure ? ` (${end.failure.code})` : ''}${end.live ? `; v${end.live} goes on serving` : ''}`);
         out.warn(`trace: berth trace ${end.name} ${end.deploy}${end.failure?.job ? `   retry: berth jobs:retry ${end.failure.job}` : ''}`);
         return 1;
     }

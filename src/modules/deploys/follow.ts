@@ -16,6 +16,8 @@ export type FollowItem =
 
 export interface EndOfDeploy {
   status: DeployStatus; app: string; name: string; deploy: number; release: number | null; urls: string[]; tookMs: number;
+  /** release that serves now */
+  live: number | null;
   failure: { code: string; message: string; hint: string | null; job: string | null } | null; endedBy: string | null;
 }
 
@@ -24,12 +26,12 @@ export function urlsOf(hosts: readonly string[], httpPort: number): string[] {
   return hosts.map((host) => `http://${host}${httpPort === 80 ? '' : `:${httpPort}`}`);
 }
 
-async function rowOf(core: Core, app: string, deploy: number): Promise<{ row: DeployRow; name: string; hosts: readonly string[]; running: number | null }> {
+async function rowOf(core: Core, app: string, deploy: number): Promise<{ row: DeployRow; name: string; hosts: readonly string[]; running: number | null; live: number | null }> {
   const board = await core.board.now();
   const owner = board.apps[app];
   const row = board.deploys[app]?.[deploy - 1];
   if (!owner || !row) throw new Rejected('deploy.missing', `There is no deploy ${deploy}`, 'see: berth deploys <app>');
-  return { row, name: owner.name, hosts: owner.live?.hosts ?? [], running: owner.running };
+  return { row, name: owner.name, hosts: owner.live?.hosts ?? [], running: owner.running, live: owner.live?.release ?? null };
 }
 
 /**
@@ -53,7 +55,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
     while (!signal.aborted) {
       changed = false;
       if (broken) throw broken;
-      const { row, name, hosts, running } = await rowOf(core, app, deploy);
+      const { row, name, hosts, running, live } = await rowOf(core, app, deploy);
       const status = `${row.status}`;
       if (status !== told && !isOver(row.status)) {
         told = status;
@@ -65,7 +67,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
           yield { id: String(line.n), event: 'line', data: line };
           seen = line.n;
         }
-        yield { id: String(seen), event: 'end', data: endOf(row, name, urlsOf(hosts, core.config.httpPort)) };
+        yield { id: String(seen), event: 'end', data: { ...endOf(row, name, urlsOf(hosts, core.config.httpPort)), live } };
         return;
       }
       for (const line of queue.splice(0)) {
@@ -83,7 +85,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
   }
 }
 
-function endOf(row: DeployRow, name: string, urls: string[]): EndOfDeploy {
+function endOf(row: DeployRow, name: string, urls: string[]): Omit<EndOfDeploy, 'live'> {
   const failed = row.steps.findLast((step) => step.failure !== null);
   return {
     status: row.status, app: row.app, name, deploy: row.deploy, release: row.release, urls,

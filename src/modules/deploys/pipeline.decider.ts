@@ -1,7 +1,7 @@
 import { never, Rejected, type Decider } from '../../events/decider.js';
 import type { AppContext, DeployKind, DeploySource, Failure, PipelineEvent, Step, StepInput, StepOutput } from '../../events/types/deploy.events.js';
 import { evolvePipeline, initialPipeline, isSource, type PipelineState, type Request, type Run } from './pipeline.state.js';
-import { inputFor, stepsOf } from './step-input.js';
+import { inputFor, nextRelease, stepsOf } from './step-input.js';
 
 export type PipelineCommand =
   | { type: 'Request'; kind: DeployKind; source: DeploySource; by: string; context: AppContext }
@@ -33,6 +33,8 @@ const after = (state: PipelineState, events: readonly PipelineEvent[]): Pipeline
 function startNext(state: PipelineState, context: AppContext): PipelineEvent[] {
   const request = state.running ? null : (state.waiting.source ?? state.waiting.converge);
   if (!request) return [];
+  // it waited for the first release, which failed: whatever deploys first takes the change with it
+  if (!isSource(request.kind) && !state.live) return [{ type: 'DeployCancelled', data: { app: context.app, deploy: request.deploy, by: 'berth', reason: 'no release is live yet: the first that is takes this change with it' } }];
   const started: PipelineEvent = { type: 'DeployStarted', data: { app: context.app, deploy: request.deploy } };
   const next = after(state, [started]);
   const run = next.running!;
@@ -51,6 +53,15 @@ function covered(run: Run, state: PipelineState, app: string): PipelineEvent[] {
   return covers ? [{ type: 'DeploySuperseded', data: { app, deploy: waiting.deploy, by: run.deploy } }] : [];
 }
 
+/** What changes more comes later: one of these does all that those before it do. */
+const REACH: readonly DeployKind[] = ['domains', 'scale', 'restart', 'config'];
+
+/** The kind that does what both were asked for: of source kinds the newer one. */
+const joined = (older: DeployKind, newer: DeployKind): DeployKind => (REACH.indexOf(older) > REACH.indexOf(newer) ? older : newer);
+
+/** The running deploy's release step is still to be queued, and will see every change made until then. */
+const releaseAhead = (run: Run | null): boolean => run === null || (run.step !== 'release' && run.step !== 'route');
+
 function request(command: Extract<PipelineCommand, { type: 'Request' }>, state: PipelineState): PipelineEvent[] {
   const { kind, source, by, context } = command;
   const { app } = context;
@@ -61,27 +72,30 @@ function request(command: Extract<PipelineCommand, { type: 'Request' }>, state: 
     if (state.live?.release === source.release && !state.running) throw new Rejected('release.live', `v${source.release} of ${context.name} is what runs now`);
   }
   // before the first release there is nothing to bring in line: the first deploy will take the change with it
-  if (!isSource(kind) && !state.live) return [];
+  if (!isSource(kind) && !state.live && releaseAhead(state.running)) return [];
   const deploy = state.last + 1;
-  const data = { app, deploy, kind, source, steps: stepsOf(kind), by };
-  const requested: PipelineEvent = kind === 'push' || kind === 'rebuild' ? { type: 'BuildRequested', data } : { type: 'DeployRequested', data };
   const older: Request | null = isSource(kind) ? state.waiting.source : state.waiting.converge;
-  // only the newest waits; a change that touches containers takes the place of one that only touches routes, never the other way round
-  const widened = older && !isSource(kind) && kind === 'domains' ? { ...data, kind: older.kind, steps: older.steps } : data;
-  const event = { ...requested, data: widened } as PipelineEvent;
+  // only the newest waits, and it does what the one it takes the place of would have done: a scale does not swallow a config change
+  const does = older && !isSource(kind) ? joined(older.kind, kind) : kind;
+  const event: PipelineEvent = { type: kind === 'push' || kind === 'rebuild' ? 'BuildRequested' : 'DeployRequested', data: { app, deploy, kind: does, source, steps: stepsOf(does), by } };
   const events: PipelineEvent[] = older ? [{ type: 'DeploySuperseded', data: { app, deploy: older.deploy, by: deploy } }, event] : [event];
   return [...events, ...startNext(after(state, events), context)];
 }
 
+/** A late or second report changes nothing: neither one of a claim that was taken over nor one of a claim that ended already. */
+function current(run: Run | null, job: string, attempt: number): run is Run {
+  return run !== null && run.job === job && run.claimed && run.attempt === attempt;
+}
+
 function complete({ job, attempt, tookMs, output, context }: Extract<PipelineCommand, { type: 'Complete' }>, state: PipelineState): PipelineEvent[] {
   const run = state.running;
-  if (!run || run.job !== job || run.attempt !== attempt) return []; // a late or second report changes nothing
+  if (!current(run, job, attempt)) return [];
   const { app } = context;
   const ref = { app, deploy: run.deploy, job, step: run.step };
   const events: PipelineEvent[] = [{ type: OUTCOME[run.step], data: { ...ref, attempt, tookMs, output } } as PipelineEvent];
   if (run.step === 'release') {
-    const input = run.input as Extract<StepInput, { isNew: boolean }>;
-    if (input.isNew && !state.releases.some((r) => r.number === input.number)) {
+    const input = run.input as ReleaseStepInput;
+    if (input.isNew && !state.releases.some((r) => r.number === input.number && r.deploy === run.deploy)) {
       const { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port } = input;
       const spec = { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port };
       events.push({ type: 'ReleaseCreated', data: { app, deploy: run.deploy, number: input.number, spec, kind: run.kind, by: run.by, why: why(run) } });
@@ -103,7 +117,7 @@ function why(run: Run): string {
 
 function fail({ job, attempt, tookMs, failure, now, context }: Extract<PipelineCommand, { type: 'Fail' }>, state: PipelineState): PipelineEvent[] {
   const run = state.running;
-  if (!run || run.job !== job || run.attempt !== attempt) return [];
+  if (!current(run, job, attempt)) return [];
   const ref = { app: context.app, deploy: run.deploy, job, step: run.step };
   const wait = failure.fault === 'machine' ? BACKOFF[run.faults] : undefined;
   const failed: PipelineEvent = { type: 'StepFailed', data: { ...ref, attempt, tookMs, failure, retryAt: wait === undefined ? null : now + wait } };
@@ -130,10 +144,22 @@ function retry({ job, by, context }: Extract<PipelineCommand, { type: 'Retry' }>
   const events: PipelineEvent[] = [{ type: 'JobRetried', data: { app: context.app, deploy: failed.deploy, job, by } }];
   const next = after(state, events);
   const run = next.running!;
+  const { step, input } = inputAgain(run, context, next);
+  return [...events, queue(run, step, input, context.app, job)];
+}
+
+type ReleaseStepInput = Extract<StepInput, { isNew: boolean }>;
+
+/** What a failed step is run again with: exactly what it had, as far as that still exists. */
+function inputAgain(run: Run, context: AppContext, state: PipelineState): { step: Step; input: StepInput } {
   // the containers of a failed switch are gone by now: what made them is run again, without the release command
-  const before = run.step === 'route' ? (run.learnt.inputs?.release as Extract<StepInput, { isNew: boolean }> | undefined) : undefined;
-  const again = before ? queue(run, 'release', { ...before, runReleaseCommand: false }, context.app, job) : queue(run, run.step, run.input, context.app, job);
-  return [...events, again];
+  const step = run.step === 'route' && run.learnt.inputs?.release ? 'release' : run.step;
+  // made from containers and a release that are not live any more: from those that are
+  if (!isSource(run.kind) && run.base !== (state.live?.deploy ?? 0)) return { step, input: inputFor(step, run, context, state) };
+  if (step !== 'release') return { step, input: run.input };
+  const before = (run.step === 'route' ? run.learnt.inputs!.release : run.input) as ReleaseStepInput;
+  const taken = before.isNew && state.releases.some((r) => r.number === before.number && r.deploy !== run.deploy);
+  return { step, input: { ...before, number: taken ? nextRelease(state) : before.number, runReleaseCommand: before.runReleaseCommand && run.step === 'release' } };
 }
 
 function cancel({ deploy, by, reason, context }: Extract<PipelineCommand, { type: 'Cancel' }>, state: PipelineState): PipelineEvent[] {

@@ -17,6 +17,8 @@ export interface Run extends Request {
   readonly input: StepInput;
   /** claims of this job so far; 0 = nobody has it yet */
   readonly attempt: number;
+  /** somebody has it now: only then, and only by the newest claim, its end may be reported */
+  readonly claimed: boolean;
   /** machine faults of this job so far */
   readonly faults: number;
   /** retries by hand so far, part of the next job's id */
@@ -26,6 +28,8 @@ export interface Run extends Request {
   readonly work: string;
   /** deploys asked for up to this number are carried out by this one, since its release step was queued after them */
   readonly coversUpTo: number;
+  /** the deploy that was live when `input` was made; 0 = none */
+  readonly base: number;
 }
 
 /** Id of a job's work row: a new row after every fault that is tried again. */
@@ -93,7 +97,7 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       const { source, converge } = state.waiting;
       const request = source?.deploy === event.data.deploy ? source : converge;
       if (!request) return state;
-      const running: Run = { ...request, job: '', step: request.steps[0]!, input: undefined as unknown as StepInput, attempt: 0, faults: 0, retries: 0, learnt: {}, work: '', coversUpTo: 0 };
+      const running: Run = { ...request, job: '', step: request.steps[0]!, input: undefined as unknown as StepInput, attempt: 0, claimed: false, faults: 0, retries: 0, learnt: {}, work: '', coversUpTo: 0, base: 0 };
       return { ...state, running, waiting: { source: source === request ? null : source, converge: converge === request ? null : converge } };
     }
     case 'JobRetried': {
@@ -106,10 +110,11 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       const { running } = state;
       if (!running) return state;
       const { job, step, input } = event.data;
-      return { ...state, running: { ...running, job, step, input, attempt: 0, faults: 0, work: workId(job, 0), coversUpTo: step === 'release' ? state.last : running.coversUpTo } };
+      const coversUpTo = step === 'release' ? state.last : running.coversUpTo;
+      return { ...state, running: { ...running, job, step, input, attempt: 0, claimed: false, faults: 0, work: workId(job, 0), coversUpTo, base: state.live?.deploy ?? 0 } };
     }
     case 'StepStarted':
-      return state.running ? { ...state, running: { ...state.running, attempt: event.data.attempt } } : state;
+      return state.running ? { ...state, running: { ...state.running, attempt: event.data.attempt, claimed: true } } : state;
     case 'SourceCloned': return { ...state, running: state.running && learn(state.running, { clone: event.data.output }) };
     case 'BuildpackDetected': return { ...state, running: state.running && learn(state.running, { plan: event.data.output }) };
     case 'ImageBuilt': return { ...state, running: state.running && learn(state.running, { build: event.data.output }) };
@@ -130,7 +135,7 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
     }
     case 'StepFailed': {
       const { running } = state;
-      return running ? { ...state, running: { ...running, faults: running.faults + 1, work: workId(running.job, running.faults + 1) } } : state;
+      return running ? { ...state, running: { ...running, claimed: false, faults: running.faults + 1, work: workId(running.job, running.faults + 1) } } : state;
     }
     case 'DeploySucceeded':
       // what failed before is history once something newer is live

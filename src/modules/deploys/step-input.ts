@@ -15,13 +15,19 @@ function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpe
   const number = run.source.release ?? state.live?.release;
   const release = state.releases.find((r) => r.number === number);
   if (!release) throw new Error(`deploy ${run.deploy} of ${context.name} has no release to start from`);
-  return { ...release.spec, configVersion: keepsRelease(run) ? release.spec.configVersion : context.configVersion };
+  return { ...release.spec, configVersion: keepsRelease(run, context, state) ? release.spec.configVersion : context.configVersion };
 }
 
 const portOf = (plan: BuildPlan, build: BuildOutput): number => build.exposed[0] ?? plan.port;
 
-/** scale, restart and domains change nothing that a release is made of */
-export const keepsRelease = (run: { kind: Run['kind'] }): boolean => run.kind === 'scale' || run.kind === 'restart' || run.kind === 'domains';
+/** Scale and domains change nothing that a release is made of, nor does a restart, unless the config was changed since (`--no-restart`). */
+function keepsRelease(run: Pick<Run, 'kind'>, context: AppContext, state: PipelineState): boolean {
+  if (run.kind === 'restart') return state.releases.find((r) => r.number === state.live?.release)?.spec.configVersion === context.configVersion;
+  return run.kind === 'scale' || run.kind === 'domains';
+}
+
+/** The number that the next release gets. */
+export const nextRelease = (state: PipelineState): number => Math.max(0, ...state.releases.map((r) => r.number)) + 1;
 
 /** Live containers that a scale may keep: the first n of each type. */
 function kept(live: readonly LiveContainer[], formation: AppContext['formation']): LiveContainer[] {
@@ -30,16 +36,16 @@ function kept(live: readonly LiveContainer[], formation: AppContext['formation']
 
 /** Only types that the release has; what the formation does not name is 0, `web` aside. */
 function formationOf(context: AppContext, spec: ReleaseSpec): Record<string, number> {
-  return Object.fromEntries(Object.keys(spec.processTypes).map((type) => [type, context.formation[type] ?? (type === 'web' ? 1 : 0)]));
+  return Object.fromEntries(Object.keys(spec.processTypes).map((type) => [type, (Object.hasOwn(context.formation, type) ? context.formation[type]! : Number(type === 'web'))]));
 }
 
 function releaseInput(run: Run, context: AppContext, state: PipelineState): ReleaseInput {
   const spec = specOf(run, context, state);
-  const keeps = keepsRelease(run);
+  const keeps = keepsRelease(run, context, state);
   const formation = formationOf(context, spec);
   return {
     ...spec, app: context.app, name: context.name,
-    number: keeps ? state.live!.release : Math.max(0, ...state.releases.map((r) => r.number)) + 1,
+    number: keeps ? state.live!.release : nextRelease(state),
     isNew: !keeps, runReleaseCommand: run.kind === 'push' || run.kind === 'rebuild',
     formation, limits: context.limits, hosts: context.hosts,
     keep: run.kind === 'scale' && state.live ? kept(state.live.containers, formation) : [],
