@@ -100,7 +100,7 @@ start_supervisor() {
   local clean=(PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8) name
   for name in HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy; do [[ -n ${!name:-} ]] && clean+=("$name=${!name}"); done
   # a session of its own: it outlives this terminal
-  (cd / && exec 9>&- && setsid env -i "${clean[@]}" /bin/sh /opt/berth/current/deploy/runit/supervise.sh "$SERVICES" "$SUPERVISOR_PID" \
+  (cd / && exec 9>&- && exec setsid env -i "${clean[@]}" /bin/sh /opt/berth/current/deploy/runit/supervise.sh "$SERVICES" "$SUPERVISOR_PID" \
     < /dev/null > /dev/null 2>> /var/log/berth/supervisor.log &)
   local i
   for (( i = 0; i < 50; i++ )); do supervisor_runs && return 0; sleep 0.1; done
@@ -263,12 +263,12 @@ stop_services() { # engine and sshd go on, whoever runs them
   done
   # what ran under our supervisor but is not Berth's goes on without it; with live-restore no container notices
   if [[ $engine == yes && -z $(engine_version) ]]; then
-    (cd / && exec 9>&- && setsid dockerd < /dev/null >> /var/log/dockerd.log 2>&1 &)
+    (cd / && exec 9>&- && exec setsid dockerd < /dev/null >> /var/log/dockerd.log 2>&1 &)
     note 'the Docker engine goes on as a plain process (log: /var/log/dockerd.log)'
   fi
   if [[ $shell == yes ]]; then
     install -d -m 0755 /run/sshd
-    (cd / && exec 9>&- && setsid /usr/sbin/sshd)
+    (cd / && exec 9>&- && exec setsid /usr/sbin/sshd)
     note 'sshd goes on as a plain process'
   fi
 }
