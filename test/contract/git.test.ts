@@ -68,7 +68,7 @@ async function unpack(path: string): Promise<Map<string, Entry>> {
 function context(input: Partial<StepContext<'clone'>['input']> & { repo: string; sha: string }, job = 'a1.1.clone'): { context: StepContext<'clone'>; lines: string[] } {
   const lines: string[] = [];
   const log = {
-    info: (text: string) => { lines.push(`-----> ${text}`); }, detail: (text: string) => { lines.push(`       ${text}`); }, warn: (text: string) => { lines.push(` !     ${text}`); },
+    info: (text: string) => { lines.push(`-----> ${text}`); }, section: (text: string) => { lines.push(`=====> ${text}`); }, detail: (text: string) => { lines.push(`       ${text}`); }, warn: (text: string) => { lines.push(` !     ${text}`); },
     output: () => {}, call: () => {},
   };
   return { lines, context: { step: 'clone', app: 'a1', deploy: 1, job, attempt: 1, input: { app: 'a1', name: 'blog', quarantine: null, ...input }, log, signal: never } };

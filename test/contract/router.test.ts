@@ -22,7 +22,7 @@ let bench: Bench;
 let home: Upstream;
 const context = (input: RouteInput, lines: string[] = [], signal = new AbortController().signal): StepContext<'route'> => ({
   step: 'route', app: input.app, deploy: 1, job: 'j', attempt: 1, input, signal,
-  log: { info: (t) => lines.push(`-----> ${t}`), detail: (t) => lines.push(`       ${t}`), warn: (t) => lines.push(` !     ${t}`), output: () => undefined, call: (name, ms, detail) => lines.push(`[${name} ${ms.toFixed(1)} ms] ${detail ?? ''}`) },
+  log: { info: (t) => lines.push(`-----> ${t}`), section: (t) => lines.push(`=====> ${t}`), detail: (t) => lines.push(`       ${t}`), warn: (t) => lines.push(` !     ${t}`), output: () => undefined, call: (name, ms, detail) => lines.push(`[${name} ${ms.toFixed(1)} ms] ${detail ?? ''}`) },
 });
 const deps = (stop: (id: string) => Promise<void>): RouteDeps => ({ router: bench.driver, engine: { stop, remove: () => Promise.resolve() }, table: () => Promise.resolve({ apps: fillers }), lease: (fn) => fn() });
 const input = (containers: readonly LiveContainer[], retire: readonly LiveContainer[], over: Partial<RouteInput> = {}): RouteInput => ({ app: 'blog', name: 'blog', number: 1, hosts: ['blog.localhost'], containers, retire, check, ...over });

@@ -45,7 +45,7 @@ function source(name: string, files: Readonly<Record<string, string>>): string {
 
 let deploys = 0;
 function context<S extends 'detect' | 'build'>(step: S, input: StepContext<S>['input'], signal = new AbortController().signal): StepContext<S> {
-  const log = { info: (text: string) => lines.push(`-----> ${text}`), detail: (text: string) => lines.push(`       ${text}`), warn: (text: string) => lines.push(` !     ${text}`), output: (text: string) => lines.push(text), call: () => undefined };
+  const log = { info: (text: string) => lines.push(`-----> ${text}`), section: (text: string) => lines.push(text), detail: (text: string) => lines.push(`       ${text}`), warn: (text: string) => lines.push(` !     ${text}`), output: (text: string) => lines.push(text), call: () => undefined };
   deploys += 1;
   return { step, app: 'a1', deploy: deploys, job: `a1.${deploys}.${step}`, attempt: 1, input, log, signal };
 }

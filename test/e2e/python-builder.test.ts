@@ -22,7 +22,7 @@ let lines: string[] = [];
 let deploys = 0;
 
 function context<S extends 'detect' | 'build'>(step: S, input: StepContext<S>['input']): StepContext<S> {
-  const log = { info: (text: string) => lines.push(`-----> ${text}`), detail: (text: string) => lines.push(`       ${text}`), warn: (text: string) => lines.push(` !     ${text}`), output: (text: string) => lines.push(text), call: () => undefined };
+  const log = { info: (text: string) => lines.push(`-----> ${text}`), section: (text: string) => lines.push(text), detail: (text: string) => lines.push(`       ${text}`), warn: (text: string) => lines.push(` !     ${text}`), output: (text: string) => lines.push(text), call: () => undefined };
   deploys += 1;
   return { step, app: instance, deploy: deploys, job: `${instance}.${deploys}.${step}`, attempt: 1, input, log, signal: AbortSignal.timeout(280_000) };
 }

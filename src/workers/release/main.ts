@@ -3,4 +3,11 @@ import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { startWorker } from '../start.js';
 import { releaseStep } from './release.step.js';
 
-await startWorker('release', (core) => releaseStep({ engine: new DockerDriver(core.config.dockerSocket), config: core.config, env: (app, version) => core.env(app, version) }));
+await startWorker('release', (core) => {
+  const release = releaseStep({ engine: new DockerDriver(core.config.dockerSocket), config: core.config, env: (app, version) => core.env(app, version) });
+  return async (context) => {
+    const { name, number, isNew } = context.input;
+    context.log.info(`Releasing ${name} v${number}${isNew ? '' : ' again'}`);
+    return release(context);
+  };
+});
