@@ -132,7 +132,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       row.steps.push({ job: event.data.job, step: event.data.step, queuedAt: event.at, startedAt: null, endedAt: null, attempt: 0, worker: null, waitedMs: 0, tookMs: 0, status: 'queued', failure: null, retryOf: event.data.retryOf });
       return;
     case 'StepStarted':
-      if (step) Object.assign(step, { status: 'running', startedAt: step.startedAt ?? event.at, attempt: event.data.attempt, worker: event.data.worker, waitedMs: step.waitedMs + event.data.waitedMs });
+      if (step) Object.assign(step, { status: 'running', startedAt: step.startedAt ?? event.at, endedAt: null, attempt: event.data.attempt, worker: event.data.worker, waitedMs: step.waitedMs + event.data.waitedMs });
       return;
     case 'SourceCloned': row.subject = event.data.output.subject; done(step, event); return;
     case 'BuildpackDetected': case 'ImageBuilt': case 'ContainersStarted': done(step, event); return;
@@ -163,14 +163,14 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
     case 'DeployFailed':
       end('failed');
       row.failure = event.data.failure;
-      if (step && step.status === 'running') Object.assign(step, { status: 'failed', endedAt: event.at, failure: event.data.failure });
+      if (step && isOpen(step)) Object.assign(step, { status: 'failed', endedAt: event.at, failure: event.data.failure });
       board.failed[event.data.job] = { job: event.data.job, app: app.id, deploy: row.deploy, step: event.data.step, failure: event.data.failure, at: event.at, attempts: step?.attempt ?? 0 };
       return;
     case 'DeployCancelled': {
       end('cancelled');
       row.endedBy = event.data.by;
       const last = row.steps.at(-1);
-      if (last && last.endedAt === null) Object.assign(last, { status: 'cancelled', endedAt: event.at });
+      if (last && isOpen(last)) Object.assign(last, { status: 'cancelled', endedAt: event.at });
       return;
     }
     case 'JobRetried':
@@ -182,6 +182,8 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
     default: return;
   }
 }
+
+const isOpen = (step: StepRow): boolean => step.status === 'queued' || step.status === 'running' || step.status === 'waiting-for-retry';
 
 function done(step: StepRow | undefined, event: Recorded & { data: { tookMs: number; output: unknown } }): void {
   if (!step) return;
