@@ -1,9 +1,10 @@
-import { fold, type Decider } from '../events/decider.js';
+import { fold, Rejected, type Decider } from '../events/decider.js';
 import type { NewEvent, Recorded } from '../events/event.js';
 import { metaOf, type Loaded } from '../events/repository.js';
 import type { NewWork } from '../events/store.port.js';
 import type { DeployKind, DeploySource, PipelineEvent } from '../events/types/deploy.events.js';
-import { loadContext, pipelineStream } from './apps/app-context.js';
+import { apps } from './apps/app.decider.js';
+import { appStream, loadContext, pipelineStream } from './apps/app-context.js';
 import type { CommandContext } from './commands/command.js';
 import type { Core } from './core.js';
 import { NO_SOURCE } from './deploys/deploys.service.js';
@@ -38,6 +39,8 @@ export class Draft {
 
   /** Asks for a deploy of the app as this draft leaves it; null when nothing has to be deployed. */
   async deploy(app: string, kind: DeployKind, by: string, source: DeploySource = NO_SOURCE): Promise<number | null> {
+    const owner = (await this.load(apps, appStream(app))).state;
+    if (owner.status !== 'live') throw new Rejected('app.missing', `App ${owner.name || app} does not exist any more`, 'see: berth apps:list', 20);
     const context = await loadContext(this, this.core.config, app);
     const { state } = await this.load(pipeline, pipelineStream(app));
     const events = (await this.decide(pipeline, pipelineStream(app), { type: 'Request', kind, source, by, context })) as readonly PipelineEvent[];
