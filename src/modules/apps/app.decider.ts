@@ -24,7 +24,7 @@ const NAME = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 const NAME_MAX = 50;
 const HOST = /^(?:\*\.)?(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 /** names that would be mistaken for something else on the command line or in a domain */
-const RESERVED = new Set(['global', 'all', 'berth']);
+const RESERVED = new Set(['global', 'all', 'berth', 'constructor']);
 
 /** Shortens text that is shown back to whoever sent it; control characters are made visible. */
 export function shown(text: string, max = 60): string {

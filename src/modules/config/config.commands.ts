@@ -79,7 +79,7 @@ const get = command({
   name: 'config:get', summary: 'Print one config var; exit 1 when it is not set', example: 'berth config:get blog SECRET_KEY', input: KeyInput, http: { method: 'GET', path: '/apps/:app/config/:key' }, reads: true,
   run: async ({ core }, { app, key }) => {
     const vars = await core.env((await core.app(app)).id);
-    return { key, value: vars[key] ?? null };
+    return { key, value: Object.hasOwn(vars, key) ? vars[key]! : null };
   },
   render: ({ value }, out) => {
     if (value === null) return 1;

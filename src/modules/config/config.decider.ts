@@ -11,7 +11,7 @@ export type ConfigCommand = { type: 'Set'; app: string; values: Readonly<Record<
 export const VALUE_MAX = 120_000;
 
 export function checkKey(key: string): void {
-  if (!/^[a-zA-Z_][a-zA-Z0-9_]{0,255}$/.test(key)) throw new Rejected('config.key', `Invalid key name: '${shown(key)}'`, 'letters, digits and underscores, no digit first: NAME=value');
+  if (!/^[a-zA-Z_][a-zA-Z0-9_]{0,255}$/.test(key) || key === '__proto__') throw new Rejected('config.key', `Invalid key name: '${shown(key)}'`, 'letters, digits and underscores, no digit first: NAME=value');
 }
 
 export function checkValue(key: string, value: string): void {

@@ -13,7 +13,21 @@ export type KeyCommand =
   | { type: 'CreateToken'; name: string; hash: string }
   | { type: 'RevokeToken'; name: string };
 
-const TYPES = new Set(['ssh-ed25519', 'ssh-rsa', 'ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521', 'sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com']);
+/** kind of key → how many fields its blob has */
+const FIELDS: Readonly<Record<string, number>> = { 'ssh-ed25519': 2, 'ssh-rsa': 3, 'ecdsa-sha2-nistp256': 3, 'ecdsa-sha2-nistp384': 3, 'ecdsa-sha2-nistp521': 3, 'sk-ssh-ed25519@openssh.com': 3, 'sk-ecdsa-sha2-nistp256@openssh.com': 4 };
+
+/** The length-prefixed fields of a key, or null when it is cut or has bytes left over. */
+function fieldsIn(blob: Buffer): Buffer[] | null {
+  const fields: Buffer[] = [];
+  let at = 0;
+  while (at + 4 <= blob.length) {
+    const end = at + 4 + blob.readUInt32BE(at);
+    if (end > blob.length) return null;
+    fields.push(blob.subarray(at + 4, end));
+    at = end;
+  }
+  return at === blob.length ? fields : null;
+}
 
 function checkName(name: string): void {
   if (!/^[A-Za-z0-9][A-Za-z0-9._@-]{0,63}$/.test(name)) throw new Rejected('key.name', `'${shown(name)}' will not do as a name`, 'letters, digits, dot, hyphen, underscore and @, at most 64');
@@ -26,10 +40,10 @@ export function parsePublicKey(text: string): { key: string; fingerprint: string
   if (lines.length === 0) throw new Rejected('key.empty', 'No key was given', 'for example: berth ssh-keys:add admin < ~/.ssh/id_ed25519.pub');
   if (lines.length > 1) throw new Rejected('key.many', `One key at a time, ${lines.length} lines were given`, 'add each under a name of its own');
   const [type = '', body = ''] = lines[0]!.split(/\s+/);
-  if (!TYPES.has(type)) throw new Rejected('key.type', `'${shown(type, 30)}' is not a kind of SSH public key that is taken here`, `one of: ${[...TYPES].join(', ')}`);
+  if (!Object.hasOwn(FIELDS, type)) throw new Rejected('key.type', `'${shown(type, 30)}' is not a kind of SSH public key that is taken here`, `one of: ${Object.keys(FIELDS).join(', ')}`);
   const blob = /^[A-Za-z0-9+/]+={0,2}$/.test(body) ? Buffer.from(body, 'base64') : Buffer.alloc(0);
-  const length = blob.length >= 4 ? blob.readUInt32BE(0) : -1;
-  if (length < 0 || blob.subarray(4, 4 + length).toString('latin1') !== type) throw new Rejected('key.broken', 'The key is cut or damaged', 'copy the whole line of the .pub file');
+  const fields = fieldsIn(blob);
+  if (fields === null || fields.length !== FIELDS[type] || fields[0]!.toString('latin1') !== type) throw new Rejected('key.broken', 'The key is cut or damaged', 'copy the whole line of the .pub file');
   return { key: `${type} ${body}`, fingerprint: `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}` };
 }
 
@@ -52,10 +66,10 @@ export const keys: Decider<KeyState, KeyCommand, KeyEvent> = {
       }
       case 'CreateToken':
         checkName(command.name);
-        if (command.name in state.tokens) throw new Rejected('token.exists', `A token named ${command.name} exists already`, `revoke it first: berth tokens:revoke ${command.name}`);
+        if (Object.hasOwn(state.tokens, command.name)) throw new Rejected('token.exists', `A token named ${command.name} exists already`, `revoke it first: berth tokens:revoke ${command.name}`);
         return [{ type: 'TokenCreated', data: { name: command.name, hash: command.hash } }];
       case 'RevokeToken':
-        if (!(command.name in state.tokens)) throw new Rejected('token.missing', `There is no token named ${shown(command.name)}`, 'see: berth tokens:list');
+        if (!Object.hasOwn(state.tokens, command.name)) throw new Rejected('token.missing', `There is no token named ${shown(command.name)}`, 'see: berth tokens:list');
         return [{ type: 'TokenRevoked', data: { name: command.name } }];
       default: return never(command);
     }

@@ -27,13 +27,13 @@ export const processes: Decider<Formation, ScaleCommand, ProcessEvent> = {
 
 /** Reads `web=2 worker=1`; throws Rejected naming the word that is not of that form. */
 export function parseScale(words: readonly string[]): Record<string, number> {
-  const changes: Record<string, number> = {};
+  const changes: [string, number][] = [];
   for (const word of words) {
     const match = /^([^=]+)=(-?\d{1,12}(?:\.\d+)?|[^=]*)$/.exec(word);
     if (!match) throw new Rejected('processes.form', `'${shown(word)}' is not of the form <process type>=<count>`, 'for example: web=2');
     const count = /^-?\d+(?:\.\d+)?(?:e\d+)?$/.test(match[2]!) ? Number(match[2]) : Number.NaN;
     if (!Number.isInteger(count)) throw new Rejected('processes.count', `${shown(word)}: a count is a whole number, 0 or more`, `for example: ${shown(match[1]!)}=2`);
-    changes[match[1]!] = count;
+    changes.push([match[1]!, count]);
   }
-  return changes;
+  return Object.fromEntries(changes);
 }
