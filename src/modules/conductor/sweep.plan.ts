@@ -35,6 +35,13 @@ export function planSweep(board: Readonly<Board>, found: Found): Sweep {
     const earlier = [...new Set(app.releases.filter((r) => r.wasLive).map((r) => r.spec.imageId).reverse())].filter((id) => id !== current).slice(0, KEEP_RELEASES);
     return current === undefined ? earlier : [current, ...earlier];
   }));
+  // a rollback that is under way, or may be retried, needs the image it goes back to
+  for (const [app, deploys] of Object.entries(board.deploys)) {
+    for (const { kind, deploy, source } of deploys) {
+      const target = kind === 'rollback' && (busy(app, deploy) || retriable.has(`${app}.${deploy}`)) ? board.apps[app]?.releases.find((r) => r.number === source.release) : undefined;
+      if (target) images.add(target.spec.imageId);
+    }
+  }
   const source = (folder: string): boolean => {
     const [app = '', deploy = ''] = folder.split('.');
     return busy(app, Number(deploy)) || retriable.has(`${app}.${deploy}`) || board.apps[app]?.live?.deploy === Number(deploy);
