@@ -38,11 +38,11 @@ export function parseEnvFile(text: string): Record<string, string> {
   let at = 0;
   let line = 1;
   const fail = (what: string): never => { throw new Rejected('config.file', `Line ${line}: ${what}`, 'KEY=value, one a line; quote what has spaces or several lines'); };
-  const source = text.replace(/^\uFEFF/, '').replaceAll('\r\n', '\n');
+  const source = text.replace(/^\uFEFF/, '');
   while (at < source.length) {
     const end = source.indexOf('\n', at) < 0 ? source.length : source.indexOf('\n', at);
     const row = source.slice(at, end);
-    if (/^\s*(?:#.*)?$/.test(row)) {
+    if (/^\s*(?:#[^]*)?$/.test(row)) {
       at = end + 1;
       line += 1;
       continue;
@@ -60,7 +60,7 @@ export function parseEnvFile(text: string): Record<string, string> {
         if (quote === '"' && source[i] === '\\' && i + 1 < source.length) {
           i += 1;
           value += ESCAPES[source[i]!] ?? `\\${source[i]!}`;
-        } else value += source[i];
+        } else if (quote === "'" || source[i] !== '\r' || source[i + 1] !== '\n') value += source[i]; // a file from Windows
       }
       // 'it'\''s': a single quote as a shell writes it
       while (quote === "'" && source.startsWith("'\\''", i)) {
@@ -69,12 +69,12 @@ export function parseEnvFile(text: string): Record<string, string> {
       }
       if (i >= source.length) return fail(`the quote that opens the value of ${key} is never closed`);
       const rest = source.slice(i + 1, source.indexOf('\n', i) < 0 ? source.length : source.indexOf('\n', i));
-      if (!/^\s*(?:#.*)?$/.test(rest)) return fail(`something follows the closing quote of ${key}`);
+      if (!/^\s*(?:#[^]*)?$/.test(rest)) return fail(`something follows the closing quote of ${key}`);
       vars[key] = value;
       line += source.slice(at, i).split('\n').length;
       at = i + 1 + rest.length + 1;
     } else {
-      vars[key] = source.slice(at, end).replace(/\s+#.*$/, '').trim();
+      vars[key] = source.slice(at, end).replace(/\s+#[^]*$/, '').trim();
       at = end + 1;
       line += 1;
     }
