@@ -97,6 +97,9 @@ export class StepRunner<S extends Step> {
     const { store, pipelines, now } = this.ports;
     const { leaseMs, heartbeatMs } = this.ports.timings ?? TIMINGS;
     const { log, close } = this.ports.openLog(app, deploy, this.step, attempt);
+    // a log that cannot be written (disk full) is a pity; the outcome counts all the same
+    const closed = (): Promise<void> => (closing ??= close().catch((error: unknown) => this.ports.report(`log of ${job}`, error)));
+    let closing: Promise<void> | null = null;
     const started = now();
     const beat = setInterval(() => {
       store.heartbeat(workId, owner, now(), leaseMs).then(
@@ -123,7 +126,7 @@ export class StepRunner<S extends Step> {
         log.warn(failure.message);
         if (failure.hint) log.warn(failure.hint);
       }
-      await close();
+      await closed();
       const tookMs = now() - started;
       const wish = 'output' in result
         ? ({ type: 'Complete', job, attempt, tookMs, output: result.output } as const)
@@ -133,7 +136,7 @@ export class StepRunner<S extends Step> {
       if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
     } finally {
       clearInterval(beat);
-      await close().catch((error: unknown) => this.ports.report(`log of ${job}`, error));
+      await closed();
     }
   }
 

@@ -108,6 +108,9 @@ export class LogWriter {
       this.next += batch.length;
     } catch (error) {
       this.failed = error as Error;
+      // some of it may stand in the file: the next write counts anew, and ends a line that was cut
+      await this.handle?.close().catch(() => {});
+      this.handle = null;
     }
   }
 
