@@ -40,7 +40,8 @@ export function waterfall(trace: Trace, now: number, columns: number, all = fals
     const end = step.endedAt ?? now;
     const begin = step.startedAt ?? end;
     const a = Math.min(cell(step.queuedAt), width - 1);
-    const b = Math.max(a, cell(begin));
+    // what worked has a cell of its own, also at the right edge
+    const b = Math.min(Math.max(a, cell(begin)), step.startedAt === null ? width : width - 1);
     const c = Math.max(step.startedAt === null ? b : b + 1, cell(end));
     const drawn = `${' '.repeat(a)}${'░'.repeat(b - a)}${'█'.repeat(c - b)}`;
     const tail = [step.worker ?? '', step.attempts > 1 ? `attempt ${step.attempts}` : ''].filter(Boolean).join('  ');
