@@ -93,7 +93,7 @@ export function stepContext<S extends Step>(step: S, input: StepIo[S]['input'], 
   return {
     step, input, deploy, lines, calls, app: over.app, job: over.job ?? `${over.app}.${deploy}.${step}`, attempt: over.attempt ?? 1, signal: over.signal ?? new AbortController().signal,
     log: {
-      info: (text) => void lines.push(`-----> ${text}`), section: (text) => void lines.push(`=====> ${text}`), section: (text) => void lines.push(`=====> ${text}`), detail: (text) => void lines.push(`       ${text}`), warn: (text) => void lines.push(` !     ${text}`),
+      info: (text) => void lines.push(`-----> ${text}`), section: (text) => void lines.push(`=====> ${text}`), detail: (text) => void lines.push(`       ${text}`), warn: (text) => void lines.push(` !     ${text}`),
       output: (text, always) => void lines.push(`${always ? 'A' : 'O'}| ${text}`), call: (name) => void calls.push(name),
     },
   };
