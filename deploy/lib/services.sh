@@ -161,7 +161,7 @@ ensure_engine() {
 }
 
 start_services() {
-  local name now restart=()
+  local name now restart=() fresh=' '
   [[ -d $STAMPS ]] || install -d -m 0700 "$STAMPS"
   if has_systemd; then
     define_units
@@ -177,10 +177,14 @@ start_services() {
     done
   fi
   # all links first: runsvdir looks every few seconds only
-  if ! has_systemd; then while IFS= read -r name; do link_service "$name"; done < <(service_names); fi
+  if ! has_systemd; then
+    while IFS= read -r name; do
+      [[ -L $SERVICES/$name ]] || { link_service "$name"; fresh+="$name "; }
+    done < <(service_names)
+  fi
   while IFS= read -r name; do
     now=$(fingerprint "$name")
-    if service_runs "$name"; then
+    if [[ $fresh != *" $name "* ]] && service_runs "$name"; then
       if [[ -f $STAMPS/$name && $(cat "$STAMPS/$name") == "$now" ]]; then continue; fi
       if [[ $name != router ]] || ! renew_router; then
         restart+=("$name")
