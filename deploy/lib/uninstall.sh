@@ -19,6 +19,10 @@ remove_apps() {
   for id in $(ids_of /networks Id); do engine_call DELETE "/networks/$id"; done
   for id in $(ids_of /volumes Name); do engine_call DELETE "/volumes/$id?force=1"; done
   for id in $(ids_of /images/json Id | sort -u); do engine_call DELETE "/images/$id?force=1"; done
+  # the stack images, one upon the other: the newest first
+  for id in $(engine_call GET '/images/json?filters=%7B%22label%22%3A%5B%22berth.stack.definition%22%5D%7D' | grep -o '"Id":"[^"]*"' | cut -d '"' -f 4); do
+    engine_call DELETE "/images/$id?force=1"
+  done
 }
 
 remove_files() {
@@ -29,6 +33,7 @@ remove_files() {
     rm -rf "$ROOT"
   elif [[ -e $ENV_FILE ]]; then
     cp -p "$ENV_FILE" "$ROOT/berth.env.saved"
+    if [[ -e /etc/berth/installed-packages ]]; then cp -p /etc/berth/installed-packages "$ROOT/installed-packages.saved"; fi
   fi
   rm -rf /etc/berth
 }
@@ -41,7 +46,7 @@ remove_user() {
 uninstall() { # <with apps: yes|no>
   local apps=$1 left packages=''
   if [[ ! -e $OPT && ! -e /etc/berth && ! -e $ROOT ]]; then say 'Berth is not installed here.'; return 0; fi
-  packages=$(tr '\n' ' ' < /etc/berth/installed-packages 2> /dev/null || true)
+  packages=$(cat /etc/berth/installed-packages "$ROOT/installed-packages.saved" 2> /dev/null | sort -u | tr '\n' ' ') || true
   step 'Stopping Berth' 'see the log; sv status /run/berth/service/* or systemctl status "berth*"' stop_services
   if [[ $apps == yes ]]; then step "Removing the apps' containers, networks, volumes and images" 'start the Docker engine and run this again' remove_apps; fi
   step 'Taking our rules out of sshd' 'see the log' remove_sshd_rules
