@@ -156,8 +156,8 @@ describe('the release step', () => {
   it('runs the release command first, and shows all it says', async () => {
     const context = stepContext('release', releaseInput({ imageId: shellId, releaseCommand: 'echo "migrating $GREETING" && exit 0' }), { app, deploy: 13 });
     expect((await release(context)).releaseCommandExit).toBe(0);
-    const at = context.lines.indexOf(`A| =====> Start of ${name} release task output`);
-    expect(context.lines.slice(at, at + 3)).toEqual([`A| =====> Start of ${name} release task output`, 'A| migrating hello', `A| =====> End of ${name} release task output`]);
+    const at = context.lines.indexOf(`=====> Start of ${name} release task output`);
+    expect(context.lines.slice(at, at + 3)).toEqual([`=====> Start of ${name} release task output`, 'A| migrating hello', `=====> End of ${name} release task output`]);
     await clear();
     const bad = stepContext('release', releaseInput({ imageId: shellId, releaseCommand: 'echo broken >&2; exit 4' }), { app, deploy: 14 });
     expect(await failure(release(bad))).toMatchObject({ code: 'release.command-failed', message: 'the release command ended with exit code 4: echo broken >&2; exit 4' });

@@ -1,4 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
@@ -176,7 +179,7 @@ describe('containers', () => {
       for await (const event of engine.events({ labels: { instance }, actions: ['start', 'die', 'destroy'], signal: stop.signal })) actions.push(`${event.type} ${event.action} ${event.exitCode ?? ''}`.trim());
     })();
     await sleep(200);
-    const id = await engine.createContainer(spec('full', ['/bin/sh', '-c', 'trap "exit 5" TERM; echo up; head -c 40000 /dev/zero | tr "\\0" x; echo; echo down >&2; while :; do sleep 0.1; done'], { memory: 64 * 1024 ** 2, cpus: 0.5, pids: 50 }));
+    const id = await engine.createContainer(spec('full', ['/bin/sh', '-c', 'trap "exit 5" TERM; echo up; head -c 40000 /dev/zero | tr "\\0" x; echo; sleep 0.1; echo down >&2; while :; do sleep 0.1; done'], { memory: 64 * 1024 ** 2, cpus: 0.5, pids: 50 }));
     expect(await engine.inspectContainer(id)).toMatchObject({ running: false, startedAt: null, exitCode: null });
     await engine.startContainer(id);
     await engine.startContainer(id);
@@ -190,7 +193,7 @@ describe('containers', () => {
     const following = (async () => {
       for await (const line of engine.logs(id, { follow: true })) lines.push(`${line.stream} ${line.text}`);
     })();
-    await sleep(300);
+    await sleep(500);
     await engine.stopContainer(id, 5);
     await following;
     // two pipes: their order among each other is the engine's
@@ -254,5 +257,21 @@ describe('an engine that is down', () => {
     for (const work of [() => none.ping(), () => none.listContainers({}), () => none.build(dockerfile('FROM scratch'), request({ tag })), () => none.waitContainer('x')]) {
       expect(await failure(work())).toMatchObject({ code: 'engine.down', fault: 'machine', message: 'the Docker engine does not answer on /run/no-such-docker.sock', hint: 'start it: systemctl start docker' });
     }
+  });
+
+  it('ends every wait, even one whose answer had begun', async () => {
+    const socket = join(tmpdir(), `berth-engine-${random()}.sock`);
+    let waited = () => {};
+    const begun = new Promise<void>((resolve) => { waited = resolve; });
+    const dying = createServer((asked, answer) => {
+      if (!asked.url?.includes('/wait')) return void answer.end('{}');
+      answer.writeHead(200, { 'content-type': 'application/json' }).flushHeaders();
+      waited();
+    }).listen(socket);
+    const ended = failure(new DockerDriver(socket).waitContainer('abc'));
+    await begun;
+    dying.close();
+    dying.closeAllConnections();
+    expect(await ended).toMatchObject({ code: 'engine.down', fault: 'machine' });
   });
 });

@@ -7,6 +7,9 @@ import type { EngineInfo } from './engine.port.js';
  * - cgroupfs driver: `<parent>/docker/buildkit/<id>`: a common parent, made before the build;
  * - systemd driver: no common parent of their own: `system.slice:docker:<id>` or `system.slice/docker-<id>.scope`: each
  *   one is limited when it appears. BuildKit's ids have 25 characters, containers' 64.
+ *
+ * A step cannot be told from another build's: while ours run, builds that others start on this engine have our limits, too,
+ * and only one process of ours may build on an engine.
  */
 export interface CgroupLayout {
   readonly version: 1 | 2;

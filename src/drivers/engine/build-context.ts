@@ -46,7 +46,7 @@ export async function scanSource(file: string, wanted: readonly string[], signal
     }
     stream.resume();
   });
-  await pipeline(input, extract, { ...(signal ? { signal } : {}) });
+  await pipeline(input, extract, signal ? { signal } : {});
   return { digest: hash.digest('hex'), bytes, texts };
 }
 

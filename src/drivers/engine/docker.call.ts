@@ -36,8 +36,8 @@ export class EngineCalls {
   }
 
   /** Like `run`, but not found (404) is null. */
-  async find<T>(name: string, detail: string | undefined, work: (docker: Docker) => Promise<T>): Promise<T | null> {
-    return this.run(name, detail, work).catch((error: unknown) => {
+  async find<T>(name: string, detail: string | undefined, work: (docker: Docker) => Promise<T>, timeoutMs = TIMEOUT_MS): Promise<T | null> {
+    return this.run(name, detail, work, timeoutMs).catch((error: unknown) => {
       if (statusOf(error) === 404) return null;
       throw error;
     });

@@ -66,7 +66,7 @@ export class DockerContainers {
   async stop(id: string, timeoutS: number): Promise<void> {
     await this.calls.find('container.stop', id.slice(0, 12), async (docker) => docker.getContainer(id).stop({ t: timeoutS }).catch((error: unknown) => {
       if (statusOf(error) !== 304) throw error;
-    }));
+    }), (timeoutS + 60) * 1000);
   }
 
   async remove(id: string): Promise<void> {

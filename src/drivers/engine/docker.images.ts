@@ -4,6 +4,9 @@ import { statusOf } from './engine.errors.js';
 import type { Image } from './engine.port.js';
 import { type LabelValues, labelFilter } from './labels.js';
 
+/** a tree of many small files takes the engine a while */
+const REMOVE_MS = 600_000;
+
 function toImage(found: Docker.ImageInspectInfo): Image {
   const config = found.Config;
   const ports = Object.keys((config?.ExposedPorts ?? {}) as object).filter((port) => !port.endsWith('/udp') && !port.endsWith('/sctp')).map((port) => parseInt(port, 10));
@@ -36,7 +39,7 @@ export class DockerImages {
   }
 
   async remove(reference: string, force: boolean): Promise<void> {
-    await this.calls.find('image.remove', reference, (docker) => docker.getImage(reference).remove({ force }));
+    await this.calls.find('image.remove', reference, (docker) => docker.getImage(reference).remove({ force }), REMOVE_MS);
   }
 
   async tag(reference: string, tag: string): Promise<void> {

@@ -82,14 +82,14 @@ function missing(input: ReleaseInput): { readonly type: string; readonly index: 
 
 async function releaseCommand(engine: EnginePort, spec: ContainerSpec, { input, log, signal }: Context): Promise<number> {
   log.info(`Running the release command: ${input.releaseCommand}`);
-  log.output(`=====> Start of ${input.name} release task output`, true);
+  log.section(`Start of ${input.name} release task output`);
   let result;
   try {
     result = await engine.runContainer(spec, (line) => log.output(line, true), signal);
   } catch (error) {
     throw cannotStart(error, 'the release command');
   } finally {
-    log.output(`=====> End of ${input.name} release task output`, true);
+    log.section(`End of ${input.name} release task output`);
   }
   if (result.exitCode !== 0) {
     const why = result.oomKilled ? `ran out of memory (limit ${binarySize(spec.memory)})` : `ended with exit code ${result.exitCode}`;

@@ -80,7 +80,7 @@ export class BuildProgress {
     if (vertex.error) {
       this.onLine(`#${known.number} ERROR: ${vertex.error.replace(/\s*\n\s*/g, ' ')}`);
       // the stages beside the one that failed end with this
-      if (!/context canceled$/.test(vertex.error)) this.failed ??= { name: known.name, error: vertex.error };
+      if (!vertex.error.endsWith('context canceled')) this.failed ??= { name: known.name, error: vertex.error };
     } else if (known.cached) {
       this.onLine(`#${known.number} CACHED`);
     } else {
