@@ -10,6 +10,7 @@ const PROGRAMS = {
   cli: 'src/cli/berth.ts',
   shell: 'src/cli/shell.ts',
   'pre-receive': 'src/cli/pre-receive.ts',
+  'proc-receive': 'src/cli/proc-receive.ts',
 };
 
 /** Long-running processes: ES modules with shared chunks. */

@@ -31,11 +31,20 @@ function readUpdates(text: string): RefUpdate[] {
   });
 }
 
-function follow(request: Omit<GitPushRequest, 'after'> & { after: number }): void {
+function follow(request: Omit<GitPushRequest, 'after' | 'gone'> & { after: number; gone?: number }): void {
   const socketPath = join(process.env['BERTH_RUN'] ?? '/run/berth', 'ssh.sock');
   let lastHeard = Date.now();
   let told = false;
   let exit: number | null = null;
+  let written = 0;
+  // told to the API, so that the same push again can go on where this one was cut off
+  const cut = (): void => {
+    if (request.gone !== undefined) return;
+    request.gone = written;
+    attempt();
+  };
+  process.stdout.on('error', cut);
+  process.stderr.on('error', cut);
   const again = (): void => {
     const away = Date.now() - lastHeard;
     if (away >= PATIENCE_MS) return stop("Berth's API went away and did not come back", `the deploy may still be running: berth deploys:follow ${request.name}, or push again`);
@@ -48,6 +57,7 @@ function follow(request: Omit<GitPushRequest, 'after'> & { after: number }): voi
   const attempt = (): void => {
     let status = 0;
     let body = '';
+    const gone = request.gone;
     openDoor(socketPath, GIT_PUSH_PATH, 'application/json', JSON.stringify(request), {
       status: (code) => { status = code; },
       line: (text) => {
@@ -58,22 +68,26 @@ function follow(request: Omit<GitPushRequest, 'after'> & { after: number }): voi
         lastHeard = Date.now();
         told = false;
         const frame = decode(text);
-        if (frame === null) return;
+        if (frame === null || gone !== request.gone) return; // a connection from before the pusher left
         if ('exit' in frame) exit = frame.exit & 255;
         else if ('o' in frame || 'e' in frame) {
           request.after += 1;
-          if ('o' in frame) process.stdout.write(frame.o);
-          else process.stderr.write(frame.e);
+          if (gone !== undefined) return;
+          const count = request.after;
+          const done = (error?: Error | null): void => { if (!error) written = count; };
+          if ('o' in frame) process.stdout.write(frame.o, done);
+          else process.stderr.write(frame.e, done);
         }
       },
       end: () => {
+        if (gone !== request.gone) return;
         if (exit !== null) return leave(exit);
         if (status === 200) lastHeard = Date.now();
         if (status === 0 || status === 200 || NOT_NOW.has(status)) return again();
         process.stderr.write(readRefusal(status, body));
         leave(1);
       },
-      fail: again,
+      fail: () => { if (gone === request.gone) again(); },
     });
   };
   attempt();

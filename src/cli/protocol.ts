@@ -85,6 +85,8 @@ export interface GitPushRequest {
   readonly push: string;
   /** output frames already seen: the reply goes on behind them. 0 the first time */
   readonly after: number;
+  /** the pusher went away after this many frames; only the exit is waited for */
+  readonly gone?: number;
 }
 
 /** Body of every reply that is not 200. */

@@ -31,7 +31,13 @@ export async function openRepository(core: Core, request: { service: string; rep
       return other;
     });
   }
-  const config = [`receive.maxInputSize=${PUSH_MAX}`, 'receive.shallowUpdate=true', 'receive.autogc=false', 'receive.advertiseAtomic=true', 'transfer.hideRefs=refs/berth'];
+  const branch = (await core.board.now()).apps[app]?.branch;
+  // the deploy branch is moved by our own hook, once its commit serves
+  const moved = branch ? [branch] : ['main', 'master'];
+  const config = [
+    `receive.maxInputSize=${PUSH_MAX}`, 'receive.shallowUpdate=true', 'receive.autogc=false', 'receive.fsckObjects=true', 'transfer.hideRefs=refs/berth',
+    ...moved.map((each) => `receive.procReceiveRefs=refs/heads/${each}`),
+  ];
   return { repo: await core.git.init(app), app, name, config };
 }
 
@@ -60,6 +66,8 @@ interface Listener { readonly push: string; readonly end: (exit: number, message
 /** Pushes under way in this process: by `<app>.<deploy>`. */
 export class PushDesk {
   private readonly listeners = new Map<string, Listener>();
+  /** frames that a pusher took before it went away */
+  private readonly taken = new Map<string, number>();
 
   constructor(private readonly core: Core) {}
 
@@ -82,9 +90,16 @@ export class PushDesk {
       return verdict.exit;
     }
     const { deploy, resumed } = await this.deployOf(app, verdict, request);
+    const key = `${app.id}.${deploy}`;
+    if (request.gone !== undefined) this.taken.set(key, request.gone);
     const sha = verdict.deploy.new.slice(0, 7);
-    frame(`${verdict.first ? `-----> Set ${verdict.branch} as deploy-branch\n` : ''}-----> ${resumed ? `${sha} is being deployed already: this is the output of deploy ${deploy}` : `Deploying ${app.name} at ${sha}, deploy ${deploy}`}\n`);
-    return this.stream(app.id, deploy, request.push, frame, signal);
+    const seen = resumed ? (this.taken.get(key) ?? 0) : 0;
+    const going = seen > 1 ? 'this goes on where its output was cut off' : 'this is its output';
+    frame(`${verdict.first ? `-----> Set ${verdict.branch} as deploy-branch\n` : ''}-----> ${resumed ? `Deploy ${deploy} of ${sha} is under way: ${going}` : `Deploying ${app.name} at ${sha}, deploy ${deploy}`}\n`);
+    if (seen > 1) left = seen - 1;
+    return this.stream(app.id, deploy, request.push, frame, signal).finally(() => {
+      if (this.taken.size > 500) this.taken.clear();
+    });
   }
 
   /** The deploy of this push: the one that runs or waits for the same commit, or a new one. */
