@@ -1,4 +1,4 @@
-import { hostname } from 'node:os';
+import { availableParallelism, hostname, totalmem } from 'node:os';
 import { join } from 'node:path';
 
 /** Everything the environment decides, read once; the only reader of `process.env`. */
@@ -29,7 +29,9 @@ export interface Config {
   readonly concurrency: number;
   /** pool of app networks, CIDR; every app gets a /24 of it */
   readonly networkPool: string;
+  /** bytes that a build may use; 60 % of the machine's memory unless said; 0 = no limit */
   readonly buildMemory: number;
+  /** CPUs that a build may use; half of the machine's, at least one, unless said; 0 = no limit */
   readonly buildCpus: number;
   readonly buildTimeoutMs: number;
   readonly host: string;
@@ -45,7 +47,7 @@ function integer(name: string, text: string | undefined, fallback: number): numb
 export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const root = env['BERTH_ROOT'] ?? '/var/lib/berth';
   const uid = env['BERTH_GIT_UID'];
-  const cpus = Number(env['BERTH_BUILD_CPUS'] ?? '0');
+  const cpus = Number(env['BERTH_BUILD_CPUS'] || Math.max(1, availableParallelism() / 2));
   if (!Number.isFinite(cpus) || cpus < 0) throw new Error(`BERTH_BUILD_CPUS=${env['BERTH_BUILD_CPUS']}: a number of CPUs is needed`);
   const proxy: Record<string, string> = {};
   for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
@@ -67,7 +69,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     gitUser: uid ? { uid: integer('BERTH_GIT_UID', uid, 0), gid: integer('BERTH_GIT_GID', env['BERTH_GIT_GID'], integer('BERTH_GIT_UID', uid, 0)) } : null,
     concurrency: Math.max(1, integer('BERTH_CONCURRENCY', env['BERTH_CONCURRENCY'], 2)),
     networkPool: env['BERTH_NETWORK_POOL'] ?? '10.208.0.0/12',
-    buildMemory: integer('BERTH_BUILD_MEMORY', env['BERTH_BUILD_MEMORY'], 0),
+    buildMemory: integer('BERTH_BUILD_MEMORY', env['BERTH_BUILD_MEMORY'], Math.floor(totalmem() * 0.6)),
     buildCpus: cpus,
     buildTimeoutMs: integer('BERTH_BUILD_TIMEOUT', env['BERTH_BUILD_TIMEOUT'], 1800) * 1000,
     host: hostname(),

@@ -26,7 +26,7 @@ describe('the cgroup of a build', () => {
   it('holds the sum of what runs, and nothing afterwards (v2)', () => {
     const at = root();
     const parent = join(at, 'docker/buildkit');
-    const cgroup = new BuildCgroup(layout(2, 'cgroupfs')!, at);
+    const cgroup = new BuildCgroup(layout(2, 'cgroupfs')!, at, join(at, 'running'));
     const one = cgroup.enter({ memory: 100 * MB, cpus: 0.5 });
     expect([read(parent, 'memory.max'), read(parent, 'cpu.max'), read(parent, 'memory.swap.max'), read(at, 'docker/cgroup.subtree_control')]).toEqual([String(100 * MB), '50000 100000', '0', '+memory +cpu']);
     const two = cgroup.enter({ memory: 50 * MB, cpus: 0 });
@@ -41,7 +41,7 @@ describe('the cgroup of a build', () => {
   it('limits each step as it appears where there is no common parent (systemd)', async () => {
     const at = root();
     mkdirSync(join(at, 'system.slice'));
-    const guard = new BuildCgroup(layout(2, 'systemd')!, at).enter({ memory: 64 * MB, cpus: 0 });
+    const guard = new BuildCgroup(layout(2, 'systemd')!, at, join(at, 'running')).enter({ memory: 64 * MB, cpus: 0 });
     for (const dir of [`system.slice:docker:${step}`, `system.slice/docker-${step}.scope`, `system.slice/docker-${'a'.repeat(64)}.scope`]) {
       mkdirSync(join(at, dir));
       writeFileSync(join(at, dir, 'memory.max'), 'max');
@@ -53,7 +53,20 @@ describe('the cgroup of a build', () => {
     expect(read(at, `system.slice/docker-${'a'.repeat(64)}.scope`, 'memory.max')).toBe('max');
   });
 
+  it('counts the builds of other processes, but not those of dead ones', () => {
+    const at = root();
+    const parent = join(at, 'docker/buildkit');
+    mkdirSync(join(at, 'running'));
+    // pid 1 lives as long as the machine; the highest possible pid is nobody's
+    writeFileSync(join(at, 'running', '1.other'), JSON.stringify({ memory: 30 * MB, cpus: 0.5 }));
+    writeFileSync(join(at, 'running', '4194305.dead'), JSON.stringify({ memory: 900 * MB, cpus: 4 }));
+    const guard = new BuildCgroup(layout(2, 'cgroupfs')!, at, join(at, 'running')).enter({ memory: 100 * MB, cpus: 0.5 });
+    expect([read(parent, 'memory.max'), read(parent, 'cpu.max')]).toEqual([String(130 * MB), '100000 100000']);
+    guard.leave();
+    expect(read(parent, 'memory.max')).toBe(String(30 * MB));
+  });
+
   it('says when it cannot be', () => {
-    expect(() => new BuildCgroup(layout(1, 'cgroupfs')!, '/proc/nowhere').enter({ memory: MB, cpus: 0 })).toThrow();
+    expect(() => new BuildCgroup(layout(1, 'cgroupfs')!, '/proc/nowhere', join(root(), 'running')).enter({ memory: MB, cpus: 0 })).toThrow();
   });
 });

@@ -1,4 +1,5 @@
-import { type FSWatcher, existsSync, mkdirSync, readFileSync, readdirSync, watch, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { type FSWatcher, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EngineInfo } from './engine.port.js';
 
@@ -8,8 +9,8 @@ import type { EngineInfo } from './engine.port.js';
  * - systemd driver: no common parent of their own: `system.slice:docker:<id>` or `system.slice/docker-<id>.scope`: each
  *   one is limited when it appears. BuildKit's ids have 25 characters, containers' 64.
  *
- * A step cannot be told from another build's: while ours run, builds that others start on this engine have our limits, too,
- * and only one process of ours may build on an engine.
+ * A step cannot be told from another build's: while ours run, builds that others start on this engine have our limits, too.
+ * Several processes of ours may build at once: each build's limit lies in a file of the machine's run folder as long as it runs.
  */
 export interface CgroupLayout {
   readonly version: 1 | 2;
@@ -43,26 +44,72 @@ export interface LimitGuard {
 
 const PERIOD_US = 100_000;
 
-/** Limits of all builds that this process has running. The common parent holds their sum, one step at most the largest. */
+/** The builds that run on this machine, over all processes: a file each, named by the process that runs it. */
+class RunningBuilds {
+  constructor(private readonly folder: string) {}
+
+  add(limit: Limit): string {
+    mkdirSync(this.folder, { recursive: true, mode: 0o700 });
+    const file = join(this.folder, `${process.pid}.${randomUUID()}`);
+    writeFileSync(file, JSON.stringify(limit), { mode: 0o600 });
+    return file;
+  }
+
+  remove(file: string): void {
+    rmSync(file, { force: true });
+  }
+
+  /** Those of processes that are alive; a dead one's are taken away. */
+  all(): Limit[] {
+    if (!existsSync(this.folder)) return [];
+    return readdirSync(this.folder).flatMap((name) => {
+      const file = join(this.folder, name);
+      if (!alive(Number(name.split('.')[0]))) {
+        this.remove(file);
+        return [];
+      }
+      try {
+        return [JSON.parse(readFileSync(file, 'utf8')) as Limit];
+      } catch {
+        return []; // its build ended between the two looks
+      }
+    });
+  }
+}
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/** Limits of all builds that run. The common parent holds their sum, one step at most the largest. */
 export class BuildCgroup {
-  private readonly active = new Set<Limit>();
+  private readonly running: RunningBuilds;
+  private mine = 0;
   private watchers: FSWatcher[] = [];
 
-  constructor(private readonly layout: CgroupLayout, private readonly root = '/sys/fs/cgroup') {}
+  constructor(private readonly layout: CgroupLayout, private readonly root = '/sys/fs/cgroup', folder = '/run/berth-builds') {
+    this.running = new RunningBuilds(folder);
+  }
 
   /** @throws when the cgroup cannot be set: not root, a cgroup namespace, a read-only mount */
   enter(limit: Limit): LimitGuard {
     const mine = { ...limit };
-    this.active.add(mine);
+    const file = this.running.add(mine);
     try {
       this.prepare();
       this.apply();
     } catch (error) {
-      this.active.delete(mine);
+      this.running.remove(file);
       throw error;
     }
+    this.mine += 1;
     const before = this.kills();
-    if (this.active.size === 1 && this.layout.version === 1 && this.layout.parent !== null) this.attempt(join(this.memoryDir(this.layout.parent), 'memory.max_usage_in_bytes'), '0');
+    if (this.running.all().length === 1 && this.layout.version === 1 && this.layout.parent !== null) this.attempt(join(this.memoryDir(this.layout.parent), 'memory.max_usage_in_bytes'), '0');
     let left = false;
     return {
       outOfMemory: (exitCode) => {
@@ -74,8 +121,9 @@ export class BuildCgroup {
       leave: () => {
         if (left) return;
         left = true;
-        this.active.delete(mine);
-        if (this.active.size === 0) for (const watcher of this.watchers.splice(0)) watcher.close();
+        this.running.remove(file);
+        this.mine -= 1;
+        if (this.mine === 0) for (const watcher of this.watchers.splice(0)) watcher.close();
         try {
           this.apply();
         } catch {
@@ -124,7 +172,7 @@ export class BuildCgroup {
 
   private apply(): void {
     if (this.layout.parent === null) return;
-    const limits = [...this.active];
+    const limits = this.running.all();
     const sum = (of: (limit: Limit) => number): number => (limits.some((limit) => of(limit) === 0) ? 0 : limits.reduce((total, limit) => total + of(limit), 0));
     this.set(this.layout.parent, sum((limit) => limit.memory), sum((limit) => limit.cpus));
     for (const { dir, name } of this.layout.children) {
@@ -133,7 +181,7 @@ export class BuildCgroup {
   }
 
   private limitChild(path: string): void {
-    const limits = [...this.active];
+    const limits = this.running.all();
     const most = (of: (limit: Limit) => number): number => (limits.some((limit) => of(limit) === 0) ? 0 : Math.max(0, ...limits.map(of)));
     try {
       this.set(path, most((limit) => limit.memory), most((limit) => limit.cpus));

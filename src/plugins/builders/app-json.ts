@@ -10,7 +10,7 @@ export interface AppJson {
 }
 
 /** An answering port is enough; the times are Dokku's (timeout 5 s, 3 attempts, 5 s between them) with more, shorter waits. */
-export const DEFAULT_CHECK: HealthCheck = Object.freeze({ path: null, timeoutMs: 5000, attempts: 30, waitMs: 1000 });
+export const DEFAULT_CHECK: HealthCheck = Object.freeze({ path: null, timeoutMs: 4000, attempts: 12, waitMs: 1000 });
 export const NO_APP_JSON: AppJson = Object.freeze({ check: DEFAULT_CHECK, formation: {}, buildpacks: [] });
 
 /** Removes comments and trailing commas outside of strings; positions and line numbers stay. */

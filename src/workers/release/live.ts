@@ -56,7 +56,45 @@ async function live(container: Started, watch: Watch): Promise<void> {
   }
 }
 
+/** ms after which a process that listens, but elsewhere, is taken to stay there */
+const ELSEWHERE_MS = 15_000;
+const LOOK_MS = 2_500;
+
+/**
+ * Rejects when the container has been listening on other ports for a while and never on its own: nobody has to wait for the whole check
+ * to learn that. Only where a port is all that is asked for; an app.json that sets a check knows how long its app takes.
+ */
+async function listensElsewhere(container: Started, watch: Watch): Promise<never> {
+  const { engine, signal } = watch;
+  await sleep(ELSEWHERE_MS, undefined, { signal });
+  for (let before = '';;) {
+    const state = await engine.inspectContainer(container.id);
+    const found = state?.pid ? await listeners(state.pid) : [];
+    const seen = explain(found, container.port);
+    if (found.length > 0 && seen.text === before) {
+      await tail(container, watch);
+      throw new StepFailure('release.check-failed', `${container.place} did not pass its check: ${seen.text}`, seen.hint);
+    }
+    before = seen.text;
+    await sleep(LOOK_MS, undefined, { signal });
+  }
+}
+
 async function answers(container: Started, watch: Watch): Promise<{ what: string }> {
+  const over = new AbortController();
+  const signal = AbortSignal.any([watch.signal, over.signal]);
+  const checked = check(container, { ...watch, signal });
+  if (watch.check.path !== null) return checked;
+  const elsewhere = listensElsewhere(container, { ...watch, signal });
+  for (const loser of [checked, elsewhere]) loser.catch(() => {});
+  try {
+    return await Promise.race([checked, elsewhere]);
+  } finally {
+    over.abort();
+  }
+}
+
+async function check(container: Started, watch: Watch): Promise<{ what: string }> {
   const result = await waitUntilHealthy({ ip: container.ip, port: container.port, host: watch.host }, watch.check, watch.http, watch.signal);
   if (result.ok) return { what: `${result.what} after ${result.ms < 1000 ? `${Math.round(result.ms)} ms` : `${(result.ms / 1000).toFixed(1)} s`}` };
   const state = await watch.engine.inspectContainer(container.id);
