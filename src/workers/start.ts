@@ -3,7 +3,7 @@ import { readConfig } from '../config.js';
 import type { Step } from '../events/types/deploy.events.js';
 import { reporter, type Report } from '../modules/commands/report.js';
 import { Core } from '../modules/core.js';
-import type { StepWork } from './step.js';
+import type { StepWork } from '../events/step.js';
 import { WorkerHost } from './worker-host.js';
 import { WorkerModule } from './worker.module.js';
 

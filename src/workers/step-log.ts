@@ -1,7 +1,7 @@
 import type { LogStore } from '../drivers/logs/log-store.js';
 import type { Step } from '../events/types/deploy.events.js';
 import { deployLog } from '../modules/deploys/follow.js';
-import type { StepLog } from './step.js';
+import type { StepLog } from '../events/step.js';
 
 const ANSI = /\u001B(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001B]*(?:\u0007|\u001B\\)|[@-Z\\-_])/g;
 

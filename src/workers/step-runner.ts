@@ -4,7 +4,7 @@ import { LeaseLost, StoreUnavailable, type EventStore } from '../events/store.po
 import type { Failure, Step, StepOutput } from '../events/types/deploy.events.js';
 import type { Pipelines } from '../modules/deploys/deploys.service.js';
 import type { WorkPayload } from '../modules/deploys/pipeline.work.js';
-import { StepFailure, type StepContext, type StepLog, type StepWork } from './step.js';
+import { StepFailure, type StepContext, type StepLog, type StepWork } from '../events/step.js';
 
 export interface Timings { readonly leaseMs: number; readonly heartbeatMs: number }
 export const TIMINGS: Timings = { leaseMs: 5000, heartbeatMs: 1000 };

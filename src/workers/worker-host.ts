@@ -7,7 +7,7 @@ import type { Core } from '../modules/core.js';
 import type { WorkerStatus } from '../modules/server/worker-status.js';
 import { openStepLog } from './step-log.js';
 import { StepRunner } from './step-runner.js';
-import type { StepWork } from './step.js';
+import type { StepWork } from '../events/step.js';
 
 const STATUS_MS = 3000;
 /** how long a stopping worker lets its steps end, ms */

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { GitDriver } from '../../src/drivers/git/git.driver.js';
 import type { CommitRef } from '../../src/drivers/git/git.port.js';
 import { cloneStep } from '../../src/workers/clone/clone.step.js';
-import type { StepContext } from '../../src/workers/step.js';
+import type { StepContext } from '../../src/events/step.js';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;

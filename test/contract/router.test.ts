@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LiveContainer, RouteInput } from '../../src/events/types/deploy.events.js';
 import type { RouterApp, RouterServer } from '../../src/drivers/router/router.port.js';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
-import { StepFailure, type StepContext } from '../../src/workers/step.js';
+import { StepFailure, type StepContext } from '../../src/events/step.js';
 import { routeStep, type RouteDeps } from '../../src/workers/route/route.step.js';
 import { Bench, PORT, upstream, type Upstream } from './router.harness.js';
 

@@ -13,7 +13,7 @@ import { DockerSandbox } from '../../src/drivers/stack/sandbox.js';
 import type { BuildOutput, BuildPlan } from '../../src/events/types/deploy.events.js';
 import { cacheVolume, classicBuild } from '../../src/plugins/builders/classic.runner.js';
 import { detectStep, stackFor } from '../../src/workers/detect/detect.step.js';
-import type { StepContext, StepFailure } from '../../src/workers/step.js';
+import type { StepContext, StepFailure } from '../../src/events/step.js';
 
 const socket = process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock';
 const docker = new Docker({ socketPath: socket });

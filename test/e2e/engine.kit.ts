@@ -7,7 +7,7 @@ import type { Readable } from 'node:stream';
 import tar from 'tar-stream';
 import type { BuildRequest, EnginePort } from '../../src/drivers/engine/engine.port.js';
 import type { BuildPlan, Step, StepIo } from '../../src/events/types/deploy.events.js';
-import type { StepContext } from '../../src/workers/step.js';
+import type { StepContext } from '../../src/events/step.js';
 
 const CACHE = '/var/tmp/berth-test-cache';
 

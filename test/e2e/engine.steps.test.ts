@@ -5,7 +5,7 @@ import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import type { BuildInput, BuildPlan, LiveContainer, ReleaseInput } from '../../src/events/types/deploy.events.js';
 import { type BuildDeps, buildStep } from '../../src/workers/build/build.step.js';
 import { releaseStep } from '../../src/workers/release/release.step.js';
-import { StepFailure } from '../../src/workers/step.js';
+import { StepFailure } from '../../src/events/step.js';
 import { type Files, baseImages, plan, random, removeAll, stepContext, tarFile } from './engine.kit.js';
 
 const instance = `t${random()}`;

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import { labels } from '../../src/drivers/engine/labels.js';
-import { StepFailure } from '../../src/workers/step.js';
+import { StepFailure } from '../../src/events/step.js';
 import { baseImages, random, removeAll, request, tarOf } from './engine.kit.js';
 
 const instance = `t${random()}`;

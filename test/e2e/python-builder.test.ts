@@ -9,7 +9,7 @@ import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import type { BuildOutput } from '../../src/events/types/deploy.events.js';
 import { buildStep } from '../../src/workers/build/build.step.js';
 import { detectStep } from '../../src/workers/detect/detect.step.js';
-import type { StepContext, StepFailure } from '../../src/workers/step.js';
+import type { StepContext, StepFailure } from '../../src/events/step.js';
 
 const engine = new DockerDriver(process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock');
 const instance = `t${randomBytes(4).toString('hex')}`;

@@ -1,4 +1,4 @@
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { binarySize } from './units.js';
 import { type FailedStep, parseStep } from './buildkit/progress.js';
 

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import type Docker from 'dockerode';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { BuildCgroup, type LimitGuard, cgroupLayout, configuredParent } from './build-cgroup.js';
 import { buildFailure, exitCode, outOfMemory, timedOut } from './build-failure.js';
 import { BuildProgress, type FailedStep } from './buildkit/progress.js';

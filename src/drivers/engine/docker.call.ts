@@ -1,5 +1,5 @@
 import type Docker from 'dockerode';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { statusOf } from './engine.errors.js';
 import type { CallObserver } from './engine.port.js';
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import type Docker from 'dockerode';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { EngineCalls } from './docker.call.js';
 import { reasonOf, statusOf } from './engine.errors.js';
 import type { Network, NetworkSpec } from './engine.port.js';

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Config } from '../../config.js';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { putFile } from './atomic.js';
 import { PAGES, pageHtml, pageText } from './haproxy.pages.js';
 import { HaproxyRuntime, parseStats } from './haproxy.runtime.js';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { addressOf, backendOf } from './haproxy.text.js';
 import { ask } from './haproxy.socket.js';
 import type { RouterChange, RouterServer, RouterState, ServerStats } from './router.port.js';

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 
 /**
  * One command to HAProxy's runtime or master socket; answers the whole reply, trimmed.

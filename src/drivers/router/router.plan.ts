@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { DesiredTable, RouterChange, RouterPlan, RouterServer, RouterState } from './router.port.js';
 
 const HOST = /^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { Core } from '../core.js';
 
 const LEASE_MS = 30_000;

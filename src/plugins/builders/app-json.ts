@@ -1,5 +1,5 @@
 import type { HealthCheck } from '../../events/types/deploy.events.js';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 
 export interface AppJson {
   readonly check: HealthCheck;

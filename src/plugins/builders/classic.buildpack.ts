@@ -1,4 +1,4 @@
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { Project, Planned } from './builder.port.js';
 import { buildArgs } from './dockerfile.builder.js';
 

@@ -1,5 +1,5 @@
 import type { ProcessTypes } from '../../events/types/deploy.events.js';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { Builder, Project } from './builder.port.js';
 
 /** Tcp ports that the last stage exposes as far as the text tells; information only, the image decides. */

@@ -1,4 +1,4 @@
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 
 export interface Procfile {
   /** type → command, in the file's order, `release` left out */

@@ -1,4 +1,4 @@
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { readToml } from './toml.js';
 import type { SourceTree } from './source-tree.js';
 

@@ -1,7 +1,7 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { Stack } from './builder.port.js';
 import { djangoProject, readRequirements } from './python.buildpack.js';
 import { pythonFits } from './python-version.js';

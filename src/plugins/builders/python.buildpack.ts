@@ -1,5 +1,5 @@
 import type { ProcessTypes } from '../../events/types/deploy.events.js';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { Builder, Project } from './builder.port.js';
 import { buildArgs } from './dockerfile.builder.js';
 import { requirePython } from './python-version.js';

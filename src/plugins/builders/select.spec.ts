@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { pack } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import type { Stack } from './builder.port.js';
 import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic.buildpack.js';
 import { exposedPorts } from './dockerfile.builder.js';

@@ -1,4 +1,4 @@
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 import { NO_APP_JSON, parseAppJson } from './app-json.js';
 import type { Builder, Planned, Project, Stack } from './builder.port.js';
 import { buildpackOf, planClassic } from './classic.buildpack.js';

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { extract } from 'tar-stream';
-import { StepFailure } from '../../workers/step.js';
+import { StepFailure } from '../../events/step.js';
 
 /** What builders see of a repository: which files there are, and the text of the small ones that tell what it is. */
 export interface SourceTree {

@@ -8,7 +8,7 @@ import { jks } from '../../drivers/engine/jks.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import { binarySize, size } from '../../drivers/engine/units.js';
 import type { BuildOutput } from '../../events/types/deploy.events.js';
-import { type StepContext, StepFailure, type StepWork } from '../step.js';
+import { type StepContext, StepFailure, type StepWork } from '../../events/step.js';
 
 /** where a generated Dockerfile lies in the context */
 const GENERATED = '.berth/Dockerfile';

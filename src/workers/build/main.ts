@@ -7,7 +7,7 @@ import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
 import { stackImages } from '../../drivers/stack/stack.js';
 import { classicBuild } from '../../plugins/builders/classic.runner.js';
 import { stackFor } from '../detect/detect.step.js';
-import { StepFailure } from '../step.js';
+import { StepFailure } from '../../events/step.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';
 

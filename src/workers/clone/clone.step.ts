@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Config } from '../../config.js';
 import { GitRefusal, type ArchivePart, type CommitRef, type Git, type GitProblem, type Submodule } from '../../drivers/git/git.port.js';
 import type { Fault } from '../../events/types/deploy.events.js';
-import { StepFailure, type StepLog, type StepWork } from '../step.js';
+import { StepFailure, type StepLog, type StepWork } from '../../events/step.js';
 
 export interface CloneParts { readonly git: Git; readonly config: Pick<Config, 'root'> }
 

@@ -3,7 +3,7 @@ import { DETECT_CONFIG_KEYS, type Stack } from '../../plugins/builders/builder.p
 import { namedPaths, projectOf, select } from '../../plugins/builders/select.js';
 import { readSourceTree } from '../../plugins/builders/source-tree.js';
 import { STACK, stackImages, type StackDefinition } from '../../drivers/stack/stack.js';
-import { StepFailure, type StepWork } from '../step.js';
+import { StepFailure, type StepWork } from '../../events/step.js';
 
 export { DETECT_CONFIG_KEYS };
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { EnginePort } from '../../drivers/engine/engine.port.js';
 import { binarySize } from '../../drivers/engine/units.js';
 import type { HealthCheck } from '../../events/types/deploy.events.js';
-import { StepFailure, type StepLog } from '../step.js';
+import { StepFailure, type StepLog } from '../../events/step.js';
 import { type HttpProbe, waitUntilHealthy } from './check.js';
 import { explain, listeners } from './listening.js';
 

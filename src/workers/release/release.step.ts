@@ -3,7 +3,7 @@ import { reasonOf, statusOf } from '../../drivers/engine/engine.errors.js';
 import type { ContainerSpec, EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { binarySize } from '../../drivers/engine/units.js';
 import type { LiveContainer, ReleaseInput } from '../../events/types/deploy.events.js';
-import { type StepContext, StepFailure, type StepLog, type StepWork } from '../step.js';
+import { type StepContext, StepFailure, type StepLog, type StepWork } from '../../events/step.js';
 import { type HttpProbe, httpProbe } from './check.js';
 import { shellCommand } from './command.js';
 import { type Started, watchUntilLive } from './live.js';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveContainer, RouteInput, RouteOutput } from '../../events/types/deploy.events.js';
 import type { DesiredTable, ProbeAnswer, RouterApp, RouterPort, RouterState } from '../../drivers/router/router.port.js';
-import { StepFailure, type StepContext, type StepWork } from '../step.js';
+import { StepFailure, type StepContext, type StepWork } from '../../events/step.js';
 import { beside, isWeb, label, putBack, settled, switched, tableWith } from './route.table.js';
 
 /** What the step needs of the engine. A container that is gone already is no error. */

@@ -1,4 +1,4 @@
-import type { Fault, Step, StepIo } from '../events/types/deploy.events.js';
+import type { Fault, Step, StepIo } from './types/deploy.events.js';
 
 /** A step ended for a known reason. `user` faults end the deploy; `machine` faults are retried with back-off. */
 export class StepFailure extends Error {
