@@ -92,7 +92,7 @@ const show = command({
 });
 
 const follow = command({
-  name: 'deploys:follow', summary: 'Follow a deploy\'s output from its first line (or behind a given one) to its end', example: 'berth deploys:follow blog', input: FollowInput, http: { method: 'GET', path: '/apps/:app/deploys/:deploy/output' },
+  name: 'deploys:follow', summary: 'Follow a deploy\'s output from its first line (or behind a given one) to its end', example: 'berth deploys:follow blog', input: FollowInput, http: { method: 'GET', path: '/apps/:app/deploys/:deploy/output' }, reads: true,
   async *stream(context, { app, deploy, after }): AsyncGenerator<StreamItem> {
     const found = await deployRow(context, app, deploy);
     yield* followDeploy(context.core, found.row.id, found.deploy.deploy, after ?? 0, context.signal);

@@ -30,7 +30,7 @@ function summary(event: Recorded): string {
 }
 
 const events = command({
-  name: 'events', summary: 'Show the event log, newest last; -t follows', example: 'berth events -n 20 --of blog', input: EventsInput, http: { method: 'GET', path: '/events' },
+  name: 'events', summary: 'Show the event log, newest last; -t follows', example: 'berth events -n 20 --of blog', input: EventsInput, http: { method: 'GET', path: '/events' }, reads: true,
   async *stream({ core, signal }, { tail, num, after, of, type, actor }): AsyncGenerator<StreamItem> {
     const app = of === undefined ? null : (await core.app(of)).id;
     const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && (actor === undefined || event.meta.actor === actor);

@@ -25,7 +25,7 @@ function print(line: NumberedLine, out: Out): void {
 }
 
 const logs = command({
-  name: 'logs', summary: 'Show what an app\'s processes print; -t follows, -p chooses a process', example: 'berth logs blog -t -p web', input: LogsInput, http: { method: 'GET', path: '/apps/:app/logs' },
+  name: 'logs', summary: 'Show what an app\'s processes print; -t follows, -p chooses a process', example: 'berth logs blog -t -p web', input: LogsInput, http: { method: 'GET', path: '/apps/:app/logs' }, reads: true,
   async *stream({ core, signal }, { app, tail, num, ps }): AsyncGenerator<StreamItem> {
     const row = await core.app(app);
     const wanted = (line: { s: string }): boolean => ps === undefined || line.s === ps || line.s.startsWith(`${ps}.`);
