@@ -244,7 +244,7 @@ wait_ready() {
 }
 
 stop_services() { # engine and sshd go on, whoever runs them
-  local name
+  local name i
   if has_systemd; then
     while IFS= read -r name; do systemctl disable --now "$name" || true; done < <(systemctl list-units --all --plain --no-legend 'berth*' | awk '{ print $1 }')
     rm -f /etc/systemd/system/berth.target /etc/systemd/system/berth-*.service
@@ -268,6 +268,7 @@ stop_services() { # engine and sshd go on, whoever runs them
   # what ran under our supervisor but is not Berth's goes on without it; with live-restore no container notices
   if [[ $engine == yes && -z $(engine_version) ]]; then
     (cd / && exec 9>&- && exec setsid dockerd < /dev/null >> /var/log/dockerd.log 2>&1 &)
+    for (( i = 0; i < 60; i++ )); do [[ -z $(engine_version) ]] || break; sleep 0.5; done
     note 'the Docker engine goes on as a plain process (log: /var/log/dockerd.log)'
   fi
   if [[ $shell == yes ]]; then
