@@ -38,9 +38,9 @@ async function traceOf(context: CommandContext, app: string, deploy?: string): P
   };
 }
 
-/** `container.start 241 blog.web.1` as the step log writes it. */
+/** `container.start 241ms blog.web.1` as the step log writes it; a name may have a space in it: `git archive`. */
 function callOf(text: string): { name: string; ms: number; detail: string } {
-  const match = /^(\S+) (\d+(?:\.\d+)?)ms ?(.*)$/.exec(text);
+  const match = /^(.+?) (\d+(?:\.\d+)?)ms ?(.*)$/.exec(text);
   return match ? { name: match[1]!, ms: Number(match[2]), detail: match[3]! } : { name: text, ms: 0, detail: '' };
 }
 
