@@ -133,11 +133,13 @@ export class Conductor {
   }
 }
 
-/** The forced command of each key, as sshd reads it. Written whole, from the log. */
+/** The forced command of each key, as sshd reads it. Written whole, from the log; its paths outlive an upgrade. */
 async function writeAuthorizedKeys(core: Core): Promise<void> {
   const file = join(core.config.root, 'ssh', 'authorized_keys');
-  const shell = join(import.meta.dirname, 'shell.cjs');
-  const lines = (await core.board.now()).keys.map(({ name, key }) => `restrict,command="${process.execPath} ${shell} --key ${name}" ${key} ${name}`);
+  const home = process.env['BERTH_HOME'] ?? join(dirname(process.argv[1]!), '..');
+  const node = process.env['BERTH_HOME'] ? join(home, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node') : process.execPath;
+  const shell = join(home, 'dist', 'shell.cjs');
+  const lines = (await core.board.now()).keys.map(({ name, key }) => `restrict,command="exec ${node} ${shell} --key ${name}" ${key} ${name}`);
   await mkdir(dirname(file), { recursive: true });
   await writeFile(`${file}.new`, `# written by Berth: berth ssh-keys:add, ssh-keys:remove\n${lines.map((line) => `${line}\n`).join('')}`, { mode: 0o644 });
   await chmod(`${file}.new`, 0o644);
