@@ -52,7 +52,7 @@ const MUTANTS: readonly [Law, string, Rules][] = [
   })],
   ['newest-waits', 'two requests get one number', decides((command, state, right) => right(command, command.type === 'Request' && state.last > 1 ? { ...state, last: state.last - 1 } : state))],
   ['nothing-after-end', 'a cancelled deploy goes on', evolves((state, event, right) => (event.type === 'DeployCancelled' && state.running?.deploy === event.data.deploy ? state : right(state, event)))],
-  ['nothing-after-end', 'a success is told twice', decides((command, state, right) => right(command, state).flatMap((e) => (e.type === 'DeploySucceeded' ? [e, e] : [e])))],
+  ['nothing-after-end', 'a success is told twice', decides((command, state, right) => right(command, state).flatMap((e): PipelineEvent[] => (e.type === 'DeploySucceeded' ? [e, e] : [e])))],
   ['late-changes-nothing', 'the attempt is not looked at', decides((command, state, right) => right((command.type === 'Complete' || command.type === 'Fail') && state.running ? { ...command, attempt: state.running.attempt } : command, state))],
   ['late-changes-nothing', 'a claim may report after it failed', decides((command, state, right) => right(command, state.running && state.running.attempt > 0 ? { ...state, running: { ...state.running, claimed: true } } : state))],
   ['plain-data', 'a state has a date in it', evolves((state, event, right) => ({ ...right(state, event), at: new Date(0) }) as PipelineState)],
