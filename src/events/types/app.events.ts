@@ -37,3 +37,12 @@ export type ServerEvent =
   | NewEvent<'GlobalDomainSet', { domains: string[] }>
   | NewEvent<'TraceSwitched', { on: boolean }>
   | NewEvent<'ServerSettingChanged', { key: string; from: string | null; to: string | null }>;
+
+export type DriftKind = 'container-missing' | 'container-stopped' | 'container-restarting' | 'route';
+
+/** stream `drift-<app id>`: what the reconciler saw that is not as the log says, and what it did about it */
+export type DriftEvent =
+  | NewEvent<'DriftDetected', { app: string; what: DriftKind; subject: string; detail: string; at: number }>
+  | NewEvent<'DriftEnded', { app: string; what: DriftKind; subject: string; lastedMs: number }>
+  | NewEvent<'RepairStarted', { app: string; attempt: number; subjects: string[]; at: number }>
+  | NewEvent<'CrashLoopDetected', { app: string; repairs: number; withinMs: number; nextTry: number }>;

@@ -4,8 +4,11 @@ import type { Formation } from './app.events.js';
 export const STEPS = ['clone', 'detect', 'build', 'release', 'route'] as const;
 export type Step = (typeof STEPS)[number];
 
-/** Why a deploy exists. `push` and `rebuild` run every step; `rollback` and the rest run release and route; `domains` only route. */
-export type DeployKind = 'push' | 'rebuild' | 'rollback' | 'config' | 'scale' | 'restart' | 'domains';
+/**
+ * Why a deploy exists. `push` and `rebuild` run every step; `rollback` and the rest run release and route; `domains` only route.
+ * `repair` is the reconciler's: containers that should run and do not are started anew, the others stay.
+ */
+export type DeployKind = 'push' | 'rebuild' | 'rollback' | 'config' | 'scale' | 'restart' | 'domains' | 'repair';
 
 /** process type → command; null = the image's own command */
 export type ProcessTypes = Readonly<Record<string, string | null>>;

@@ -26,7 +26,8 @@ export class LogCollector {
   private readonly writers = new Map<string, { writer: LogWriter; users: number; lines: number }>();
   private readonly stopping = new AbortController();
 
-  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly report: Report) {}
+  /** @param changed told of every container that ends or goes, so that drift is seen at once */
+  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly report: Report, private readonly changed: () => void = () => {}) {}
 
   /** Follows every container of ours until `stop`. */
   async run(): Promise<void> {
@@ -36,7 +37,10 @@ export class LogCollector {
       try {
         const since = this.core.now() - 1000;
         for (const c of await this.engine.listContainers({ instance })) this.follow(c.id, c.labels);
-        for await (const event of this.engine.events({ labels: { instance }, actions: ['start'], since, signal })) this.follow(event.id, event.labels);
+        for await (const event of this.engine.events({ labels: { instance }, actions: ['start', 'die', 'destroy'], since, signal })) {
+          if (event.action === 'start') this.follow(event.id, event.labels);
+          else this.changed();
+        }
       } catch (error) {
         if (!signal.aborted) this.report('container events', error);
       }

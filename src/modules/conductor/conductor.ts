@@ -41,7 +41,7 @@ export class Conductor {
   private sweeping: Promise<void> = Promise.resolve();
 
   private constructor(private readonly core: Core, private readonly relay: Relay, private readonly queue: BullDispatcher, private readonly sweeper: Sweeper, engine: DockerDriver, private readonly report: Report) {
-    this.collector = new LogCollector(core, engine, report);
+    this.collector = new LogCollector(core, engine, report, () => this.soon());
   }
 
   static async create(core: Core, report: Report): Promise<Conductor> {
@@ -69,11 +69,16 @@ export class Conductor {
   async start(): Promise<void> {
     await this.core.writeKeys!();
     this.unsubscribe = this.core.store.changes(() => {
-      this.sweepAt = Math.min(this.sweepAt, this.core.now() + SWEEP_SOON_MS);
+      this.soon();
       this.poke();
     });
     this.timer = setInterval(() => this.poke(), TICK_MS);
     this.poke();
+  }
+
+  /** A sweep is due shortly. */
+  private soon(): void {
+    this.sweepAt = Math.min(this.sweepAt, this.core.now() + SWEEP_SOON_MS);
   }
 
   /** Works now, or once more after what runs now. */

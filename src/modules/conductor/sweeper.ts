@@ -5,6 +5,7 @@ import { readLabels } from '../../drivers/engine/labels.js';
 import type { RouterPort } from '../../drivers/router/router.port.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
+import { Reconciler } from '../drift/reconciler.js';
 import { repaired } from './live-table.js';
 import { planSweep, type Found } from './sweep.plan.js';
 import { withRouterLease } from './router-lease.js';
@@ -18,7 +19,11 @@ async function names(folder: string): Promise<string[]> {
 
 /** Removes what belongs to nobody and brings the router in line with the log. Each part goes on when another fails. */
 export class Sweeper {
-  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report) {}
+  private readonly reconciler: Reconciler;
+
+  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report) {
+    this.reconciler = new Reconciler(core);
+  }
 
   async sweep(): Promise<void> {
     const { instance, root } = this.core.config;
@@ -38,6 +43,7 @@ export class Sweeper {
     };
     const board = await this.core.board.now();
     const plan = planSweep(board, found);
+    await this.each('drift', () => this.reconciler.check(containers));
     await this.routes(new Map(containers.map((c) => [c.id, c.ip])));
     for (const id of plan.containers) {
       await this.each(`container ${id.slice(0, 12)}`, async () => {
@@ -63,7 +69,10 @@ export class Sweeper {
       const actual = await this.router.observe();
       const board = await this.core.board.now();
       const plan = this.router.plan(repaired(board, actual, (id) => ips.get(id) ?? null), actual);
-      if (plan.changes.length > 0) await this.router.apply(plan);
+      if (plan.changes.length === 0) return;
+      await this.router.apply(plan);
+      const changed = Map.groupBy(plan.changes.filter((c) => 'app' in c && board.apps[c.app] !== undefined), (c) => (c as { app: string }).app);
+      await this.reconciler.routes(new Map([...changed].map(([app, some]) => [app, [some.map((c) => c.do).join(' ')]])));
     }));
   }
 

@@ -20,10 +20,10 @@ function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpe
 
 const portOf = (plan: BuildPlan, build: BuildOutput): number => build.exposed[0] ?? plan.port;
 
-/** Scale and domains change nothing that a release is made of, nor does a restart, unless the config was changed since (`--no-restart`). */
+/** Scale, repair and domains change nothing that a release is made of, nor does a restart, unless the config was changed since (`--no-restart`). */
 function keepsRelease(run: Pick<Run, 'kind'>, context: AppContext, state: PipelineState): boolean {
   if (run.kind === 'restart') return state.releases.find((r) => r.number === state.live?.release)?.spec.configVersion === context.configVersion;
-  return run.kind === 'scale' || run.kind === 'domains';
+  return run.kind === 'scale' || run.kind === 'repair' || run.kind === 'domains';
 }
 
 /** The number that the next release gets. */
@@ -48,7 +48,7 @@ function releaseInput(run: Run, context: AppContext, state: PipelineState): Rele
     number: keeps ? state.live!.release : nextRelease(state),
     isNew: !keeps, runReleaseCommand: run.kind === 'push' || run.kind === 'rebuild',
     formation, limits: context.limits, hosts: context.hosts,
-    keep: run.kind === 'scale' && state.live ? kept(state.live.containers, formation) : [],
+    keep: (run.kind === 'scale' || run.kind === 'repair') && state.live ? kept(state.live.containers, formation) : [],
   };
 }
 

@@ -33,7 +33,7 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
 
     const image = await engine.inspectImage(input.imageId);
     if (!image) throw new StepFailure('release.no-image', `the image ${input.image} (${input.imageId.slice(7, 19)}) is not on this machine any more`, 'build it again: ps:rebuild, or push');
-    const network = await engine.ensureNetwork({ name: networkName(instance, input.name), labels: { instance, app: input.app }, pool: deps.config.networkPool });
+    const network = await engine.ensureNetwork({ name: networkName(instance, input.app), labels: { instance, app: input.app }, pool: deps.config.networkPool });
     const env = await deps.env(input.app, input.configVersion);
     const port = chosenPort(image, input.port);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
@@ -47,13 +47,14 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
 
     try {
       const releaseCommandExit = input.runReleaseCommand && input.releaseCommand ? await releaseCommand(engine, make('release', 1, shellCommand(input.releaseCommand)), context) : null;
-      const started = await startAll(engine, missing(input), make, input, port, signal);
+      const keep = await stillRunning(engine, input, log);
+      const started = await startAll(engine, missing(input.formation, keep), make, input, port, signal);
       await watchUntilLive(started, { engine, check: input.check, http: deps.http ?? httpProbe, host: input.hosts[0] ?? 'localhost', log, signal });
-      // they come back after a reboot, and after a crash for as long as it takes: the user stops them, nobody else
-      await inParallel(started, (container) => engine.setRestart(container.id, 'unless-stopped'));
+      // the engine brings a crashed one back ten times, ever more slowly; after that, and after a reboot, the reconciler does
+      await inParallel(started, (container) => engine.setRestart(container.id, 'on-failure'));
       signal.throwIfAborted();
       const live = started.map(({ id, name, type, index, ip }) => ({ id, name, type, index, ip, port }));
-      return { number: input.number, formation: input.formation, containers: [...input.keep, ...live].toSorted(byPlace), releaseCommandExit };
+      return { number: input.number, formation: input.formation, containers: [...keep, ...live].toSorted(byPlace), releaseCommandExit };
     } catch (error) {
       await removeAttempt(engine, instance, context);
       throw error;
@@ -61,6 +62,7 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
   };
 }
 
+/** By the app's id: it stays when the app is renamed. */
 export function networkName(instance: string, app: string): string {
   return `${instance}-${app}`;
 }
@@ -74,10 +76,20 @@ function byPlace(a: LiveContainer, b: LiveContainer): number {
   return a.type === b.type ? a.index - b.index : a.type < b.type ? -1 : 1;
 }
 
+/** Of the containers that may stay, those that do run, with the address that they have now. */
+async function stillRunning(engine: EnginePort, input: ReleaseInput, log: StepLog): Promise<LiveContainer[]> {
+  const found = await Promise.all(input.keep.map(async (container) => ({ container, state: await engine.inspectContainer(container.id) })));
+  return found.flatMap(({ container, state }) => {
+    if (state?.running && !state.restarting && state.ip !== null) return [{ ...container, ip: state.ip }];
+    log.detail(`${container.type}.${container.index} ${state === null ? 'is gone' : 'does not run'}: it is started anew`);
+    return [];
+  });
+}
+
 /** Places of the formation that no kept container has. */
-function missing(input: ReleaseInput): { readonly type: string; readonly index: number }[] {
-  const kept = new Set(input.keep.map(({ type, index }) => `${type}.${index}`));
-  return Object.entries(input.formation).flatMap(([type, count]) => Array.from({ length: count }, (_, at) => ({ type, index: at + 1 }))).filter(({ type, index }) => !kept.has(`${type}.${index}`));
+function missing(formation: ReleaseInput['formation'], keep: readonly LiveContainer[]): { readonly type: string; readonly index: number }[] {
+  const kept = new Set(keep.map(({ type, index }) => `${type}.${index}`));
+  return Object.entries(formation).flatMap(([type, count]) => Array.from({ length: count }, (_, at) => ({ type, index: at + 1 }))).filter(({ type, index }) => !kept.has(`${type}.${index}`));
 }
 
 async function releaseCommand(engine: EnginePort, spec: ContainerSpec, { input, log, signal }: Context): Promise<number> {
