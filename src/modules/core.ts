@@ -23,6 +23,11 @@ export class Core {
   readonly logs: LogStore;
   /** set where Redis is at hand: what the workers last said of themselves. @throws Rejected when Redis does not answer */
   workers: (() => Promise<WorkerStatus[]>) | null = null;
+  /** set where the conductor runs: asks a part how it is, rejects when it is not well; free and total bytes of the disks that matter */
+  probes: {
+    engine(): Promise<string>; redis(): Promise<string>; router(): Promise<string>;
+    space(): Promise<Record<string, { path: string; free: number; total: number }>>;
+  } | null = null;
   /** set where sshd reads what we write: rewrites authorized_keys from the log */
   writeKeys: (() => Promise<void>) | null = null;
   /** set where the conductor runs: removes at once what nothing in the log owns any more */

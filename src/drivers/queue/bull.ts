@@ -71,6 +71,13 @@ export class BullDispatcher implements Dispatcher {
     return state === 'unknown' || state === 'completed' || state === 'failed' ? 'gone' : 'waiting';
   }
 
+  /** How quickly Redis answers. */
+  async ping(): Promise<string> {
+    const started = performance.now();
+    await within(this.connection.ping(), 'ping');
+    return `answers in ${(performance.now() - started).toFixed(1)} ms`;
+  }
+
   async close(): Promise<void> {
     for (const queue of this.queues.values()) await queue.close().catch(this.onError);
     this.connection.disconnect();

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, rename, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, rename, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { readLabels } from '../../drivers/engine/labels.js';
@@ -60,6 +60,23 @@ export class Conductor {
         return path;
       },
       resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
+    };
+    core.probes = {
+      engine: async () => {
+        await engine.ping();
+        return `Docker ${(await engine.info()).version}`;
+      },
+      redis: () => queue.ping(),
+      router: async () => {
+        const { apps, hosts } = await router.observe();
+        return `${apps.length} apps, ${hosts.length} hosts`;
+      },
+      space: async () => {
+        const own = await statfs(config.root);
+        const data = { path: config.root, free: own.bavail * own.bsize, total: own.blocks * own.bsize };
+        const images = await engine.space().catch(() => null); // the engine's own check says that it is away
+        return { 'disk (log)': data, ...(images && { 'disk (images)': images }) };
+      },
     };
     core.writeKeys = () => writeAuthorizedKeys(core);
     core.workers = workersFrom(config.redis, config.instance, report);

@@ -7,6 +7,7 @@ import { Arg, command, Flag, forget, type CommandContext, type DeployAnswer, typ
 import { seconds, table, when } from '../commands/words.js';
 import { change } from '../draft.js';
 import type { AppRow, DeployRow, FailedJob } from '../read/board.projection.js';
+import { requireRoom } from '../server/room.js';
 import { DeployPrinter } from './deploy-output.js';
 import { followDeploy, type FollowItem } from './follow.js';
 import { NO_SOURCE } from './deploys.service.js';
@@ -128,6 +129,7 @@ const create = command({
     const wanted = commit ?? row.releases.find((r) => r.number === row.live?.release)?.spec.sha;
     if (!wanted) throw new Rejected('deploy.no-commit', `${app} has nothing to build yet`, `push it: git push berth main`);
     const sha = await core.git?.resolve(row.id, wanted);
+    await requireRoom(core);
     if (!sha) throw new Rejected('deploy.commit-missing', `The server has no commit ${wanted} of ${app}`, 'push it first');
     const { answer } = await change(context, 'deploys:create', row.id, (draft) => draft.deploy(row.id, 'rebuild', context.actor, { ...NO_SOURCE, sha, branch: row.branch }));
     return { app: row.id, name: app, deploy: answer };

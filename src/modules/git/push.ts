@@ -10,6 +10,7 @@ import { followDeploy } from '../deploys/follow.js';
 import { NO_SOURCE } from '../deploys/deploys.service.js';
 import { change } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
+import { requireRoom } from '../server/room.js';
 
 const ZERO = /^0+$/;
 /** most bytes of one push */
@@ -20,6 +21,7 @@ export async function openRepository(core: Core, request: { service: string; rep
   const { repo: name, service, actor } = request;
   checkAppName(name);
   if (!core.git) throw new Rejected('git.none', 'This server has no git');
+  if (service === 'git-receive-pack') await requireRoom(core);
   const board = await core.board.now();
   let app = board.names[name];
   if (app === undefined) {
