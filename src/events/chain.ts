@@ -14,6 +14,12 @@ export interface Link {
   readonly at: number;
 }
 
+/** An event with its place in the chain. */
+export interface ChainedEvent extends Link {
+  readonly correlation: string;
+  readonly hash: string;
+}
+
 /** What stands before the first event. */
 export const GENESIS = '0'.repeat(64);
 

@@ -1,13 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { link, type Link } from './chain.js';
+import { link, type ChainedEvent } from './chain.js';
 import type { Meta, Recorded } from './event.js';
 import { Conflict, LeaseLost, type NewWork, type Transaction, type WorkRow, type WorkState } from './store.port.js';
-
-/** An event as both drivers write it. */
-export interface EventRow extends Link {
-  readonly correlation: string;
-  readonly hash: string;
-}
 
 /** The end of the log. */
 export interface Head {
@@ -25,7 +19,7 @@ export interface View {
 
 /** What an accepted transaction writes. */
 export interface Plan {
-  readonly events: readonly EventRow[];
+  readonly events: readonly ChainedEvent[];
   readonly recorded: readonly Recorded[];
   readonly head: Head;
   /** stream → version afterwards */
@@ -77,7 +71,7 @@ function append(tx: Transaction, view: View): Pick<Plan, 'events' | 'recorded' |
   const kept = JSON.parse(meta) as Meta;
   const correlation = name(tx.meta.correlation, 'correlation');
   const versions = new Map<string, number>();
-  const events: EventRow[] = [];
+  const events: ChainedEvent[] = [];
   const recorded: Recorded[] = [];
   let { position, hash } = view.head;
   for (const { stream, expected, events: facts } of tx.appends) {
@@ -145,6 +139,12 @@ export function toRecorded(row: EventColumns): Recorded {
     data: JSON.parse(row.data) as unknown, meta: JSON.parse(row.meta) as Meta, at: Number(row.at),
   };
 }
+
+export interface ChainColumns extends EventColumns { correlation: string; hash: string }
+
+export const CHAIN_COLUMNS = `${EVENT_COLUMNS}, correlation, hash`;
+
+export const toChained = (row: ChainColumns): ChainedEvent => ({ ...row, position: Number(row.position), at: Number(row.at) });
 
 export function toWork(row: WorkColumns): WorkRow {
   return {

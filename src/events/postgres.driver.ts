@@ -1,6 +1,7 @@
 import pg from 'pg';
+import type { ChainedEvent } from './chain.js';
 import type { Recorded } from './event.js';
-import { EVENT_COLUMNS, WORK_COLUMNS, toRecorded, toWork, type EventColumns, type WorkColumns } from './plan.js';
+import { CHAIN_COLUMNS, EVENT_COLUMNS, WORK_COLUMNS, toChained, toRecorded, toWork, type ChainColumns, type EventColumns, type WorkColumns } from './plan.js';
 import { translate } from './postgres.errors.js';
 import { Notices } from './postgres.notices.js';
 import { migrate } from './postgres.schema.js';
@@ -81,6 +82,10 @@ export class PostgresStore extends EventStore {
     equals('correlation = ?', correlation);
     equals('type = ANY (?)', types);
     return this.#events(`WHERE ${where.join(' AND ')} ORDER BY position LIMIT $2`, ...values);
+  }
+
+  override async readChain(after: number, limit: number): Promise<ChainedEvent[]> {
+    return (await this.#all<ChainColumns & pg.QueryResultRow>(`SELECT ${CHAIN_COLUMNS} FROM events WHERE position > $1 ORDER BY position LIMIT $2`, after, bigint(limit))).map(toChained);
   }
 
   override async head(): Promise<number> {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Pool, PoolClient } from 'pg';
-import { GENESIS } from './chain.js';
+import { GENESIS, type ChainedEvent } from './chain.js';
 import type { Recorded } from './event.js';
-import { EVENT_COLUMNS, STATES, WORK_COLUMNS, plan, toWork, type EventRow, type Head, type View, type WorkColumns } from './plan.js';
+import { CHAIN_COLUMNS, STATES, WORK_COLUMNS, plan, toWork, type Head, type View, type WorkColumns } from './plan.js';
 import { isAway, translate } from './postgres.errors.js';
 import { LOCK } from './postgres.schema.js';
 import { StoreUnavailable, type Transaction, type WorkRow } from './store.port.js';
@@ -22,7 +22,7 @@ class GroupView implements View {
   head: Head = { position: 0, hash: GENESIS };
   readonly versions = new Map<string, number>();
   readonly rows = new Map<string, WorkRow>();
-  readonly events: EventRow[] = [];
+  readonly events: ChainedEvent[] = [];
   readonly added = new Set<string>();
   readonly changed = new Set<string>();
   xid = '';
@@ -156,7 +156,7 @@ async function save(client: PoolClient, view: GroupView): Promise<void> {
   if (events.length > 0) {
     await client.query({
       name: 'events',
-      text: `INSERT INTO events (${EVENT_COLUMNS}, correlation, hash)
+      text: `INSERT INTO events (${CHAIN_COLUMNS})
              SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[])`,
       values: columns(events, ['position', 'stream', 'version', 'id', 'type', 'schema', 'data', 'meta', 'at', 'correlation', 'hash']),
     });

@@ -1,7 +1,7 @@
 import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import type { Recorded } from './event.js';
-import { GENESIS } from './chain.js';
-import { EVENT_COLUMNS, STATES, WORK_COLUMNS, plan, toRecorded, toWork, type EventColumns, type Head, type Plan, type WorkColumns } from './plan.js';
+import { GENESIS, type ChainedEvent } from './chain.js';
+import { CHAIN_COLUMNS, EVENT_COLUMNS, STATES, WORK_COLUMNS, plan, toChained, toRecorded, toWork, type ChainColumns, type EventColumns, type Head, type Plan, type WorkColumns } from './plan.js';
 import { Signal } from './signal.js';
 import { busy, isBusy, translate } from './sqlite.errors.js';
 import { PATIENCE_MS, SqliteWriter, pause } from './sqlite.writer.js';
@@ -49,7 +49,7 @@ export class SqliteStore extends EventStore {
 
   #apply({ events, changed, added }: Plan): void {
     for (const e of events) {
-      this.#run(`INSERT INTO events (${EVENT_COLUMNS}, correlation, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      this.#run(`INSERT INTO events (${CHAIN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         e.position, e.stream, e.version, e.id, e.type, e.schema, e.data, e.meta, e.at, e.correlation, e.hash);
     }
     for (const w of changed) {
@@ -82,6 +82,10 @@ export class SqliteStore extends EventStore {
     if (correlation !== undefined) { where.push('correlation = ?'); values.push(correlation); }
     if (types) { where.push('+type IN (SELECT value FROM json_each(?))'); values.push(JSON.stringify(types)); }
     return this.#read(() => this.#events(`${select} WHERE ${where.join(' AND ')} ${tail}`, ...values, limit));
+  }
+
+  override readChain(after: number, limit: number): Promise<ChainedEvent[]> {
+    return this.#read(() => (this.#statement(`SELECT ${CHAIN_COLUMNS} FROM events WHERE position > ? ORDER BY position LIMIT ?`).all(after, limit) as unknown as ChainColumns[]).map(toChained));
   }
 
   override head(): Promise<number> {

@@ -1,3 +1,4 @@
+import type { ChainedEvent } from './chain.js';
 import type { Meta, NewEvent, Recorded } from './event.js';
 
 /** Someone else appended to the stream first: load it again, decide again. */
@@ -96,6 +97,8 @@ export abstract class EventStore {
   abstract readStream(stream: string, after?: number): Promise<Recorded[]>;
   /** Events with position > `after`, in order, at most `limit`. Never skips one that becomes visible later. */
   abstract readAll(after: number, limit: number, filter?: ReadFilter): Promise<Recorded[]>;
+  /** The same events as they lie in the database, letter by letter, with the hashes of the chain: what an audit reads. */
+  abstract readChain(after: number, limit: number): Promise<ChainedEvent[]>;
   /** The highest position; 0 for an empty log. */
   abstract head(): Promise<number>;
   /**

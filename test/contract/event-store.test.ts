@@ -221,6 +221,14 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
       expect(await store.readStream('none')).toEqual([]);
     });
 
+    it('answers the chain letter by letter, in pages', async () => {
+      await store.transact(tx({ appends: [append('a', 0, 'X', 'Y'), append('b', 0, 'Z')] }));
+      const chain = await store.readChain(0, 100);
+      expect(chain).toEqual((await place.raw()).map((row) => ({ ...row })));
+      expect(await store.readChain(chain[0]!.position, 1)).toEqual([chain[1]]);
+      expect(chain.reduce((previous, row) => link(previous, row), GENESIS)).toBe(chain.at(-1)!.hash);
+    });
+
     it('never misses an event while six processes write, and wakes for them', async () => {
       const reader = await openStore(place.url);
       const seen: Recorded[] = [];
