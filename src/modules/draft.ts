@@ -10,6 +10,7 @@ import type { Core } from './core.js';
 import { NO_SOURCE } from './deploys/deploys.service.js';
 import { pipeline } from './deploys/pipeline.decider.js';
 import { workFor } from './deploys/pipeline.work.js';
+import { requests } from './commands/request.decider.js';
 
 interface Staged extends Loaded<unknown> { readonly expected: number; readonly events: readonly NewEvent[] }
 
@@ -73,11 +74,12 @@ export class Draft {
  * Runs a command's decisions and writes them in one transaction, again from the start when someone else was quicker.
  * Answers what `decide` answered, and the events.
  */
-export async function change<T>(context: Pick<CommandContext, 'core' | 'actor'>, command: string, correlation: string, decide: (draft: Draft) => Promise<T>): Promise<{ answer: T; events: readonly Recorded[] }> {
+export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' | 'once'>, command: string, correlation: string, decide: (draft: Draft) => Promise<T>): Promise<{ answer: T; events: readonly Recorded[] }> {
   const { core, actor } = context;
   let answer!: T;
   const events = await core.repository.transact(async () => {
     const draft = new Draft(core);
+    if (context.once) await draft.decide(requests, context.once.stream, { type: 'CarryOut', ...context.once });
     answer = await decide(draft);
     const { appends, work, drop } = draft.transaction();
     if (appends.length === 0) return null;

@@ -46,3 +46,8 @@ export type DriftEvent =
   | NewEvent<'DriftEnded', { app: string; what: DriftKind; subject: string; lastedMs: number }>
   | NewEvent<'RepairStarted', { app: string; attempt: number; subjects: string[]; at: number }>
   | NewEvent<'CrashLoopDetected', { app: string; repairs: number; withinMs: number; nextTry: number }>;
+
+/** stream `request-<hash of actor and Idempotency-Key>`: a request that is carried out once, however often it comes */
+export type RequestEvent =
+  | NewEvent<'RequestCarriedOut', { command: string; inputHash: string }>
+  | NewEvent<'RequestAnswered', { command: string; inputHash: string; status: number; body: unknown }>;

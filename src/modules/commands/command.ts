@@ -26,6 +26,8 @@ export interface CommandContext {
   readonly core: Core;
   /** `root@host`, `key:<name>`, `token:<name>` */
   readonly actor: string;
+  /** set when the caller gave an Idempotency-Key: what is written is written once under it */
+  readonly once?: { readonly stream: string; readonly command: string; readonly inputHash: string };
   readonly origin: Origin;
   readonly signal: AbortSignal;
   readonly json: boolean;

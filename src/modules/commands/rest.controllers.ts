@@ -8,6 +8,8 @@ import { actorOf } from './guard.js';
 import { fieldsOf, type AnyCommand, type CommandContext, type DeployAnswer } from './command.js';
 import { explain, validated } from './door.js';
 import { COMMANDS } from './registry.js';
+import { answeredBefore, onceFor, recordAnswer } from './idempotency.js';
+import { CarriedOutBefore } from './request.decider.js';
 import { REPORT, type Report } from './report.js';
 
 const METHODS = { GET: Get, POST: Post, PUT: Put, DELETE: Delete } as const;
@@ -69,18 +71,37 @@ async function serve(core: Core, report: Report, command: AnyCommand, request: F
     if (content !== null) delete plain['content'];
     const given = async (): Promise<Buffer> => (content === null ? none('a file')() : Buffer.from(content));
     const input = await validated(command, plain);
+    const actor = actorOf(request.raw);
+    const key = request.headers['idempotency-key'];
+    const once = typeof key === 'string' && request.method !== 'GET' ? onceFor(actor, key, command.name, input) : undefined;
+    if (once) {
+      const before = await answeredBefore(core, once);
+      if (before) return void reply.code(before.status).header('idempotent-replayed', 'true').send(before.body);
+    }
     const context: CommandContext = {
-      core, actor: actorOf(request.raw), origin: 'http', signal: gone.signal, json: true, force: false, hasStdin: content !== null,
+      core, actor, origin: 'http', signal: gone.signal, ...(once && { once }), json: true, force: false, hasStdin: content !== null,
       stdin: given, file: given, ask: none('an answer'),
     };
     if (command.stream) return await stream(reply, command, context, input);
-    const answer = await command.run!(context, input);
+    let answer: unknown;
+    try {
+      answer = await command.run!(context, input);
+    } catch (error) {
+      if (!(error instanceof CarriedOutBefore) || !once) throw error;
+      // the same request at the same time: the other one answers for both
+      const other = await answeredBefore(core, once, 10_000);
+      return void reply.code(other?.status ?? 409).header('idempotent-replayed', 'true').send(other?.body ?? { code: 'request.under-way', message: 'the same request is being carried out', hint: 'ask again in a moment' });
+    }
     const { deploy, name } = (answer ?? {}) as Partial<DeployAnswer>;
     if (typeof deploy === 'number' && typeof name === 'string') {
       const follow = `/v1/apps/${name}/deploys/${deploy}/output`;
-      return void reply.code(202).header('location', follow).send({ ...(answer as object), follow });
+      const body = { ...(answer as object), follow };
+      if (once) await recordAnswer(core, actor, once, 202, body);
+      return void reply.code(202).header('location', follow).send(body);
     }
-    reply.code(request.method === 'POST' && command.name.endsWith(':create') ? 201 : 200).send(answer);
+    const code = request.method === 'POST' && command.name.endsWith(':create') ? 201 : 200;
+    if (once) await recordAnswer(core, actor, once, code, answer ?? null);
+    reply.code(code).send(answer);
   } catch (error) {
     const { message, hint, exit, code, ours } = explain(error);
     if (ours) report(command.name, error);

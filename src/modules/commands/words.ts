@@ -9,7 +9,8 @@ export function seconds(ms: number): string {
 /** `512 B`, `1.5 kB`, `212 MB` */
 export function bytes(n: number): string {
   for (const [unit, size] of [['GB', 1e9], ['MB', 1e6], ['kB', 1e3]] as const) {
-    if (n >= size) return `${(n / size).toFixed(n / size < 10 ? 1 : 0)} ${unit}`;
+    const rounded = (n / size).toFixed(n / size < 9.95 ? 1 : 0);
+    if (n >= size * 0.9995) return `${rounded} ${unit}`;
   }
   return `${n} B`;
 }
