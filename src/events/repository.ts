@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { sleep, systemClock, type Clock } from './clock.js';
 import { fold, type Decider } from './decider.js';
 import type { Meta, NewEvent, Recorded } from './event.js';
 import { Conflict, type EventStore, type Transaction } from './store.port.js';
@@ -13,7 +14,7 @@ export const newTrace = (): string => randomBytes(16).toString('hex');
 export class Repository {
   private readonly cache = new Map<string, Loaded<unknown>>();
 
-  constructor(readonly store: EventStore, private readonly limit = 2000) {}
+  constructor(readonly store: EventStore, private readonly limit = 2000, private readonly clock: Clock = systemClock) {}
 
   /** The stream's state and version now. A stream is always loaded with the same decider. */
   async load<S, E extends NewEvent>(decider: Pick<Decider<S, never, E>, 'initial' | 'evolve'>, stream: string): Promise<Loaded<S>> {
@@ -38,7 +39,7 @@ export class Repository {
         return await this.store.transact(tx);
       } catch (error) {
         if (!(error instanceof Conflict) || left <= 1) throw error;
-        await new Promise((resolve) => setTimeout(resolve, Math.random() * 5));
+        await sleep(this.clock, Math.random() * 5);
       }
     }
   }

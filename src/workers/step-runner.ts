@@ -1,3 +1,4 @@
+import { sleep, systemClock, type Clock } from '../events/clock.js';
 import { Rejected } from '../events/decider.js';
 import { metaOf } from '../events/repository.js';
 import { LeaseLost, StoreUnavailable, type EventStore } from '../events/store.port.js';
@@ -21,6 +22,8 @@ export interface RunnerPorts {
   /** a problem of ours, for the worker's own log */
   readonly report: (message: string, error: unknown) => void;
   readonly timings?: Timings;
+  /** timers; the system's unless said */
+  readonly clock?: Clock;
 }
 
 export interface Doing { readonly job: string; readonly since: number }
@@ -49,6 +52,10 @@ export class StepRunner<S extends Step> {
   done = 0;
 
   constructor(private readonly step: S, private readonly work: StepWork<S>, private readonly ports: RunnerPorts, private readonly worker: string) {}
+
+  private get clock(): Clock {
+    return this.ports.clock ?? systemClock;
+  }
 
   get doing(): Doing[] {
     return [...this.running.values()].map((r) => r.doing);
@@ -100,21 +107,22 @@ export class StepRunner<S extends Step> {
     // a log that cannot be written (disk full) is a pity; the outcome counts all the same
     const closed = (): Promise<void> => (closing ??= close().catch((error: unknown) => this.ports.report(`log of ${job}`, error)));
     let closing: Promise<void> | null = null;
+    const clock = this.clock;
     const started = now();
-    const beat = setInterval(() => {
+    const beat = clock.setInterval(() => {
       store.heartbeat(workId, owner, now(), leaseMs).then(
         (mine) => { if (!mine) abort.abort(new Stopped('lease-lost')); },
         (error: unknown) => this.ports.report(`heartbeat of ${job}`, error),
       );
     }, heartbeatMs);
-    const deadline = setTimeout(() => abort.abort(new Stopped('deadline')), DEADLINES[this.step]);
+    const deadline = clock.setTimeout(() => abort.abort(new Stopped('deadline')), DEADLINES[this.step]);
     let result: { output: StepOutput } | { error: unknown };
     try {
       result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal }) };
     } catch (error) {
       result = { error };
     } finally {
-      clearTimeout(deadline);
+      clock.clear(deadline);
     }
     const why = abort.signal.aborted && abort.signal.reason instanceof Stopped ? abort.signal.reason : null;
     try {
@@ -135,7 +143,7 @@ export class StepRunner<S extends Step> {
     } catch (error) {
       if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
     } finally {
-      clearInterval(beat);
+      clock.clear(beat);
       await closed();
     }
   }
@@ -149,7 +157,7 @@ export class StepRunner<S extends Step> {
       } catch (error) {
         if (!(error instanceof StoreUnavailable) || abort.signal.aborted) throw error;
         this.ports.report('the store does not take the outcome, trying again', error);
-        await new Promise((resolve) => setTimeout(resolve, wait));
+        await sleep(this.clock, wait);
       }
     }
   }
@@ -158,9 +166,9 @@ export class StepRunner<S extends Step> {
   async stop(graceMs: number): Promise<void> {
     this.stopping = true;
     const all = Promise.allSettled([...this.running.values()].map((r) => r.settled));
-    let timer: NodeJS.Timeout | undefined;
-    await Promise.race([all, new Promise((resolve) => { timer = setTimeout(resolve, graceMs); })]);
-    clearTimeout(timer);
+    let timer: unknown = null;
+    await Promise.race([all, new Promise<void>((resolve) => { timer = this.clock.setTimeout(resolve, graceMs); })]);
+    this.clock.clear(timer);
     for (const { abort } of this.running.values()) abort.abort(new Stopped('shutdown'));
     await all;
     await this.ports.store.giveBack(`${this.worker}:`, this.ports.now());
