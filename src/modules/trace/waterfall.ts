@@ -23,7 +23,10 @@ const MARK: Readonly<Record<string, string>> = { succeeded: '✔', failed: '✖'
  * still seen; the figures beside them are exact. `now` ends bars that are still growing. `all` lists every engine call.
  */
 export function waterfall(trace: Trace, now: number, columns: number, all = false): string[] {
-  const width = Math.max(20, Math.min(columns || 100, 140) - 58);
+  const wide = Math.min(columns || 100, 140);
+  const width = Math.max(8, wide - 58);
+  // what a failure says is never cut
+  const fit = (line: string): string => (line.length <= wide || line.startsWith(' !     ') ? line : `${line.slice(0, wide - 1)}…`);
   const from = trace.requestedAt;
   const to = Math.max(from + 1, trace.endedAt ?? now);
   const cell = (at: number): number => Math.max(0, Math.min(width, Math.round(((at - from) / (to - from)) * width)));
@@ -33,9 +36,9 @@ export function waterfall(trace: Trace, now: number, columns: number, all = fals
     `       ${[trace.kind, trace.commit?.slice(0, 7), trace.subject && `"${trace.subject}"`, `by ${trace.by}`].filter(Boolean).join(' ')}`,
     `       trace ${trace.trace}`,
     '',
-    `       ${'STEP'.padEnd(9)}${'WAIT'.padStart(8)}${'WORK'.padStart(9)}  ${'0'.padEnd(width - 6)}${seconds(to - from).padStart(6)}  WORKER`,
+    `       ${'STEP'.padEnd(9)}${'WAIT'.padStart(8)}${'WORK'.padStart(9)}  ${'0'.padEnd(width - 7)}${seconds(to - from).padStart(7)}  WORKER`,
   ];
-  if (trace.startedAt !== null && trace.startedAt - from > 50) lines.push(bar('behind', trace.startedAt - from, 0, '░'.repeat(Math.max(1, cell(trace.startedAt))), width, '(another deploy of the app was running)'));
+  if (trace.startedAt !== null && trace.startedAt - from > 50) lines.push(bar('behind', trace.startedAt - from, 0, '░'.repeat(Math.max(1, cell(trace.startedAt))), width, '(behind another)'));
   for (const step of trace.steps) {
     const end = step.endedAt ?? now;
     const begin = step.startedAt ?? end;
@@ -54,7 +57,7 @@ export function waterfall(trace: Trace, now: number, columns: number, all = fals
       lines.push(` !     again from here: berth jobs:retry ${step.job}`);
     }
   }
-  return lines;
+  return lines.map(fit);
 }
 
 function bar(name: string, waitMs: number, workMs: number, drawn: string, width: number, tail: string): string {
