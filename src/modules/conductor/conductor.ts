@@ -7,41 +7,31 @@ import { GitDriver } from '../../drivers/git/git.driver.js';
 import { BullDispatcher, connect } from '../../drivers/queue/bull.js';
 import { workerKeys } from '../../drivers/queue/worker-status.js';
 import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
+import { systemClock } from '../../events/clock.js';
 import { Rejected } from '../../events/decider.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import type { WorkerStatus } from '../server/worker-status.js';
 import { LogCollector } from './collector.js';
 import { Relay } from './relay.js';
+import { Rounds } from './rounds.js';
 import { Sweeper } from './sweeper.js';
-
-const LEASE_MS = 5000;
-const TICK_MS = 500;
-const RECONCILE_MS = 1000;
-const SWEEP_MS = 15_000;
-/** after a change, so that a burst of events is swept once */
-const SWEEP_SOON_MS = 2000;
 
 /**
  * What runs once on a server, under a lease in the store: the relay that feeds the queues, the collector of app logs, the sweeper.
  * It lives in the API process; another API process takes over when this one dies.
  */
 export class Conductor {
-  private readonly owner = `api:${process.pid}:${Date.now()}`;
   private readonly collector: LogCollector;
-  private leads = false;
-  private stopped = false;
+  private readonly rounds: Rounds;
   private collecting: Promise<void> | null = null;
-  private poked = false;
-  private working: Promise<void> | null = null;
-  private lastReconcile = 0;
-  private sweepAt = 0;
-  private timer: NodeJS.Timeout | null = null;
-  private unsubscribe: () => void = () => {};
-  private sweeping: Promise<void> = Promise.resolve();
 
-  private constructor(private readonly core: Core, private readonly relay: Relay, private readonly queue: BullDispatcher, private readonly sweeper: Sweeper, engine: DockerDriver, private readonly report: Report) {
-    this.collector = new LogCollector(core, engine, report, () => this.soon());
+  private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, engine: DockerDriver, report: Report) {
+    this.rounds = new Rounds({
+      store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, relay, report,
+      sweep: () => sweeper.sweep(), leads: () => { this.collecting = this.collector.run(); },
+    });
+    this.collector = new LogCollector(core, engine, report, () => this.rounds.soon());
   }
 
   static async create(core: Core, report: Report): Promise<Conductor> {
@@ -51,7 +41,7 @@ export class Conductor {
     const router = new HaproxyDriver(haproxyOptions(config));
     const git = new GitDriver({ root: config.root, gitUser: config.gitUser });
     const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, new Sweeper(core, engine, router, report), engine, report);
-    core.sweep = () => conductor.sweepNow();
+    core.sweep = () => conductor.rounds.sweepNow();
     core.engine = { states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])) };
     core.git = {
       init: async (app) => {
@@ -85,72 +75,14 @@ export class Conductor {
 
   async start(): Promise<void> {
     await this.core.writeKeys!();
-    this.unsubscribe = this.core.store.changes(() => {
-      this.soon();
-      this.poke();
-    });
-    this.timer = setInterval(() => this.poke(), TICK_MS);
-    this.poke();
-  }
-
-  /** A sweep is due shortly. */
-  private soon(): void {
-    this.sweepAt = Math.min(this.sweepAt, this.core.now() + SWEEP_SOON_MS);
-  }
-
-  /** Works now, or once more after what runs now. */
-  private poke(): void {
-    this.poked = true;
-    this.working ??= this.work().finally(() => { this.working = null; });
-  }
-
-  private async work(): Promise<void> {
-    while (this.poked && !this.stopped) {
-      this.poked = false;
-      try {
-        await this.tick();
-      } catch (error) {
-        this.report('relay', error);
-        return; // the next tick tries again
-      }
-    }
-  }
-
-  private async tick(): Promise<void> {
-    const now = this.core.now();
-    const leads = await this.core.store.acquire('conductor', this.owner, now, LEASE_MS);
-    if (leads && !this.leads) {
-      this.collecting = this.collector.run();
-      this.sweepAt = now;
-    }
-    this.leads = leads;
-    if (!leads) return;
-    await this.relay.pump();
-    if (now - this.lastReconcile >= RECONCILE_MS) {
-      this.lastReconcile = now;
-      if ((await this.relay.reconcile()) > 0) await this.relay.pump();
-    }
-    if (now >= this.sweepAt) {
-      this.sweepAt = now + SWEEP_MS;
-      void this.sweepNow();
-    }
-  }
-
-  /** One sweep at a time; never rejects. */
-  private sweepNow(): Promise<void> {
-    this.sweeping = this.sweeping.then(() => (this.stopped ? undefined : this.sweeper.sweep())).catch((error: unknown) => this.report('sweep', error));
-    return this.sweeping;
+    this.rounds.start();
   }
 
   async stop(): Promise<void> {
-    this.stopped = true;
-    if (this.timer) clearInterval(this.timer);
-    this.unsubscribe();
-    await this.working;
-    await this.sweeping;
+    await this.rounds.stop();
     await this.collector.stop();
     await this.collecting;
-    await this.core.store.release('conductor', this.owner);
+    await this.rounds.release();
     await this.queue.close();
   }
 }

@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { systemClock, type Clock } from '../../events/clock.js';
 import type { EnginePort } from '../../drivers/engine/engine.port.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import type { RouterPort } from '../../drivers/router/router.port.js';
@@ -10,30 +11,42 @@ import { repaired } from './live-table.js';
 import { planSweep, type Found } from './sweep.plan.js';
 import { withRouterLease } from './router-lease.js';
 
-async function names(folder: string): Promise<string[]> {
-  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
+/** The folders that are swept. */
+export interface Folders {
+  /** what is in a folder; nothing when there is none */
+  names(folder: string): Promise<string[]>;
+  /** with everything in it */
+  remove(path: string): Promise<void>;
+}
+
+const disk: Folders = {
+  names: (folder) => readdir(folder).catch((error: NodeJS.ErrnoException) => {
     if (error.code === 'ENOENT') return [];
     throw error;
-  });
-}
+  }),
+  remove: (path) => rm(path, { recursive: true, force: true }),
+};
 
 /** Removes what belongs to nobody and brings the router in line with the log. Each part goes on when another fails. */
 export class Sweeper {
   private readonly reconciler: Reconciler;
 
-  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report) {
+  constructor(
+    private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report,
+    private readonly folders: Folders = disk, private readonly clock: Clock = systemClock,
+  ) {
     this.reconciler = new Reconciler(core);
   }
 
   async sweep(): Promise<void> {
-    const { instance, root } = this.core.config;
+    const { core: { config: { instance, root } }, folders } = this;
     const of = (labels: Readonly<Record<string, string>>): { app: string; deploy: number } => {
       const read = readLabels(labels);
       return { app: read.app ?? '', deploy: Number(read.deploy ?? 0) };
     };
     const [containers, images, networks, sources, repositories, deployLogs, appLogs] = await Promise.all([
       this.engine.listContainers({ instance }), this.engine.listImages({ instance }), this.engine.listNetworks({ instance }),
-      names(join(root, 'sources')), names(join(root, 'repos')), names(join(root, 'logs', 'deploys')), names(join(root, 'logs', 'apps')),
+      folders.names(join(root, 'sources')), folders.names(join(root, 'repos')), folders.names(join(root, 'logs', 'deploys')), folders.names(join(root, 'logs', 'apps')),
     ]);
     const found: Found = {
       containers: containers.map((c) => ({ id: c.id, ...of(c.labels) })),
@@ -53,8 +66,8 @@ export class Sweeper {
     }
     for (const id of plan.images) await this.each(`image ${id}`, () => this.engine.removeImage(id, true));
     for (const name of plan.networks) await this.each(`network ${name}`, () => this.engine.removeNetwork(name));
-    for (const folder of plan.sources) await this.each(`source ${folder}`, () => rm(join(root, 'sources', folder), { recursive: true, force: true }));
-    for (const app of plan.repositories) await this.each(`repository ${app}`, () => rm(join(root, 'repos', `${app}.git`), { recursive: true, force: true }));
+    for (const folder of plan.sources) await this.each(`source ${folder}`, () => folders.remove(join(root, 'sources', folder)));
+    for (const app of plan.repositories) await this.each(`repository ${app}`, () => folders.remove(join(root, 'repos', `${app}.git`)));
     for (const app of plan.logs) {
       await this.each(`logs ${app}`, async () => {
         await this.core.logs.remove(`apps/${app}`);
@@ -73,7 +86,7 @@ export class Sweeper {
       await this.router.apply(plan);
       const changed = Map.groupBy(plan.changes.filter((c) => 'app' in c && board.apps[c.app] !== undefined), (c) => (c as { app: string }).app);
       await this.reconciler.routes(new Map([...changed].map(([app, some]) => [app, [some.map((c) => c.do).join(' ')]])));
-    }));
+    }, this.clock));
   }
 
   private async each(what: string, work: () => Promise<void>): Promise<void> {

@@ -1,0 +1,111 @@
+import type { Clock, Timer } from '../../events/clock.js';
+import type { EventStore } from '../../events/store.port.js';
+import type { Report } from '../commands/report.js';
+import type { Relay } from './relay.js';
+
+const LEASE_MS = 5000;
+const TICK_MS = 500;
+const RECONCILE_MS = 1000;
+const SWEEP_MS = 15_000;
+/** after a change, so that a burst of events is swept once */
+const SWEEP_SOON_MS = 2000;
+
+export interface RoundsPorts {
+  readonly store: EventStore;
+  readonly clock: Clock;
+  readonly owner: string;
+  readonly relay: Pick<Relay, 'pump' | 'reconcile'>;
+  readonly sweep: () => Promise<void>;
+  /** this process begins to lead */
+  readonly leads: () => void;
+  readonly report: Report;
+}
+
+/** What is done over and over on a server, by one process at a time, under a lease in the store: relaying, reconciling, sweeping. */
+export class Rounds {
+  private leading = false;
+  private stopped = false;
+  private poked = false;
+  private working: Promise<void> | null = null;
+  private lastReconcile = 0;
+  private sweepAt = 0;
+  private timer: Timer = null;
+  private unsubscribe: () => void = () => {};
+  private sweeping: Promise<void> = Promise.resolve();
+
+  constructor(private readonly ports: RoundsPorts) {}
+
+  start(): void {
+    const { store, clock } = this.ports;
+    this.unsubscribe = store.changes(() => {
+      this.soon();
+      this.poke();
+    });
+    this.timer = clock.setInterval(() => this.poke(), TICK_MS);
+    this.poke();
+  }
+
+  /** A sweep is due shortly. */
+  soon(): void {
+    this.sweepAt = Math.min(this.sweepAt, this.ports.clock.now() + SWEEP_SOON_MS);
+  }
+
+  /** Works now, or once more after what runs now. */
+  private poke(): void {
+    this.poked = true;
+    this.working ??= this.work().finally(() => { this.working = null; });
+  }
+
+  private async work(): Promise<void> {
+    while (this.poked && !this.stopped) {
+      this.poked = false;
+      try {
+        await this.tick();
+      } catch (error) {
+        this.ports.report('relay', error);
+        return; // the next tick tries again
+      }
+    }
+  }
+
+  private async tick(): Promise<void> {
+    const { store, clock, owner, relay } = this.ports;
+    const now = clock.now();
+    const leads = await store.acquire('conductor', owner, now, LEASE_MS);
+    if (leads && !this.leading) {
+      this.ports.leads();
+      this.sweepAt = now;
+    }
+    this.leading = leads;
+    if (!leads) return;
+    await relay.pump();
+    if (now - this.lastReconcile >= RECONCILE_MS) {
+      this.lastReconcile = now;
+      if ((await relay.reconcile()) > 0) await relay.pump();
+    }
+    if (now >= this.sweepAt) {
+      this.sweepAt = now + SWEEP_MS;
+      void this.sweepNow();
+    }
+  }
+
+  /** One sweep at a time; never rejects. */
+  sweepNow(): Promise<void> {
+    this.sweeping = this.sweeping.then(() => (this.stopped ? undefined : this.ports.sweep())).catch((error: unknown) => this.ports.report('sweep', error));
+    return this.sweeping;
+  }
+
+  /** Ends what runs; the lease is held until `release`. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.ports.clock.clear(this.timer);
+    this.unsubscribe();
+    await this.working;
+    await this.sweeping;
+  }
+
+  /** Lets another process lead at once. */
+  async release(): Promise<void> {
+    await this.ports.store.release('conductor', this.ports.owner);
+  }
+}
