@@ -7,7 +7,6 @@ import { BuildCgroup, type LimitGuard, cgroupLayout, configuredParent } from './
 import { buildFailure, exitCode, outOfMemory, timedOut } from './build-failure.js';
 import { BuildProgress, type FailedStep } from './buildkit/progress.js';
 import { decodeStatus } from './buildkit/proto.js';
-import { openSession } from './buildkit/session.js';
 import type { EngineCalls } from './docker.call.js';
 import { reasonOf, statusOf } from './engine.errors.js';
 import type { BuildRequest, BuiltImage, EngineInfo, Image } from './engine.port.js';
@@ -93,6 +92,8 @@ export class DockerBuild {
   }
 
   private async buildkit(context: Readable, request: BuildRequest, stop: AbortSignal, progress: BuildProgress): Promise<Outcome> {
+    // gRPC is 4 MB of memory that only builds need
+    const { openSession } = await import('./buildkit/session.js');
     const session = await this.calls.run('session.open', undefined, (docker) => openSession(docker, request.secrets));
     let imageId: string | null = null;
     let failure: string | null = null;
