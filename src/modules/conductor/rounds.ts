@@ -4,6 +4,8 @@ import type { Report } from '../commands/report.js';
 import type { Relay } from './relay.js';
 
 const LEASE_MS = 5000;
+/** every renewal is a write that waits for the disk: not with every tick, nor with every change */
+const RENEW_MS = 1500;
 const TICK_MS = 500;
 const RECONCILE_MS = 1000;
 const SWEEP_MS = 15_000;
@@ -24,6 +26,7 @@ export interface RoundsPorts {
 /** What is done over and over on a server, by one process at a time, under a lease in the store: relaying, reconciling, sweeping. */
 export class Rounds {
   private leading = false;
+  private renewedAt = 0;
   private stopped = false;
   private poked = false;
   private working: Promise<void> | null = null;
@@ -69,15 +72,9 @@ export class Rounds {
   }
 
   private async tick(): Promise<void> {
-    const { store, clock, owner, relay } = this.ports;
+    const { clock, relay } = this.ports;
     const now = clock.now();
-    const leads = await store.acquire('conductor', owner, now, LEASE_MS);
-    if (leads && !this.leading) {
-      this.ports.leads();
-      this.sweepAt = now;
-    }
-    this.leading = leads;
-    if (!leads) return;
+    if (!(await this.lead(now))) return;
     await relay.pump();
     if (now - this.lastReconcile >= RECONCILE_MS) {
       this.lastReconcile = now;
@@ -87,6 +84,19 @@ export class Rounds {
       this.sweepAt = now + SWEEP_MS;
       void this.sweepNow();
     }
+  }
+
+  /** Whether the lease is ours; renewed well before it runs out. */
+  private async lead(now: number): Promise<boolean> {
+    if (this.leading && now >= this.renewedAt && now < this.renewedAt + RENEW_MS) return true;
+    const leads = await this.ports.store.acquire('conductor', this.ports.owner, now, LEASE_MS);
+    if (leads && !this.leading) {
+      this.ports.leads();
+      this.sweepAt = now;
+    }
+    this.leading = leads;
+    this.renewedAt = now;
+    return leads;
   }
 
   /** One sweep at a time; never rejects. */
