@@ -28,7 +28,8 @@ export class DockerDriver extends EnginePort {
   private readonly networks: DockerNetworks;
   private readonly streams: DockerLogs;
   private readonly builds: DockerBuild;
-  private known: EngineInfo | null = null;
+  /** asked once: the question costs 10 ms and more. Shared with the observed ones, which live as long as a step */
+  private known: { info: EngineInfo | null } = { info: null };
 
   constructor(private readonly socket: string, private readonly options: DockerOptions = {}) {
     super();
@@ -51,10 +52,10 @@ export class DockerDriver extends EnginePort {
   }
 
   override async info(): Promise<EngineInfo> {
-    if (this.known) return this.known;
+    if (this.known.info) return this.known.info;
     const info = (await this.calls.run('info', undefined, (docker) => docker.info())) as { ServerVersion: string; CgroupVersion?: string; CgroupDriver?: string; DockerRootDir: string };
     const driver = info.CgroupDriver === 'systemd' || info.CgroupDriver === 'cgroupfs' ? info.CgroupDriver : 'none';
-    return (this.known = { version: info.ServerVersion, cgroupVersion: info.CgroupVersion === '2' ? 2 : 1, cgroupDriver: driver, rootDir: info.DockerRootDir });
+    return (this.known.info = { version: info.ServerVersion, cgroupVersion: info.CgroupVersion === '2' ? 2 : 1, cgroupDriver: driver, rootDir: info.DockerRootDir });
   }
 
   override async space(): Promise<{ path: string; free: number; total: number }> {
