@@ -6,8 +6,8 @@ module.exports = {
     { name: 'events-know-nobody', severity: 'error', from: { path: '^src/events/' }, to: { path: '^src/', pathNot: '^src/events/' } },
     {
       name: 'pure-core', comment: 'deciders, projections and plans see events and their own kind, and do no I/O', severity: 'error',
-      from: { path: '\\.(decider|projection|plan|state|work)\\.ts$|step-input\\.ts$', pathNot: '\\.spec\\.ts$' },
-      to: { pathNot: ['^src/events/(?!sqlite|postgres|open-store|signal|repository|seal\\.)', '\\.(decider|projection|plan|state|port)\\.ts$', 'step-input\\.ts$', '^crypto$', '^net$'], dependencyTypesNot: ['type-only'] },
+      from: { path: '\\.(decider|projection|plan|state|work)\\.ts$|(step-input|edit-input)\\.ts$', pathNot: '\\.spec\\.ts$' },
+      to: { pathNot: ['^src/events/(?!sqlite|postgres|open-store|signal|repository|seal\\.)', '\\.(decider|projection|plan|state|port)\\.ts$', '(step-input|edit-input)\\.ts$', '^crypto$', '^net$'], dependencyTypesNot: ['type-only'] },
     },
     { name: 'nobody-imports-a-worker', severity: 'error', from: { pathNot: '^src/workers/' }, to: { path: '^src/workers/' } },
     {

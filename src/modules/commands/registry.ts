@@ -4,6 +4,7 @@ import { shown } from '../apps/app.decider.js';
 import { gitCommands } from '../apps/git.commands.js';
 import { configCommands } from '../config/config.commands.js';
 import { deployCommands } from '../deploys/deploys.commands.js';
+import { jobCommands } from '../deploys/jobs.commands.js';
 import { doctorCommands } from '../doctor/doctor.commands.js';
 import { domainCommands } from '../domains/domains.commands.js';
 import { eventCommands } from '../history/events.commands.js';
@@ -16,7 +17,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...doctorCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...doctorCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */

@@ -6,7 +6,7 @@ import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget, type CommandContext, type DeployAnswer, type Out, type StreamItem } from '../commands/command.js';
 import { seconds, table, when } from '../commands/words.js';
 import { change } from '../draft.js';
-import type { AppRow, DeployRow, FailedJob } from '../read/board.projection.js';
+import type { AppRow, DeployRow } from '../read/board.projection.js';
 import { requireRoom } from '../server/room.js';
 import { DeployPrinter } from './deploy-output.js';
 import { followDeploy, type FollowItem } from './follow.js';
@@ -41,16 +41,6 @@ class RollbackInput extends AppInput {
   @IsOptional() @Matches(/^v?\d{1,9}$/, { message: 'release: a number such as v12, see berth releases' }) @Arg('the release; the one before when there is none', { optional: true, label: 'release' }) release?: string;
   @IsOptional() @Flag('do not wait for its end') detach?: boolean;
 }
-class JobInput {
-  @Matches(/^[a-z0-9.-]{1,120}$/, { message: 'job: an id as berth jobs:failed shows it' }) @Arg('its id, as jobs:failed shows it', { label: 'job' }) job!: string;
-}
-class DiscardInput extends JobInput {
-  @IsOptional() @IsString() @Flag('why', { type: 'string', label: 'text' }) reason?: string;
-}
-class FailedInput {
-  @IsOptional() @IsString() @Arg('only of this app', { optional: true, label: 'app' }) app?: string;
-}
-
 export async function deployRow(context: Pick<CommandContext, 'core'>, app: string, deploy?: string): Promise<{ row: AppRow; deploy: DeployRow }> {
   const row = await context.core.app(app);
   const all = (await context.core.board.now()).deploys[row.id] ?? [];
@@ -165,47 +155,4 @@ const rollback = command({
   render: ({ name, to }, out) => out.info(`Rolling ${name} back to v${to}`),
 });
 
-async function jobOwner(context: CommandContext, job: string): Promise<{ row: AppRow; failed: FailedJob }> {
-  const board = await context.core.board.now();
-  const failed = board.failed[job];
-  const row = failed && board.apps[failed.app];
-  if (!failed || !row) throw new Rejected('job.missing', `There is no failed job ${shown(job)}`, 'see: berth jobs:failed');
-  return { row, failed };
-}
-
-const failedJobs = command({
-  name: 'jobs:failed', summary: 'List the failed jobs that can be retried or discarded', example: 'berth jobs:failed', input: FailedInput, http: { method: 'GET', path: '/jobs/failed' }, reads: true,
-  run: async ({ core }, { app }) => {
-    const only = app === undefined ? null : (await core.app(app)).id;
-    const board = await core.board.now();
-    return Object.values(board.failed).filter((f) => only === null || f.app === only).map((f) => ({ job: f.job, app: board.apps[f.app]?.name ?? f.app, deploy: f.deploy, step: f.step, attempts: f.attempts, code: f.failure.code, message: f.failure.message, hint: f.failure.hint, at: new Date(f.at).toISOString() }));
-  },
-  render: (jobs, out) => {
-    if (jobs.length === 0) return out.info('No job has failed');
-    for (const line of table(['JOB', 'APP', 'DEPLOY', 'STEP', 'TRIES', 'WHEN (UTC)', 'WHY'], jobs.map((j) => [j.job, j.app, String(j.deploy), j.step, String(j.attempts), when(Date.parse(j.at)), `${j.code}: ${j.message}`]))) out.line(line);
-    out.line();
-    out.line('retry: berth jobs:retry <job>   look: berth trace <app> <deploy>   forget: berth jobs:discard <job>');
-  },
-});
-
-const retry = command({
-  name: 'jobs:retry', summary: 'Run a failed step again from exactly its input, then the rest of its deploy', example: 'berth jobs:retry k3v9q2mzxa.7.build', input: JobInput, http: { method: 'POST', path: '/jobs/:job/retry' },
-  run: async (context, { job }): Promise<DeployAnswer & { step: string }> => {
-    const { row, failed } = await jobOwner(context, job);
-    await context.core.pipelines.handle(row.id, { type: 'Retry', job, by: context.actor }, { actor: context.actor, command: 'jobs:retry' });
-    return { app: row.id, name: row.name, deploy: failed.deploy, step: failed.step };
-  },
-  render: ({ name, deploy, step }, out) => out.info(`Retrying deploy ${deploy} of ${name} from its step ${step}`),
-});
-
-const discard = command({
-  name: 'jobs:discard', summary: 'Forget a failed job; the log keeps that it failed and who discarded it', example: 'berth jobs:discard k3v9q2mzxa.7.build --reason "fixed by the next push"', input: DiscardInput, http: { method: 'POST', path: '/jobs/:job/discard' },
-  run: async (context, { job, reason }) => {
-    const { row } = await jobOwner(context, job);
-    await context.core.pipelines.handle(row.id, { type: 'Discard', job, by: context.actor, reason: reason ?? '' }, { actor: context.actor, command: 'jobs:discard' });
-    return { job };
-  },
-  render: ({ job }, out) => out.info(`Discarded ${job}`),
-});
-
-export const deployCommands = [forget(list), forget(show), forget(follow), forget(cancel), forget(create), forget(rebuild), forget(releases), forget(rollback), forget(failedJobs), forget(retry), forget(discard)];
+export const deployCommands = [forget(list), forget(show), forget(follow), forget(cancel), forget(create), forget(rebuild), forget(releases), forget(rollback)];

@@ -1,6 +1,7 @@
 import { never, Rejected, type Decider } from '../../events/decider.js';
 import type { AppContext, DeployKind, DeploySource, Failure, PipelineEvent, Step, StepInput, StepOutput } from '../../events/types/deploy.events.js';
 import { evolvePipeline, initialPipeline, isSource, type PipelineState, type Request, type Run } from './pipeline.state.js';
+import { editInput } from './edit-input.js';
 import { inputFor, nextRelease, stepsOf } from './step-input.js';
 
 export type PipelineCommand =
@@ -9,7 +10,7 @@ export type PipelineCommand =
   | { type: 'Complete'; job: string; attempt: number; tookMs: number; output: StepOutput; context: AppContext }
   | { type: 'Fail'; job: string; attempt: number; tookMs: number; failure: Failure; now: number; context: AppContext }
   | { type: 'Cancel'; deploy: number | null; by: string; reason: string; context: AppContext }
-  | { type: 'Retry'; job: string; by: string; context: AppContext }
+  | { type: 'Retry'; job: string; by: string; edits?: Readonly<Record<string, string>>; context: AppContext }
   | { type: 'Discard'; job: string; by: string; reason: string };
 
 /** waits before the second, third, … try after a machine's fault, ms */
@@ -137,15 +138,15 @@ function claim({ job, worker, waitedMs, context }: Extract<PipelineCommand, { ty
   return [{ type: 'StepStarted', data: { ...ref, attempt: run.attempt + 1, worker, waitedMs } }];
 }
 
-function retry({ job, by, context }: Extract<PipelineCommand, { type: 'Retry' }>, state: PipelineState): PipelineEvent[] {
+function retry({ job, by, edits, context }: Extract<PipelineCommand, { type: 'Retry' }>, state: PipelineState): PipelineEvent[] {
   const failed = state.failed[job];
   if (!failed) throw new Rejected('job.missing', `There is no failed job ${job}`, 'see: berth jobs:failed');
   if (state.running) throw new Rejected('job.busy', `Deploy ${state.running.deploy} of ${context.name} is running`, `wait for it: berth deploys:follow ${context.name}`);
-  const events: PipelineEvent[] = [{ type: 'JobRetried', data: { app: context.app, deploy: failed.deploy, job, by } }];
+  const events: PipelineEvent[] = [{ type: 'JobRetried', data: { app: context.app, deploy: failed.deploy, job, by, ...(edits && { edits }) } }];
   const next = after(state, events);
   const run = next.running!;
   const { step, input } = inputAgain(run, context, next);
-  return [...events, queue(run, step, input, context.app, job)];
+  return [...events, queue(run, step, edits ? editInput(input, edits) : input, context.app, job)];
 }
 
 type ReleaseStepInput = Extract<StepInput, { isNew: boolean }>;
