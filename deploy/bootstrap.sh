@@ -137,7 +137,11 @@ fi
 
 domain=$(env_value BERTH_DOMAIN localhost)
 host=$domain
-[[ $domain != localhost ]] || host=$(hostname -f 2> /dev/null || hostname)
+if [[ $domain == localhost ]]; then
+  host=$(hostname -f 2> /dev/null) || host=''
+  # /etc/hosts may name the machine on the line of localhost
+  if [[ -z $host || $host == localhost* ]]; then host=$(uname -n); fi
+fi
 port=$(sshd_port)
 printf '\n=====> Berth runs. %s s altogether\n\n' "$(seconds_since "$STARTED")"
 [[ $sample == no ]] || printf '       The sample:        %s\n' "$(app_url "$SAMPLE_APP")"

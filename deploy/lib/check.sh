@@ -100,25 +100,28 @@ machine_check() { # <http port> <api port>
   free=$(( $(df -Pk "$place" | awk 'NR == 2 { print $4 }') / 1048576 ))
   (( free >= needed )) || problem "Only $free GiB free on the disk of $place: $needed GiB are needed (engine, stack images, builds)."
 
-  holder=$(port_holder "$1")
-  if [[ -n $holder ]] && ! ours "$holder" "$ROOT/router/haproxy.cfg"; then
-    problem "Port $1 (apps' HTTP) is taken by $holder. Stop it, or choose another: --http-port 8080"
-  fi
-  holder=$(port_holder "$2")
-  if [[ $2 != 0 && -n $holder ]] && ! ours "$holder" 'dist/api.mjs'; then
-    problem "Port $2 (the API, on loopback) is taken by $holder. Stop it, or choose another: --api-port 3738 (0: none)"
-  fi
-  port=$(sshd_port) holder=$(port_holder "$port")
-  if [[ -n $holder && $holder != sshd* && $holder != systemd* && $holder != some* ]]; then
-    problem "Port $port (SSH) is taken by $holder, not by OpenSSH: 'git push' comes in there. Give sshd another port (Port in /etc/ssh/sshd_config)."
-  fi
+  # who holds a port, and what the engine says, only root gets to know
+  if (( EUID == 0 )); then
+    holder=$(port_holder "$1")
+    if [[ -n $holder ]] && ! ours "$holder" "$ROOT/router/haproxy.cfg"; then
+      problem "Port $1 (apps' HTTP) is taken by $holder. Stop it, or choose another: --http-port 8080"
+    fi
+    holder=$(port_holder "$2")
+    if [[ $2 != 0 && -n $holder ]] && ! ours "$holder" 'dist/api.mjs'; then
+      problem "Port $2 (the API, on loopback) is taken by $holder. Stop it, or choose another: --api-port 3738 (0: none)"
+    fi
+    port=$(sshd_port) holder=$(port_holder "$port")
+    if [[ -n $holder && $holder != sshd* && $holder != systemd* && $holder != some* ]]; then
+      problem "Port $port (SSH) is taken by $holder, not by OpenSSH: 'git push' comes in there. Give sshd another port (Port in /etc/ssh/sshd_config)."
+    fi
 
-  version=$(engine_version)
-  if [[ -n $version ]]; then
-    if version_at_least "$version" 20.10; then remark "Docker engine $version runs already: used as it is, never restarted"
-    else problem "The Docker engine that runs here is $version: 20.10 or newer is needed."; fi
-  elif [[ -S $(engine_socket) ]] && { has curl || has docker; } && pgrep -x dockerd > /dev/null 2>&1; then
-    problem "A dockerd runs, but $(engine_socket) does not answer: see its log."
+    version=$(engine_version)
+    if [[ -n $version ]]; then
+      if version_at_least "$version" 20.10; then remark "Docker engine $version runs already: used as it is, never restarted"
+      else problem "The Docker engine that runs here is $version: 20.10 or newer is needed."; fi
+    elif [[ -S $(engine_socket) ]] && { has curl || has docker; } && pgrep -x dockerd > /dev/null 2>&1; then
+      problem "A dockerd runs, but $(engine_socket) does not answer: see its log."
+    fi
   fi
 
   local home

@@ -68,6 +68,10 @@ write_config() {
   add_key BERTH_CONCURRENCY 2 'how many steps one worker does at the same time, and how many workers of each kind run'
   for kind in CLONE DETECT BUILD RELEASE ROUTE; do add_key "BERTH_WORKERS_$kind" 1; done
   ca=$(private_ca_bundle)
+  case $ca in
+    /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*) # the services do not see homes, and what is in /tmp goes
+      install -m 0644 "$ca" "$ROOT/build-ca.pem"; ca=$ROOT/build-ca.pem ;;
+  esac
   if [[ -n $ca ]]; then add_key BERTH_BUILD_CA "$ca" 'this host trusts private certificate authorities: builds trust the same bundle'; fi
   for name in HTTP_PROXY HTTPS_PROXY NO_PROXY; do
     lower=${name,,} value=${!name:-}
