@@ -109,7 +109,8 @@ export class CliDoor {
     const answer = await command.run!(context, input);
     if (global.json) {
       out.line(JSON.stringify(answer));
-      return 0;
+      // its exit code is the same in words and in JSON
+      return command.render?.(answer, new FrameOut(() => {}, caller.columns, false, true, false), input) ?? 0;
     }
     const exit = command.render?.(answer, out, input) ?? 0;
     const follow = answer as Partial<DeployAnswer> | null;

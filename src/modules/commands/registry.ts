@@ -2,6 +2,7 @@ import { Rejected } from '../../events/decider.js';
 import { appCommands } from '../apps/apps.commands.js';
 import { shown } from '../apps/app.decider.js';
 import { gitCommands } from '../apps/git.commands.js';
+import { auditCommands } from '../audit/audit.commands.js';
 import { configCommands } from '../config/config.commands.js';
 import { deployCommands } from '../deploys/deploys.commands.js';
 import { jobCommands } from '../deploys/jobs.commands.js';
@@ -17,7 +18,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...doctorCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...auditCommands, ...doctorCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -25,7 +26,7 @@ const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'depl
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', resource: 'Manage limits', server: 'This server',
+  events: 'The event log', audit: 'Prove that the log is as it was written', resource: 'Manage limits', server: 'This server',
 };
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));

@@ -1,0 +1,24 @@
+import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, KeyEvent, ProcessEvent, ServerEvent } from './app.events.js';
+import type { AuditEvent } from './audit.events.js';
+import type { PipelineEvent } from './deploy.events.js';
+
+/** Everything that can stand in the log. */
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | DriftEvent | PipelineEvent | AuditEvent;
+export type EventType = AnyEvent['type'];
+
+/**
+ * Every type of event and the newest version of its data's shape. A type that is missing here does not compile; a type or version
+ * without a sample under `test/events/` fails the tests.
+ */
+export const SCHEMAS: Readonly<Record<EventType, number>> = {
+  AppCreated: 1, AppRenamed: 1, AppDestroyed: 1, DeployBranchSet: 1, AppSettingChanged: 1, DomainAdded: 1, DomainRemoved: 1,
+  NameClaimed: 1, NameReleased: 1,
+  ConfigSet: 1, ConfigUnset: 1, ContainerScaled: 1,
+  SshKeyAdded: 1, SshKeyRemoved: 1, TokenCreated: 1, TokenRevoked: 1,
+  GlobalDomainSet: 1, TraceSwitched: 1, ServerSettingChanged: 1,
+  DriftDetected: 1, DriftEnded: 1, RepairStarted: 1, CrashLoopDetected: 1,
+  BuildRequested: 1, DeployRequested: 1, DeployStarted: 1, DeploySuperseded: 1,
+  StepQueued: 1, StepStarted: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
+  DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, JobRetried: 1, JobDiscarded: 1,
+  AuditCheckpointTaken: 1,
+};
