@@ -1,0 +1,43 @@
+import { describe, expect, it } from 'vitest';
+import type { RouterState } from '../../drivers/router/router.port.js';
+import { emptyBoard, type AppRow, type Board } from '../read/board.projection.js';
+import { liveTable, repaired } from './live-table.js';
+
+const container = (name: string, type = 'web') => ({ id: `id-${name}`, name, type, index: 1, ip: '10.0.0.1', port: 5000 });
+const row = (id: string, more: Partial<AppRow>): AppRow => ({ id, name: `app-${id}`, createdAt: 0, createdBy: '', branch: null, domains: [], settings: {}, formation: {}, configVersion: 0, configKeys: [], live: null, running: null, last: 1, releases: [], ...more });
+const live = (hosts: string[], ...containers: ReturnType<typeof container>[]): AppRow['live'] => ({ release: 1, deploy: 1, containers, hosts, since: 0 });
+const board = (...rows: AppRow[]): Board => ({ ...emptyBoard(), apps: Object.fromEntries(rows.map((r) => [r.id, r])) });
+const server = (name: string, ip = '10.0.0.1') => ({ name, ip, port: 5000, state: 'ready' as const, weight: 100 });
+
+describe('the table of live routes', () => {
+  it('has every live app with its web containers, and nothing else', () => {
+    const table = liveTable(board(row('a', { live: live(['a.x'], container('web.1'), container('worker.1', 'worker')) }), row('b', {})));
+    expect(table).toEqual({ apps: [{ id: 'a', name: 'app-a', hosts: ['a.x'], servers: [server('web.1')] }] });
+  });
+  it('has the address that a container has now, where that is known', () => {
+    const table = liveTable(board(row('a', { live: live([], container('web.1'), container('web.2')) })), (id) => (id === 'id-web.1' ? '10.0.0.9' : null));
+    expect(table.apps[0]!.servers.map((s) => s.ip)).toEqual(['10.0.0.9', '10.0.0.1']);
+  });
+});
+
+describe('a repaired table', () => {
+  const actual: RouterState = { apps: [{ id: 'a', name: 'app-a', servers: [server('web.new'), server('web.1')] }, { id: 'gone', name: 'gone', servers: [] }], hosts: [{ host: 'a.x', app: 'a' }, { host: 'gone.x', app: 'gone' }] };
+
+  it('is what the log says for apps at rest; apps that the log does not know go', () => {
+    expect(repaired(board(row('a', { live: live(['a.x', 'www'], container('web.1')) }), row('b', { live: live(['b.x']) })), actual, () => null)).toEqual({
+      apps: [{ id: 'a', name: 'app-a', hosts: ['a.x', 'www'], servers: [server('web.1')] }, { id: 'b', name: 'app-b', hosts: ['b.x'], servers: [] }],
+    });
+  });
+  it('leaves an app in the middle of a deploy as the router has it', () => {
+    const table = repaired(board(row('a', { running: 2, live: live(['a.x'], container('web.1')) })), actual, () => null);
+    expect(table).toEqual({ apps: [{ ...actual.apps[0], hosts: ['a.x'] }] });
+  });
+  it('brings an app that deploys back when the router has lost it', () => {
+    const table = repaired(board(row('a', { running: 2, live: live(['a.x'], container('web.1')) })), { apps: [], hosts: [] }, () => null);
+    expect(table.apps).toEqual([{ id: 'a', name: 'app-a', hosts: ['a.x'], servers: [server('web.1')] }]);
+  });
+  it('never gives one host to two apps: who is deploying has it', () => {
+    const table = repaired(board(row('a', { running: 2, live: live(['a.x']) }), row('b', { live: live(['a.x', 'b.x']) })), actual, () => null);
+    expect(table.apps.map((app) => [app.id, app.hosts])).toEqual([['a', ['a.x']], ['b', ['b.x']]]);
+  });
+});

@@ -1,0 +1,79 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { acts, APP, rules, World } from '../../../test/histories.js';
+import type { Recorded } from '../../events/event.js';
+import type { ReleaseInput } from '../../events/types/deploy.events.js';
+import { applyToBoard, emptyBoard, type Board } from '../read/board.projection.js';
+import { KEEP_RELEASES, planSweep, type Found } from './sweep.plan.js';
+
+const meta = { actor: 'x', command: 'c', correlation: 'x', causation: null, trace: 't' };
+function boardOf(events: readonly { type: string; data: unknown }[]): Board {
+  const board = emptyBoard();
+  [{ type: 'AppCreated', data: { app: APP, name: 'blog' } }, ...events].forEach((event, i) => applyToBoard(board, { ...event, position: i + 1, stream: 's', version: 1, id: 'e', schema: 1, meta, at: i } as Recorded));
+  return board;
+}
+const nothing: Found = { containers: [], images: [], networks: [], sources: [], repositories: [], logs: [] };
+
+/** Everything the engine and the disk may hold of a history: each image built, each container started. */
+function foundAfter(world: World): Found {
+  const containers = new Map<string, { id: string; app: string; deploy: number }>();
+  const images = new Map<string, { id: string; app: string; deploy: number }>();
+  for (const event of world.log) {
+    if (event.type === 'ImageBuilt') images.set(event.data.output.imageId, { id: event.data.output.imageId, app: APP, deploy: event.data.deploy });
+    if (event.type === 'ContainersStarted') for (const c of event.data.output.containers) if (!containers.has(c.id)) containers.set(c.id, { id: c.id, app: APP, deploy: event.data.deploy });
+  }
+  const sources = world.log.flatMap((e) => (e.type === 'SourceCloned' ? [e.data.job] : []));
+  return { ...nothing, containers: [...containers.values()], images: [...images.values()], sources, networks: [{ name: 'n', app: APP }], repositories: [APP], logs: [APP] };
+}
+
+describe('a sweep', () => {
+  it('never takes what is live, what a deploy under way has or needs, what may be retried, or what one may go back to', () => {
+    fc.assert(fc.property(acts, (history) => {
+      const world = new World(rules, false).live(history);
+      const { live, running, releases, waiting, failed } = world.state;
+      const sweep = planSweep(boardOf(world.log), foundAfter(world));
+      const images = new Set(sweep.images);
+      const needs = (number: number | null | undefined): void => { expect(images).not.toContain(releases.find((r) => r.number === number)?.spec.imageId); };
+      for (const c of live?.containers ?? []) expect(sweep.containers).not.toContain(c.id);
+      needs(live?.release);
+      for (const run of [running, ...Object.values(failed)]) {
+        if (!run) continue;
+        for (const image of [run.learnt.build?.imageId, (run.input as Partial<ReleaseInput> | undefined)?.imageId]) if (image !== undefined) expect(images).not.toContain(image);
+        if (run.kind === 'rollback') needs(run.source.release);
+        for (const folder of foundAfter(world).sources) if (folder.startsWith(`${APP}.${run.deploy}.`)) expect(sweep.sources).not.toContain(folder);
+      }
+      for (const c of running?.learnt.release?.containers ?? []) expect(sweep.containers).not.toContain(c.id);
+      if (waiting.source?.kind === 'rollback') needs(waiting.source.source.release);
+      const back = [...new Set(releases.filter((r) => r.wasLive).map((r) => r.spec.imageId).reverse())].slice(0, KEEP_RELEASES);
+      for (const image of back) expect(images).not.toContain(image);
+      expect([sweep.networks, sweep.repositories, sweep.logs]).toEqual([[], [], []]);
+    }), { numRuns: 300 });
+  });
+
+  it('takes every container that is not live once nothing runs', () => {
+    fc.assert(fc.property(acts, (history) => {
+      const world = new World(rules, false).live(history);
+      if (world.state.running) return;
+      const found = foundAfter(world);
+      const live = new Set(world.state.live?.containers.map((c) => c.id));
+      expect(planSweep(boardOf(world.log), found).containers).toEqual(found.containers.map((c) => c.id).filter((id) => !live.has(id)));
+    }), { numRuns: 300 });
+  });
+
+  it('keeps the live image and so many before it', () => {
+    const deploy = [{ do: 'request', kind: 'push', release: 1 }, { do: 'work', times: 5 }] as const;
+    const world = new World(rules, false).live(Array.from({ length: KEEP_RELEASES + 4 }, () => deploy).flat());
+    expect(planSweep(boardOf(world.log), foundAfter(world)).images).toEqual(['sha256:1.1', 'sha256:2.1', 'sha256:3.1']);
+  });
+
+  it('keeps the older image that a rollback under way goes back to', () => {
+    const deploy = [{ do: 'request', kind: 'push', release: 1 }, { do: 'work', times: 5 }] as const;
+    const world = new World(rules, false).live([...Array.from({ length: KEEP_RELEASES + 4 }, () => deploy).flat(), { do: 'request', kind: 'rollback', release: 2 }]);
+    expect(planSweep(boardOf(world.log), foundAfter(world)).images).toEqual(['sha256:1.1', 'sha256:3.1']);
+  });
+
+  it('takes everything of an app that is not there', () => {
+    const found: Found = { containers: [{ id: 'c', app: 'gone', deploy: 1 }], images: [{ id: 'i', app: 'gone', deploy: 1 }], networks: [{ name: 'n', app: 'gone' }], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] };
+    expect(planSweep(boardOf([]), found)).toMatchObject({ containers: ['c'], images: ['i'], networks: ['n'], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] });
+  });
+});
