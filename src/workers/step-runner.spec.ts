@@ -180,12 +180,12 @@ describe('a ticket', () => {
     const taken = first.take(row, 't1');
     await after(0);
     const stopped = first.stop(10_000);
-    await first.take(row, 't2'); // takes nothing new
     await after(9_000);
     expect(first.doing).toHaveLength(1);
     await after(1_000);
     await Promise.all([taken, stopped]);
     expect(bench.told).toEqual(['StepStarted']);
+    await first.take(row, 't2'); // a stopped worker takes nothing
     expect(await bench.store.work(row)).toMatchObject({ state: 'todo', owner: null, dispatch: 1 });
     await bench.worker(clones, 'clone-2').take(row, 't3');
     expect(bench.told).toEqual(['StepStarted', 'StepStarted', 'SourceCloned', 'StepQueued']);

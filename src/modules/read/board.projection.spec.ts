@@ -51,6 +51,16 @@ describe('the board', () => {
     }), { numRuns: 200 });
   });
 
+  it('opens a step again that is tried again, and closes it with its deploy', () => {
+    const faulty = [{ do: 'request', kind: 'push', release: 1 }, { do: 'claim', dies: false }, { do: 'report', which: 0, how: 'machine' }] as const;
+    const stepAfter = (...more: Parameters<World['live']>[0]) => boardOf(logOf([...faulty, ...more])).deploys[APP]![0]!.steps[0]!;
+    expect(stepAfter()).toMatchObject({ status: 'waiting-for-retry', endedAt: expect.any(Number) });
+    expect(stepAfter({ do: 'claim', dies: false })).toMatchObject({ status: 'running', attempt: 2, endedAt: null });
+    expect(stepAfter({ do: 'cancel', which: 0 }).status).toBe('cancelled');
+    expect(stepAfter({ do: 'claim', dies: false }, { do: 'cancel', which: 0 }).status).toBe('cancelled');
+    expect(stepAfter({ do: 'die' }).status).toBe('failed');
+  });
+
   it('goes on from a snapshot taken anywhere as if nothing had been', () => {
     fc.assert(fc.property(acts, fc.nat(), (history, at) => {
       const log = logOf(history);
