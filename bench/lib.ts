@@ -109,10 +109,10 @@ export async function answering(ask: () => Promise<{ status: number; body: strin
   }
 }
 
-export interface RawRun { readonly build: number; readonly create: number; readonly start: number; readonly answer: number; readonly total: number }
+export interface RawRun { readonly build: number; readonly before: number; readonly create: number; readonly start: number; readonly answer: number; readonly total: number }
 
 /** Build, create, start, first right answer, by the engine's API alone. What it made is removed afterwards, outside the time. */
-export async function rawRun(options: { tag: string; context: Buffer; builder: 'buildkit' | 'legacy'; query?: string; port: number; env?: readonly string[]; cmd?: readonly string[]; path?: string; host?: string; right: (body: string) => boolean }): Promise<RawRun> {
+export async function rawRun(options: { tag: string; context: Buffer; builder: 'buildkit' | 'legacy'; query?: string; port: number; env?: readonly string[]; cmd?: readonly string[]; path?: string; host?: string; /** run in a container of its own before the start, as a release command is */ before?: readonly string[]; right: (body: string) => boolean }): Promise<RawRun> {
   const { tag, port } = options;
   const began = performance.now();
   const version = options.builder === 'buildkit' ? '2' : '1';
@@ -120,6 +120,14 @@ export async function rawRun(options: { tag: string; context: Buffer; builder: '
   const error = /"error":"((?:[^"\\]|\\.)*)"/.exec(output);
   if (error) throw new Error(`raw build: ${error[1]}`);
   const built = performance.now();
+  if (options.before) {
+    const { Id: once } = await engine<{ Id: string }>('POST', '/containers/create', { Image: tag, Cmd: options.before, HostConfig: { Init: true } });
+    await engine('POST', `/containers/${once}/start`);
+    const { StatusCode: exit } = await engine<{ StatusCode: number }>('POST', `/containers/${once}/wait`);
+    await engine('DELETE', `/containers/${once}?force=1&v=1`);
+    if (exit !== 0) throw new Error(`${options.before.join(' ')} ended with ${exit}`);
+  }
+  const ready = performance.now();
   const { Id: id } = await engine<{ Id: string }>('POST', '/containers/create', { Image: tag, Env: options.env ?? [], ...(options.cmd && { Cmd: options.cmd }), HostConfig: { Init: true } });
   try {
     const created = performance.now();
@@ -128,7 +136,7 @@ export async function rawRun(options: { tag: string; context: Buffer; builder: '
     const { NetworkSettings: net } = await engine<{ NetworkSettings: { IPAddress: string } }>('GET', `/containers/${id}/json`);
     await answering(() => get(net.IPAddress, port, options.path, options.host), options.right);
     const end = performance.now();
-    return { build: built - began, create: created - built, start: started - created, answer: end - started, total: end - began };
+    return { build: built - began, before: ready - built, create: created - ready, start: started - created, answer: end - started, total: end - began };
   } finally {
     await engine('DELETE', `/containers/${id}?force=1&v=1`);
   }
@@ -164,6 +172,18 @@ export function memoryOf(pid: number): { rss: number; pss: number; own: number }
 export function ticksOf(pid: number): number {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ');
   return Number(fields[11]) + Number(fields[12]);
+}
+
+/** How late the machine runs what is due, ms: what of a p99 is not ours. Ends with `stop`. */
+export function lateness(everyMs = 20): { values: number[]; stop: () => void } {
+  const values: number[] = [];
+  let due = performance.now() + everyMs;
+  const timer = setInterval(() => {
+    const now = performance.now();
+    values.push(Math.max(0, now - due));
+    due = now + everyMs;
+  }, everyMs);
+  return { values, stop: () => { clearInterval(timer); } };
 }
 
 /** What the machine is doing besides: printed under every table. */

@@ -1,10 +1,11 @@
 /** One-line change of a Dockerfile app: `git push` → the new version answers through the router, beside raw Docker in the same run. `bench/README.md` */
-import { appendFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, globSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { run as runProgram, startBerth } from '../test/lib/berth-fixture.js';
 import { answering, get, machine, option, random, rawRun, removeImages, sleep, Table, contextOf, timed, tinyImage, verdict, type RawRun } from './lib.js';
 
 const RUNS = option('runs', 10);
+const CALLS = process.argv.includes('--calls');
 const name = `bench${random()}`;
 const base = await tinyImage(`${name}/base:1`);
 const files = (text: string): Record<string, string> => ({
@@ -50,7 +51,7 @@ try {
     const bare = await timed(() => berth.push(dir, 'plain', 'main', { key: plain.key }));
     if (ssh.value.code !== 0 || bare.value.code !== 0) throw new Error(ssh.value.err + bare.value.output);
     const began = Date.now();
-    const seen = timed(() => answering(() => get('127.0.0.1', berth.httpPort, '/', `tiny.${berth.domain}`), (body) => body.startsWith(text)));
+    const seen = timed(() => answering(() => get('127.0.0.1', berth.httpPort, '/', `tiny.${berth.domain}`), (body) => body.startsWith(text), 120_000, 20)); // each question costs the old version a fork
     const pushed = await timed(() => berth.push(dir, 'tiny'));
     if (pushed.value.code !== 0) throw new Error(pushed.value.output);
     const answer = await seen;
@@ -69,6 +70,12 @@ try {
       note(`${row.step}: works`, (row.endedAt ?? NaN) - (row.startedAt ?? NaN));
     }
     note('ended → git push returns', began + pushed.ms - requestedAt - tookMs);
+    for (const file of globSync(join(berth.root, 'logs/deploys/*', String(run + 2), '*.log'))) {
+      for (const { s: step, m, k } of readFileSync(file, 'utf8').trim().split('\n').map((line) => JSON.parse(line) as { s: string; m: string; k?: string })) {
+        const call = k === 'c' ? /^(.+?) (\d+)ms(?: (beside|switch|settle))?/.exec(m) : null;
+        if (call && CALLS) note(`${step}· ${call[1]}${call[3] ? ` (${call[3]})` : ''}`, Number(call[2]));
+      }
+    }
     if (process.argv.includes('--trace') && run === RUNS) console.log((await berth.cli(['trace', 'tiny'])).out);
   }
   const table = new Table(`push, ${RUNS} runs interleaved`);
