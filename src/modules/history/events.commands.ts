@@ -1,63 +1,82 @@
 import { Transform } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
+import { Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
-import { command, Flag, forget, type Out, type StreamItem } from '../commands/command.js';
+import { SCHEMAS } from '../../events/types/all.events.js';
+import { shown } from '../apps/app.decider.js';
+import { Arg, command, Flag, forget, type Out, type StreamItem } from '../commands/command.js';
 import { when } from '../commands/words.js';
+import type { Core } from '../core.js';
+import { positionAt, SLACK_MS, wholeAppLog } from './app-log.js';
+import { brief, masked } from './mask.js';
+import { parseTime } from './moment.js';
 
 const number = Transform(({ value }) => (typeof value === 'string' ? Number(value) : value));
 
 class EventsInput {
   @IsOptional() @Flag('go on as events come', { short: 't' }) tail?: boolean;
-  @IsOptional() @number @IsInt() @Min(1) @Max(100_000) @Flag('how many (50)', { type: 'number', short: 'n', label: 'n' }) num?: number;
+  @IsOptional() @number @IsInt() @Min(1) @Max(100_000) @Flag('how many (50; all of them with --since)', { type: 'number', short: 'n', label: 'n' }) num?: number;
   @IsOptional() @number @IsInt() @Min(0) @Flag('from behind this position on, instead of the newest', { type: 'number', label: 'position' }) after?: number;
-  @IsOptional() @IsString() @Flag('only of this app', { type: 'string', label: 'app' }) of?: string;
-  @IsOptional() @IsString() @Flag('only of this type, such as ImageBuilt', { type: 'string', label: 'type' }) type?: string;
+  @IsOptional() @IsString() @Flag('only since then: 2h, 30m, 3d (ago), or a date and time', { type: 'string', label: 'time' }) since?: string;
+  @IsOptional() @IsString() @Flag('only until then', { type: 'string', label: 'time' }) until?: string;
+  @IsOptional() @IsString() @Flag('only of these types, such as ImageBuilt,StepFailed', { type: 'string', label: 'type,…' }) type?: string;
   @IsOptional() @IsString() @Flag('only by this actor, such as key:admin', { type: 'string', label: 'actor' }) actor?: string;
+  @IsOptional() @IsString() @Flag('the same as <app>', { type: 'string', label: 'app' }) of?: string;
+  @IsOptional() @IsString() @Arg('only of this app', { optional: true }) app?: string;
 }
 
-/** A sealed value stays sealed, and is not printed either. */
-export function masked(data: unknown): unknown {
-  if (Array.isArray(data)) return data.map(masked);
-  if (typeof data !== 'object' || data === null) return data;
-  const entries = Object.entries(data);
-  if ('ct' in data && 'iv' in data && 'tag' in data) return '(sealed)';
-  return Object.fromEntries(entries.map(([key, value]) => [key, key === 'hash' ? '(hidden)' : masked(value)]));
+/** `imagebuilt,StepFailed` → the types as the log spells them. @throws Rejected for one there is none of */
+export function parseTypes(text: string): string[] {
+  const known = new Map(Object.keys(SCHEMAS).map((type) => [type.toLowerCase(), type]));
+  return text.split(',').map((word) => word.trim()).filter(Boolean).map((word) => {
+    const type = known.get(word.toLowerCase());
+    if (type) return type;
+    const near = [...known].filter(([lower]) => lower.includes(word.toLowerCase()) || word.toLowerCase().includes(lower)).map(([, name]) => name);
+    throw new Rejected('events.type', `There is no event type '${shown(word, 40)}'`, near.length > 0 ? `did you mean ${near.slice(0, 4).join(', ')}?` : `for example: ${[...known.values()].slice(0, 6).join(', ')}`);
+  });
 }
 
-function summary(event: Recorded): string {
-  const text = JSON.stringify(masked(event.data));
-  return text.length > 160 ? `${text.slice(0, 160)}…` : text;
+interface Range { readonly low: number; readonly head: number; readonly want: number; readonly filter: { readonly types: readonly string[] } | undefined; readonly app: string | null; wanted(event: Recorded): boolean }
+
+/** The newest events of a range. Backwards is not what the log offers: windows that grow from the end; an app's are in its own streams. */
+async function newest(core: Core, { low, head, want, filter, app, wanted }: Range): Promise<Recorded[]> {
+  if (app !== null) return (await wholeAppLog(core.store, app)).filter((e) => e.position > low && e.position <= head && (!filter || filter.types.includes(e.type)) && wanted(e)).slice(-want);
+  for (let window = want * 4; ; window *= 8) {
+    const from = Math.max(low, head - window);
+    const recent: Recorded[] = [];
+    for (let at = from; at < head;) {
+      const page = await core.store.readAll(at, 5000, filter);
+      recent.push(...page.filter((e) => e.position <= head && wanted(e)));
+      at = page.at(-1)?.position ?? head;
+      if (page.length < 5000) break;
+    }
+    if (recent.length >= want || from === low) return recent.slice(-want);
+  }
 }
 
 const events = command({
-  name: 'events', summary: 'Show the event log, newest last; -t follows', example: 'berth events -n 20 --of blog', input: EventsInput, http: { method: 'GET', path: '/events' }, reads: true,
-  async *stream({ core, signal }, { tail, num, after, of, type, actor }): AsyncGenerator<StreamItem> {
-    const app = of === undefined ? null : (await core.app(of)).id;
-    const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && (actor === undefined || event.meta.actor === actor);
-    const filter = type === undefined ? undefined : { types: [type] };
+  name: 'events', summary: 'Show the event log, newest last; -t follows', example: 'berth events blog --since 2h --type StepFailed,DeployFailed', input: EventsInput, http: { method: 'GET', path: '/events' }, reads: true,
+  async *stream({ core, signal }, { tail, num, after, since, until, of, app: named, type, actor }): AsyncGenerator<StreamItem> {
+    const name = named ?? of;
+    const app = name === undefined ? null : (await core.app(name)).id;
+    const now = core.now();
+    const [from, to] = [since, until].map((text) => (text === undefined ? null : parseTime(text, now))) as [number | null, number | null];
+    if (tail && to !== null) throw new Rejected('events.until', '--until and -t do not go together', 'following has no end');
+    if (from !== null && to !== null && from > to) throw new Rejected('events.range', '--since is later than --until');
+    const inTime = (event: Recorded): boolean => (from === null || event.at >= from) && (to === null || event.at <= to);
+    const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && (actor === undefined || event.meta.actor === actor) && inTime(event);
+    const filter = type === undefined ? undefined : { types: parseTypes(type) };
     const item = (event: Recorded): StreamItem => ({ id: String(event.position), event: event.type, data: { ...event, data: masked(event.data) } });
-    let position = after ?? 0;
-    if (after === undefined) {
-      // the newest: read backwards is not what the log offers, so windows that grow from the end
-      const head = await core.store.head();
-      const want = num ?? 50;
-      let recent: Recorded[] = [];
-      for (let window = want * 4; ; window *= 8) {
-        const from = Math.max(0, head - window);
-        recent = [];
-        for (let at = from; ;) {
-          const page = await core.store.readAll(at, 5000, filter);
-          recent.push(...page.filter((e) => e.position <= head && wanted(e)));
-          at = page.at(-1)?.position ?? head;
-          if (page.length < 5000) break;
-        }
-        if (recent.length >= want || from === 0) break;
-      }
-      for (const event of recent.slice(-want)) yield item(event);
+    const low = from === null ? 0 : await positionAt(core.store, from - SLACK_MS);
+    const end = to === null ? Number.POSITIVE_INFINITY : await positionAt(core.store, to + SLACK_MS);
+    let position = Math.max(after ?? 0, low);
+    let left = Number.POSITIVE_INFINITY;
+    if (after === undefined && (from === null || num !== undefined)) {
+      const head = Math.min(end, await core.store.head());
+      for (const event of await newest(core, { low, head, want: num ?? 50, filter, app, wanted })) yield item(event);
+      if (!tail) return;
       position = head;
-    }
-    let left = after !== undefined && !tail ? (num ?? 50) : Number.POSITIVE_INFINITY;
-    if (after === undefined && !tail) return;
+    } else if (!tail) left = num ?? (from === null ? 50 : left);
     let wake: () => void = () => {};
     let changed = true;
     const nudge = (): void => { changed = true; wake(); };
@@ -69,6 +88,7 @@ const events = command({
         const page = await core.store.readAll(position, 1000, filter);
         for (const event of page) {
           position = event.position;
+          if (position > end) return;
           if (!wanted(event)) continue;
           yield item(event);
           left -= 1;
@@ -85,7 +105,7 @@ const events = command({
   },
   renderItem: (item, out: Out) => {
     const event = item.data as Recorded;
-    out.line(`${String(event.position).padStart(7)}  ${when(event.at)}  ${event.type.padEnd(18)} ${event.meta.actor.padEnd(16)} ${summary(event)}`);
+    out.line(`${String(event.position).padStart(7)}  ${when(event.at)}  ${event.type.padEnd(18)} ${event.meta.actor.padEnd(16)} ${brief(event.data)}`);
   },
 });
 
