@@ -62,9 +62,10 @@ write_config() {
   else add_key BERTH_DOMAIN localhost "the domain of apps (until 'berth domains:set-global'); names under localhost need no DNS on this machine"; fi
   if [[ -n $OPT_HTTP_PORT ]]; then set_key BERTH_HTTP_PORT "$OPT_HTTP_PORT" "where the router listens"; else add_key BERTH_HTTP_PORT 80 'where the router listens'; fi
   if [[ -n $OPT_API_PORT ]]; then set_key BERTH_API_PORT "$OPT_API_PORT" "loopback port of the API (0: none)"; else add_key BERTH_API_PORT 3737 'loopback port of the API (0: none)'; fi
-  add_key BERTH_GIT_UID "$(id -u berth)" 'the user that git runs as, and the group that may talk to the SSH socket'
-  add_key BERTH_GIT_GID "$(id -g berth)"
-  add_key BERTH_SSH_GID "$(id -g berth)"
+  # not the admin's choice: another user may have these numbers since an earlier installation
+  set_key BERTH_GIT_UID "$(id -u berth)" 'the user that git runs as, and the group that may talk to the SSH socket'
+  set_key BERTH_GIT_GID "$(id -g berth)"
+  set_key BERTH_SSH_GID "$(id -g berth)"
   add_key BERTH_CONCURRENCY 2 'how many steps one worker does at the same time, and how many workers of each kind run'
   for kind in CLONE DETECT BUILD RELEASE ROUTE; do add_key "BERTH_WORKERS_$kind" 1; done
   ca=$(private_ca_bundle)
@@ -90,10 +91,32 @@ ensure_dir() { # <mode> <owner:group> <path>: only touches what is not as it sho
   [[ $(stat -c %U:%G "$path") == "$owner" ]] || chown "$owner" "$path"
 }
 
+# The numbers that an earlier installation's files carry; nothing when there was none.
+earlier_id() { # BERTH_GIT_UID | BERTH_GIT_GID
+  local id='' file
+  for file in "$ENV_FILE" "$ROOT/berth.env.saved"; do
+    [[ -n $id || ! -e $file ]] || id=$(sed -n "s/^$1=\([0-9]\{1,9\}\)\$/\1/p" "$file" | tail -n 1)
+  done
+  printf '%s\n' "${id:-0}"
+}
+
 make_user() {
+  local uid gid dir
+  uid=$(earlier_id BERTH_GIT_UID) gid=$(earlier_id BERTH_GIT_GID)
   if ! getent passwd berth > /dev/null; then
-    useradd --system --user-group --home-dir "$ROOT/home" --no-create-home --shell /bin/sh --comment 'Berth git over SSH' berth
+    local same=(--user-group)
+    # the same numbers again, when nobody has taken them since
+    if (( uid > 0 && gid > 0 )) && ! getent passwd "$uid" > /dev/null && ! getent group "$gid" > /dev/null && ! getent group berth > /dev/null; then
+      groupadd --system --gid "$gid" berth
+      same=(--uid "$uid" --gid berth)
+    elif getent group berth > /dev/null; then same=(--gid berth); fi
+    useradd --system "${same[@]}" --home-dir "$ROOT/home" --no-create-home --shell /bin/sh --comment 'Berth git over SSH' berth
     note "made the user 'berth'"
+  fi
+  if (( uid > 0 && uid != $(id -u berth) )); then
+    for dir in home repos sources; do
+      if [[ -d $ROOT/$dir ]]; then chown -R -h --from="$uid" berth:berth "$ROOT/$dir"; fi
+    done
   fi
   # '*': no password fits, and sshd does not take the account for a locked one ('!')
   if [[ $(getent shadow berth | cut -d : -f 2) != '*' ]]; then usermod -p '*' berth; fi

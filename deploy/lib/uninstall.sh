@@ -39,6 +39,11 @@ remove_files() {
 }
 
 remove_user() {
+  local dir
+  # whoever is given the number of 'berth' next shall not find its files
+  for dir in home repos sources; do
+    if [[ -d $ROOT/$dir ]]; then chown root:root "$ROOT/$dir"; chmod 0700 "$ROOT/$dir"; fi
+  done
   if getent passwd berth > /dev/null; then userdel berth; fi
   if getent group berth > /dev/null; then groupdel berth; fi
 }
