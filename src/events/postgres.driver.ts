@@ -4,9 +4,9 @@ import type { Recorded } from './event.js';
 import { CHAIN_COLUMNS, EVENT_COLUMNS, WORK_COLUMNS, toChained, toRecorded, toWork, type ChainColumns, type EventColumns, type WorkColumns } from './plan.js';
 import { translate } from './postgres.errors.js';
 import { Notices } from './postgres.notices.js';
-import { migrate } from './postgres.schema.js';
-import { PostgresWriter } from './postgres.writer.js';
-import { EventStore, type ReadFilter, type Transaction, type WorkRow } from './store.port.js';
+import { LOCK, migrate } from './postgres.schema.js';
+import { PostgresWriter, insertEvents } from './postgres.writer.js';
+import { Conflict, EventStore, type ReadFilter, type Transaction, type WholeLog, type WorkRow } from './store.port.js';
 
 /** How long a caller waits for a connection or a lock. */
 const PATIENCE_MS = 5_000;
@@ -175,6 +175,28 @@ export class PostgresStore extends EventStore {
   override async snapshot(name: string, version: string): Promise<{ position: number; state: string } | null> {
     const [row] = await this.#all<{ position: string; state: string }>('SELECT position, state FROM snapshots WHERE name = $1 AND version = $2', name, version);
     return row ? { position: Number(row.position), state: row.state } : null;
+  }
+
+  override async replace({ expectedHead, pages, keys }: WholeLog): Promise<void> {
+    this.#alive();
+    const client = await this.#pool.connect().catch((error: unknown) => { throw translate(error); });
+    try {
+      // a page may be a while in coming
+      await client.query('BEGIN; SET LOCAL idle_in_transaction_session_timeout = 0');
+      await client.query(LOCK);
+      const { rows } = await client.query<{ head: string }>('SELECT coalesce(max(position), 0) AS head FROM events');
+      const head = Number(rows[0]?.head ?? 0);
+      if (head !== expectedHead) throw new Conflict('the whole log', expectedHead, head);
+      for (const table of ['events', 'work', 'snapshots', 'keys']) await client.query(`DELETE FROM ${table}`);
+      for await (const page of pages) await insertEvents(client, page);
+      for (const [id, wrapped] of keys) await client.query('INSERT INTO keys (id, wrapped) VALUES ($1, $2)', [id, Buffer.from(wrapped)]);
+      await client.query(`SELECT ${NOTIFY}; COMMIT`);
+      client.release();
+    } catch (error) {
+      await client.query('ROLLBACK').catch(() => undefined);
+      client.release(true);
+      throw error instanceof Conflict ? error : translate(error);
+    }
   }
 
   override async close(): Promise<void> {

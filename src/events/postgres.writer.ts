@@ -151,16 +151,17 @@ async function load(client: PoolClient, view: GroupView, txs: readonly Transacti
   for (const row of found.rows) view.rows.set(row.id, toWork(row));
 }
 
+export async function insertEvents(client: PoolClient, events: readonly ChainedEvent[]): Promise<void> {
+  await client.query({
+    name: 'events',
+    text: `INSERT INTO events (${CHAIN_COLUMNS})
+           SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[])`,
+    values: columns(events, ['position', 'stream', 'version', 'id', 'type', 'schema', 'data', 'meta', 'at', 'correlation', 'hash']),
+  });
+}
+
 async function save(client: PoolClient, view: GroupView): Promise<void> {
-  const { events } = view;
-  if (events.length > 0) {
-    await client.query({
-      name: 'events',
-      text: `INSERT INTO events (${CHAIN_COLUMNS})
-             SELECT * FROM unnest($1::bigint[], $2::text[], $3::int[], $4::text[], $5::text[], $6::int[], $7::text[], $8::text[], $9::bigint[], $10::text[], $11::text[])`,
-      values: columns(events, ['position', 'stream', 'version', 'id', 'type', 'schema', 'data', 'meta', 'at', 'correlation', 'hash']),
-    });
-  }
+  if (view.events.length > 0) await insertEvents(client, view.events);
   const rows = (ids: ReadonlySet<string>) => [...ids].flatMap((id) => view.rows.get(id) ?? []).map((row) => ({ ...row, json: JSON.stringify(row.payload), number: STATES.indexOf(row.state) }));
   if (view.changed.size > 0) {
     await client.query({

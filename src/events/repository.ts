@@ -6,23 +6,34 @@ import { Conflict, type EventStore, type Transaction } from './store.port.js';
 import { upcast } from './upcast.js';
 
 export interface Loaded<S> { readonly state: S; readonly version: number }
+/** `last`: id of the event at `version` */
+interface Known extends Loaded<unknown> { readonly last: string | null }
 
 /** A new W3C trace id: 32 hex digits. */
 export const newTrace = (): string => randomBytes(16).toString('hex');
 
 /** Loads streams by folding them; keeps the newest states, so that a long stream is read once a process. */
 export class Repository {
-  private readonly cache = new Map<string, Loaded<unknown>>();
+  private readonly cache = new Map<string, Known>();
 
   constructor(readonly store: EventStore, private readonly limit = 2000, private readonly clock: Clock = systemClock) {}
 
   /** The stream's state and version now. A stream is always loaded with the same decider. */
   async load<S, E extends NewEvent>(decider: Pick<Decider<S, never, E>, 'initial' | 'evolve'>, stream: string): Promise<Loaded<S>> {
-    const known = this.cache.get(stream) as Loaded<S> | undefined;
-    const events = await this.store.readStream(stream, known?.version ?? 0);
-    const loaded = { state: fold(decider, events.map((event) => upcast(event)) as unknown as E[], known?.state ?? decider.initial), version: (known?.version ?? 0) + events.length };
+    let known = this.cache.get(stream);
+    let events: Recorded[];
+    if (known && known.version > 0) {
+      // the last one is read again: when a backup was restored, by whichever process, another stands in its place, or none
+      events = await this.store.readStream(stream, known.version - 1);
+      if (events.shift()?.id !== known.last) {
+        known = undefined;
+        events = await this.store.readStream(stream);
+      }
+    } else events = await this.store.readStream(stream);
+    const state = fold(decider, events.map((event) => upcast(event)) as unknown as E[], known ? (known.state as S) : decider.initial);
+    const loaded = { state, version: (known?.version ?? 0) + events.length };
     this.cache.delete(stream);
-    this.cache.set(stream, loaded);
+    this.cache.set(stream, { ...loaded, last: events.at(-1)?.id ?? known?.last ?? null });
     if (this.cache.size > this.limit) this.cache.delete(this.cache.keys().next().value!);
     return loaded;
   }

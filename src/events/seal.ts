@@ -27,6 +27,17 @@ function decrypt(key: Buffer, { iv, ct, tag }: { iv: Buffer; ct: Buffer; tag: Bu
   return Buffer.concat([decipher.update(ct), decipher.final()]);
 }
 
+const wrapKeyOf = (master: Buffer): Buffer => Buffer.from(hkdfSync('sha256', master, Buffer.alloc(0), 'berth key wrap 1', 32));
+
+function unwrap(wrapKey: Buffer, id: string, wrapped: Uint8Array, whose: string): Buffer {
+  const bytes = Buffer.from(wrapped);
+  try {
+    return decrypt(wrapKey, { iv: bytes.subarray(0, 12), tag: bytes.subarray(12, 28), ct: bytes.subarray(28) });
+  } catch {
+    throw new Unreadable(id, `${whose} master key does not open`);
+  }
+}
+
 /** Reads the server's master key (32 random bytes, file mode 0600), or makes it where there is none. */
 export function masterKey(file: string): Buffer {
   if (!existsSync(file)) {
@@ -51,13 +62,26 @@ export class SecretBox {
   private readonly wrapKey: Buffer;
 
   constructor(private readonly store: Pick<EventStore, 'putKey' | 'key' | 'destroyKey'>, master: Buffer) {
-    this.wrapKey = Buffer.from(hkdfSync('sha256', master, Buffer.alloc(0), 'berth key wrap 1', 32));
+    this.wrapKey = wrapKeyOf(master);
+  }
+
+  /**
+   * A key that another server wrapped, wrapped for this one; nothing is kept.
+   * @throws Unreadable when the other's master key does not open it
+   */
+  adopt(id: string, wrapped: Uint8Array, master: Buffer): Buffer {
+    return this.wrap(unwrap(wrapKeyOf(master), id, wrapped, 'the backup\'s'));
+  }
+
+  private wrap(key: Buffer): Buffer {
+    const { iv, ct, tag } = encrypt(this.wrapKey, key);
+    return Buffer.concat([iv, tag, ct]);
   }
 
   /** Makes the key `id`; call once, when the app is made. */
   async createKey(id: string): Promise<void> {
-    const { iv, ct, tag } = encrypt(this.wrapKey, randomBytes(32));
-    await this.store.putKey(id, Buffer.concat([iv, tag, ct]));
+    this.keys.delete(id);
+    await this.store.putKey(id, this.wrap(randomBytes(32)));
   }
 
   async destroyKey(id: string): Promise<void> {
@@ -81,13 +105,8 @@ export class SecretBox {
     if (known) return known;
     const wrapped = await this.store.key(id);
     if (!wrapped) throw new Unreadable(id, 'was destroyed');
-    const bytes = Buffer.from(wrapped);
-    try {
-      const key = decrypt(this.wrapKey, { iv: bytes.subarray(0, 12), tag: bytes.subarray(12, 28), ct: bytes.subarray(28) });
-      this.keys.set(id, key);
-      return key;
-    } catch {
-      throw new Unreadable(id, "this server's master key does not open");
-    }
+    const key = unwrap(this.wrapKey, id, wrapped, "this server's");
+    this.keys.set(id, key);
+    return key;
   }
 }

@@ -5,7 +5,7 @@ import { CHAIN_COLUMNS, EVENT_COLUMNS, STATES, WORK_COLUMNS, plan, toChained, to
 import { Signal } from './signal.js';
 import { busy, isBusy, translate } from './sqlite.errors.js';
 import { PATIENCE_MS, SqliteWriter, pause } from './sqlite.writer.js';
-import { EventStore, type ReadFilter, type Transaction, type WorkRow } from './store.port.js';
+import { Conflict, EventStore, type ReadFilter, type Transaction, type WholeLog, type WorkRow } from './store.port.js';
 
 type Values = readonly SQLInputValue[];
 
@@ -48,10 +48,7 @@ export class SqliteStore extends EventStore {
   }
 
   #apply({ events, changed, added }: Plan): void {
-    for (const e of events) {
-      this.#run(`INSERT INTO events (${CHAIN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-        e.position, e.stream, e.version, e.id, e.type, e.schema, e.data, e.meta, e.at, e.correlation, e.hash);
-    }
+    for (const event of events) this.#insert('events', event);
     for (const w of changed) {
       this.#run('UPDATE work SET state = ?, attempt = ?, owner = ?, lease_until = ?, dispatched_at = ? WHERE id = ?',
         STATES.indexOf(w.state), w.attempt, w.owner, w.leaseUntil, w.dispatchedAt, w.id);
@@ -60,6 +57,11 @@ export class SqliteStore extends EventStore {
       this.#run(`INSERT INTO work (${WORK_COLUMNS}) VALUES (?, ?, ?, ?, 0, 0, 0, NULL, 0, 0, ?, ?)`,
         w.id, w.queue, w.group, JSON.stringify(w.payload), w.notBefore, w.addedAt);
     }
+  }
+
+  #insert(table: 'events' | 'temp.incoming', e: ChainedEvent): void {
+    this.#run(`INSERT INTO ${table} (${CHAIN_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      e.position, e.stream, e.version, e.id, e.type, e.schema, e.data, e.meta, e.at, e.correlation, e.hash);
   }
 
   override readStream(stream: string, after = 0): Promise<Recorded[]> {
@@ -175,6 +177,36 @@ export class SqliteStore extends EventStore {
       const row = this.#get<{ position: number; state: string }>('SELECT position, state FROM snapshots WHERE name = ? AND version = ?', name, version);
       return row ? { position: row.position, state: row.state } : null;
     });
+  }
+
+  /** The new log comes into a table of this connection alone, a page at a time; the change itself is one transaction. */
+  override async replace({ expectedHead, pages, keys }: WholeLog): Promise<void> {
+    this.#alive();
+    this.#db.exec('DROP TABLE IF EXISTS temp.incoming; CREATE TEMP TABLE incoming AS SELECT * FROM events WHERE false');
+    try {
+      for await (const page of pages) {
+        this.#alive();
+        this.#db.exec('BEGIN');
+        try {
+          for (const event of page) this.#insert('temp.incoming', event);
+          this.#db.exec('COMMIT');
+        } catch (error) {
+          if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+          throw translate(error, this.#file);
+        }
+      }
+      await this.#write(() => {
+        const { head } = this.#get<{ head: number }>('SELECT coalesce(max(position), 0) AS head FROM events')!;
+        if (head !== expectedHead) throw new Conflict('the whole log', expectedHead, head);
+        for (const table of ['events', 'work', 'snapshots', 'keys']) this.#run(`DELETE FROM ${table}`);
+        this.#run(`INSERT INTO events (${CHAIN_COLUMNS}) SELECT ${CHAIN_COLUMNS} FROM temp.incoming ORDER BY position`);
+        for (const [id, wrapped] of keys) this.#run('INSERT INTO keys (id, wrapped, gone) VALUES (?, ?, 0)', id, wrapped);
+        this.#head = null;
+      }, () => true);
+    } finally {
+      for (const sql of this.#statements.keys()) if (sql.includes('temp.incoming')) this.#statements.delete(sql); // they hold the table
+      this.#db.exec('DROP TABLE IF EXISTS temp.incoming');
+    }
   }
 
   override async close(): Promise<void> {

@@ -86,6 +86,16 @@ export interface ReadFilter {
   readonly correlation?: string;
 }
 
+/** A whole log, to take the place of another. */
+export interface WholeLog {
+  /** the head that the log which goes away must still have; Conflict when someone appended meanwhile */
+  readonly expectedHead: number;
+  /** every event from the first, in order, as it was written */
+  readonly pages: AsyncIterable<readonly ChainedEvent[]>;
+  /** key id → wrapped with this server's master key */
+  readonly keys: ReadonlyMap<string, Uint8Array>;
+}
+
 /**
  * The event log and, in the same database so that one transaction covers both, the work items, leases, sealing keys and
  * snapshots. All times are passed in, so that tests and simulations own the clock.
@@ -139,6 +149,15 @@ export abstract class EventStore {
   /** A projection's state at a position; a cache, thrown away when `version` differs. */
   abstract saveSnapshot(name: string, version: string, position: number, state: string): Promise<void>;
   abstract snapshot(name: string, version: string): Promise<{ position: number; state: string } | null>;
+
+  /**
+   * Puts another log in the place of this one, with its keys; work rows and snapshots of the old one go. All of it, or nothing: also when
+   * `pages` throws. Leases stay. Only for a restore.
+   * @throws Conflict
+   */
+  replace(_log: WholeLog): Promise<void> {
+    return Promise.reject(new Error('this store cannot take a whole log'));
+  }
 
   abstract close(): Promise<void>;
 }

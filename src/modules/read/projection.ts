@@ -14,11 +14,13 @@ export class Projection<S> {
   private position = 0;
   private saved = 0;
   private state: S;
+  /** id of the event at `position`; null: not known, after a snapshot */
+  private last: string | null = null;
   private turn: Promise<void> = Promise.resolve();
   private started = false;
 
-  constructor(private readonly store: EventStore, private readonly name: string, private readonly version: string, initial: () => S, private readonly apply: (state: S, event: Recorded) => void) {
-    this.state = initial();
+  constructor(private readonly store: EventStore, private readonly name: string, private readonly version: string, private readonly initial: () => S, private readonly apply: (state: S, event: Recorded) => void) {
+    this.state = this.initial();
   }
 
   /** The state as of now: every event committed before the call is in it. Do not change it. */
@@ -43,10 +45,22 @@ export class Projection<S> {
       this.started = true;
     }
     for (;;) {
-      const events = await this.store.readAll(this.position, PAGE);
+      // the last one is read again: when a backup was restored, by whichever process, another stands in its place, or none
+      const events = await this.store.readAll(Math.max(0, this.position - 1), PAGE);
+      if (this.position > 0) {
+        const known = events.shift();
+        if (known?.position !== this.position || (this.last !== null && known.id !== this.last)) {
+          this.state = this.initial();
+          this.position = this.saved = 0;
+          this.last = null;
+          continue;
+        }
+        this.last = known.id;
+      }
       for (const event of events) this.apply(this.state, upcast(event));
-      this.position = events.at(-1)?.position ?? this.position;
-      if (events.length < PAGE) break;
+      const newest = events.at(-1);
+      if (newest) [this.position, this.last] = [newest.position, newest.id];
+      if (events.length < PAGE - 1) break;
     }
     if (this.position - this.saved >= SNAPSHOT_EVERY) {
       await this.store.saveSnapshot(this.name, this.version, this.position, JSON.stringify(this.state));
