@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { Config } from '../config.js';
+import type { GitTransfer } from '../drivers/git/git.port.js';
 import { LogStore } from '../drivers/logs/log-store.js';
 import { Rejected } from '../events/decider.js';
 import { openStore } from '../events/open-store.js';
@@ -32,10 +33,14 @@ export class Core {
   writeKeys: (() => Promise<void>) | null = null;
   /** set where the conductor runs: removes at once what nothing in the log owns any more */
   sweep: (() => Promise<void>) | null = null;
+  /** set where the conductor runs: runs `work` while nothing is relayed, reconciled or swept. @throws Rejected when another process does */
+  alone: (<T>(work: () => Promise<T>) => Promise<T>) | null = null;
+  /** set where repositories are at hand: whole repositories out and in */
+  transfer: GitTransfer | null = null;
   /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */
   git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string> } | null = null;
   /** set where an engine is at hand: container id → state (`running`, `exited`, …) of an app's containers */
-  engine: { states(app: string): Promise<ReadonlyMap<string, string>> } | null = null;
+  engine: { states(app: string): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean> } | null = null;
 
   constructor(readonly config: Config, readonly store: EventStore, readonly now: () => number = Date.now) {
     this.repository = new Repository(store);

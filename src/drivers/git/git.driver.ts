@@ -5,7 +5,7 @@ import { join, sep } from 'node:path';
 import { finished, pipeline } from 'node:stream/promises';
 import { simpleGit, type SimpleGit } from 'simple-git';
 import { GitRefusal, type Archive, type ArchivePart, type CommitInfo, type CommitRef, type Git, type Submodule } from './git.port.js';
-import { spawnGit, type GitProcess } from './git.process.js';
+import { gitEnvironment, spawnGit, type GitProcess } from './git.process.js';
 import { readSubmoduleUrl, withoutPassword } from './submodule-url.js';
 import { TarFilter, TarTally, type TarLimits } from './tar-filter.js';
 
@@ -194,11 +194,9 @@ export class GitDriver implements Git {
     return env;
   }
 
-  /** What every git gets: no configuration but the repository's own (which is ours), no replaced objects, no prompts. */
   private environment(objects: string | null): NodeJS.ProcessEnv {
     return {
-      PATH: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin', HOME: this.home, LC_ALL: 'C.UTF-8', LANGUAGE: 'en',
-      GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_ATTR_NOSYSTEM: '1', GIT_NO_REPLACE_OBJECTS: '1', GIT_OPTIONAL_LOCKS: '0',
+      ...gitEnvironment(this.home),
       ...(objects !== null && { GIT_ALTERNATE_OBJECT_DIRECTORIES: objects }),
     };
   }

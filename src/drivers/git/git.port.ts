@@ -81,3 +81,24 @@ export interface Git {
    */
   archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal): Promise<Archive>;
 }
+
+/** The names of a repository, beside the objects they lead to. */
+export interface RepositoryRefs {
+  /** `refs/heads/main` → full id */
+  readonly refs: Readonly<Record<string, string>>;
+  /** what HEAD names: `refs/heads/main` */
+  readonly head: string;
+  /** commits whose parents were never pushed */
+  readonly shallow: readonly string[];
+}
+
+/** Whole repositories, out of a server and into another. */
+export interface GitTransfer {
+  refs(repo: string): Promise<RepositoryRefs>;
+  /** Of `commits`, those that the repository has. */
+  present(repo: string, commits: readonly string[]): Promise<string[]>;
+  /** One pack of everything that the refs and the other commits lead to, while pushes go on. Throws when git does. */
+  pack(repo: string, commits: readonly string[], signal: AbortSignal): AsyncIterable<Buffer>;
+  /** Makes a bare repository of a pack (or of nothing, when there are no commits); every object is checked against its name. The folder must not be there. */
+  unpack(repo: string, refs: RepositoryRefs, pack: AsyncIterable<Buffer> | null, signal: AbortSignal): Promise<void>;
+}

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 
 export interface GitProcess {
-  readonly child: ChildProcessByStdio<null, Readable, Readable>;
+  readonly child: ChildProcessByStdio<Writable | null, Readable, Readable>;
   /** the exit code (128 + n for a signal) and the end of what git said on stderr; rejects when git does not start or was aborted */
   readonly ended: Promise<{ code: number; stderr: string }>;
   /** ends git and everything it started */
@@ -14,13 +14,23 @@ export interface GitSpawn {
   readonly env: NodeJS.ProcessEnv;
   readonly user: { readonly uid: number; readonly gid: number } | null;
   readonly signal?: AbortSignal;
+  /** git reads from `child.stdin` */
+  readonly input?: boolean;
+}
+
+/** What every git gets: no configuration but the repository's own (which is ours), no replaced objects, no prompts. */
+export function gitEnvironment(home: string): NodeJS.ProcessEnv {
+  return {
+    PATH: process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin', HOME: home, LC_ALL: 'C.UTF-8', LANGUAGE: 'en',
+    GIT_CONFIG_NOSYSTEM: '1', GIT_CONFIG_GLOBAL: '/dev/null', GIT_ATTR_NOSYSTEM: '1', GIT_NO_REPLACE_OBJECTS: '1', GIT_OPTIONAL_LOCKS: '0',
+  };
 }
 
 const STDERR_KEPT = 8 * 1024;
 
 /** git with an argument array, in a process group of its own, its stdout a stream of bytes. */
-export function spawnGit(args: readonly string[], { cwd, env, user, signal }: GitSpawn): GitProcess {
-  const child = spawn('git', args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], detached: true, ...user });
+export function spawnGit(args: readonly string[], { cwd, env, user, signal, input = false }: GitSpawn): GitProcess {
+  const child = spawn('git', args, { cwd, env, stdio: [input ? 'pipe' : 'ignore', 'pipe', 'pipe'], detached: true, ...user }) as GitProcess['child'];
   const kill = (): void => {
     if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     try {

@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
+import { GitTransferDriver } from '../../drivers/git/git.transfer.js';
 import { BullDispatcher, connect } from '../../drivers/queue/bull.js';
 import { workerKeys } from '../../drivers/queue/worker-status.js';
 import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
@@ -42,7 +43,9 @@ export class Conductor {
     const git = new GitDriver({ root: config.root, gitUser: config.gitUser });
     const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, new Sweeper(core, engine, router, report), engine, report);
     core.sweep = () => conductor.rounds.sweepNow();
-    core.engine = { states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])) };
+    core.alone = (work) => conductor.rounds.alone(work);
+    core.transfer = new GitTransferDriver({ root: config.root, gitUser: config.gitUser });
+    core.engine = { hasImage: async (id) => (await engine.inspectImage(id)) !== null, states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])) };
     core.git = {
       init: async (app) => {
         const path = join(config.root, 'repos', `${app}.git`);

@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../../events/clock.js';
+import { Rejected } from '../../events/decider.js';
 import type { EventStore } from '../../events/store.port.js';
 import type { Report } from '../commands/report.js';
 import type { Relay } from './relay.js';
@@ -28,6 +29,7 @@ export class Rounds {
   private leading = false;
   private renewedAt = 0;
   private stopped = false;
+  private paused = false;
   private poked = false;
   private working: Promise<void> | null = null;
   private lastReconcile = 0;
@@ -60,7 +62,7 @@ export class Rounds {
   }
 
   private async work(): Promise<void> {
-    while (this.poked && !this.stopped) {
+    while (this.poked && !this.stopped && !this.paused) {
       this.poked = false;
       try {
         await this.tick();
@@ -101,8 +103,32 @@ export class Rounds {
 
   /** One sweep at a time; never rejects. */
   sweepNow(): Promise<void> {
-    this.sweeping = this.sweeping.then(() => (this.stopped ? undefined : this.ports.sweep())).catch((error: unknown) => this.ports.report('sweep', error));
+    this.sweeping = this.sweeping.then(() => (this.stopped || this.paused ? undefined : this.ports.sweep())).catch((error: unknown) => this.ports.report('sweep', error));
     return this.sweeping;
+  }
+
+  /**
+   * Runs `work` while nothing is relayed, reconciled or swept, by nobody: the lease is held meanwhile.
+   * @throws Rejected when another process has it, or this one does this already
+   */
+  async alone<T>(work: () => Promise<T>): Promise<T> {
+    const { store, clock, owner, report } = this.ports;
+    const refused = (): Rejected => new Rejected('server.busy', 'Another process of Berth is at work on this', 'try again in a few seconds; one API process at a time');
+    if (this.paused) throw refused();
+    this.paused = true;
+    let beat: Timer = null;
+    try {
+      await this.working;
+      await this.sweeping;
+      const lease = (): Promise<boolean> => store.acquire('conductor', owner, clock.now(), 4 * LEASE_MS);
+      if (!(await lease())) throw refused();
+      beat = clock.setInterval(() => { lease().catch((error: unknown) => report('lease', error)); }, RENEW_MS);
+      return await work();
+    } finally {
+      clock.clear(beat);
+      this.paused = false;
+      this.poke();
+    }
   }
 
   /** Ends what runs; the lease is held until `release`. */
