@@ -162,6 +162,16 @@ export function pushing(berth: Fixture, dir: string, app: string, refspec = 'mai
   return new Live('git', ['-C', dir, 'push', berth.url(app), refspec], berth.gitEnv());
 }
 
+/** Words of an ssh client that speaks to the fixture with a key. */
+export function sshWords(berth: Fixture, key = berth.key): string[] {
+  return ['-i', key, '-p', String(berth.sshPort), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${join(berth.root, 'ssh/known_hosts')}`, '-o', 'LogLevel=ERROR', 'root@127.0.0.1'];
+}
+
+/** A command over SSH that can be watched and killed. */
+export function sshing(berth: Fixture, command: string, key = berth.key): Live {
+  return new Live('ssh', ['-F', '/dev/null', ...sshWords(berth, key), '--', command], berth.gitEnv(key));
+}
+
 export interface StepInfo { job: string; step: string; status: string; attempt: number; worker: string | null; retryOf: string | null; failure: { code: string } | null }
 export interface DeployInfo { deploy: number; kind: string; status: string; commit: string | null; release: number | null; failure: { code: string; message: string } | null; endedBy?: string; steps: StepInfo[] }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
-import { type AppFiles, type AppWishes, Live, Poller, baseImage, deployOf, deploysOf, eventsOf, left, refOf, remote, settled } from './berth.kit.js';
+import { type AppFiles, type AppWishes, Poller, baseImage, deployOf, deploysOf, eventsOf, left, refOf, remote, settled, sshing } from './berth.kit.js';
 
 /** What a user does with one app from its first push to its end, as a user does it. */
 let berth: Fixture;
@@ -311,7 +311,7 @@ describe('looking', () => {
   });
 
   it('follows over SSH as lines come', async () => {
-    const tail = new Live('ssh', [...sshWords(), 'logs market -t -n 0 -p web.1'], berth.gitEnv());
+    const tail = sshing(berth, 'logs market -t -n 0 -p web.1');
     try {
       // nothing says that the tail is there but its first line
       await berth.until('the first line', async () => { await berth.http('market', '/log/first'); return tail.output.includes('said first'); });
@@ -380,10 +380,6 @@ describe('looking', () => {
     expect((await berth.cli(['workers'])).out).toMatch(/^NAME +KIND +PID +HOST +UP +DONE +MEMORY +DOING\n/);
   });
 });
-
-function sshWords(): string[] {
-  return ['-F', '/dev/null', '-i', berth.key, '-p', String(berth.sshPort), '-o', 'IdentitiesOnly=yes', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no', '-o', `UserKnownHostsFile=${join(berth.root, 'ssh/known_hosts')}`, '-o', 'LogLevel=ERROR', 'root@127.0.0.1', '--'];
-}
 
 describe('failed jobs', () => {
   it('runs a failed step again from its input, and the rest, and nothing before', async () => {
