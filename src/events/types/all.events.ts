@@ -1,9 +1,9 @@
-import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, KeyEvent, ProcessEvent, ServerEvent } from './app.events.js';
+import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, KeyEvent, ProcessEvent, RequestEvent, ServerEvent } from './app.events.js';
 import type { AuditEvent } from './audit.events.js';
 import type { PipelineEvent } from './deploy.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | DriftEvent | PipelineEvent | AuditEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -19,6 +19,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   DriftDetected: 1, DriftEnded: 1, RepairStarted: 1, CrashLoopDetected: 1,
   BuildRequested: 1, DeployRequested: 1, DeployStarted: 1, DeploySuperseded: 1,
   StepQueued: 1, StepStarted: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
-  DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, JobRetried: 1, JobDiscarded: 1,
+  DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
+  RequestCarriedOut: 1, RequestAnswered: 1,
   AuditCheckpointTaken: 1,
 };

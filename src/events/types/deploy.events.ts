@@ -180,5 +180,7 @@ export type PipelineEvent =
   | NewEvent<'DeploySucceeded', { app: string; deploy: number; release: number | null }>
   | NewEvent<'DeployFailed', { app: string; deploy: number; job: string; step: Step; failure: Failure }>
   | NewEvent<'DeployCancelled', { app: string; deploy: number; by: string; reason: string }>
+  /** live containers that are no more and will not come back by themselves: their machine is gone */
+  | NewEvent<'ContainersLost', { app: string; deploy: number; containers: readonly string[]; by: string; reason: string }>
   | NewEvent<'JobRetried', { app: string; deploy: number; job: string; by: string; edits?: Readonly<Record<string, string>> }>
   | NewEvent<'JobDiscarded', { app: string; deploy: number; job: string; by: string; reason: string }>;

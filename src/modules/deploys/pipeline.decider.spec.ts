@@ -495,3 +495,17 @@ describe('a failed job', () => {
     expect(life.state.failed).toEqual({});
   });
 });
+
+describe('live containers whose machine is gone', () => {
+  it('are not live any more; the release is, and a scale starts all of it anew', () => {
+    const life = live();
+    const [first] = life.state.live!.containers;
+    expect(life.when({ type: 'Lose', containers: [first!.id, 'never-ours'], by: BY, reason: 'restored' })).toEqual(['ContainersLost 1']);
+    expect(life.last[0]!.data).toMatchObject({ containers: [first!.id] });
+    expect(life.state.live).toMatchObject({ release: 1, containers: [] });
+    expect(life.when({ type: 'Lose', containers: [first!.id], by: BY, reason: 'restored' })).toEqual([]);
+    life.request('scale');
+    expect(life.run.input).toMatchObject({ keep: [], number: 1 });
+    expect(refused(() => life.when({ type: 'Lose', containers: [], by: BY, reason: 'restored' }))).toBe('deploy.running');
+  });
+});

@@ -10,6 +10,7 @@ export type PipelineCommand =
   | { type: 'Complete'; job: string; attempt: number; tookMs: number; output: StepOutput; context: AppContext }
   | { type: 'Fail'; job: string; attempt: number; tookMs: number; failure: Failure; now: number; context: AppContext }
   | { type: 'Cancel'; deploy: number | null; by: string; reason: string; context: AppContext }
+  | { type: 'Lose'; containers: readonly string[]; by: string; reason: string }
   | { type: 'Retry'; job: string; by: string; edits?: Readonly<Record<string, string>>; context: AppContext }
   | { type: 'Discard'; job: string; by: string; reason: string };
 
@@ -182,6 +183,12 @@ export const pipeline: Decider<PipelineState, PipelineCommand, PipelineEvent> = 
       case 'Fail': return fail(command, state);
       case 'Cancel': return cancel(command, state);
       case 'Retry': return retry(command, state);
+      case 'Lose': {
+        const { live, running, app } = state;
+        if (running) throw new Rejected('deploy.running', `Deploy ${running.deploy} is running`, 'cancel it first');
+        const containers = (live?.containers ?? []).map((c) => c.id).filter((id) => command.containers.includes(id));
+        return live === null || containers.length === 0 ? [] : [{ type: 'ContainersLost', data: { app, deploy: live.deploy, containers, by: command.by, reason: command.reason } }];
+      }
       case 'Discard': {
         const failed = state.failed[command.job];
         if (!failed) throw new Rejected('job.missing', `There is no failed job ${command.job}`, 'see: berth jobs:failed');

@@ -150,6 +150,10 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       if (state.running?.deploy === gone) return { ...state, running: null };
       return { ...state, waiting: { source: source?.deploy === gone ? null : source, converge: converge?.deploy === gone ? null : converge } };
     }
+    case 'ContainersLost': {
+      const { live } = state;
+      return live ? { ...state, live: { ...live, containers: live.containers.filter((c) => !event.data.containers.includes(c.id)) } } : state;
+    }
     case 'JobDiscarded': {
       const { [event.data.job]: _, ...failed } = state.failed;
       return { ...state, failed };

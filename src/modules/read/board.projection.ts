@@ -173,6 +173,9 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       if (last && isOpen(last)) Object.assign(last, { status: 'cancelled', endedAt: event.at });
       return;
     }
+    case 'ContainersLost':
+      if (app.live) app.live = { ...app.live, containers: app.live.containers.filter((c) => !event.data.containers.includes(c.id)) };
+      return;
     case 'JobRetried':
       delete board.failed[event.data.job];
       Object.assign(row, { status: 'running', endedAt: null });
