@@ -195,6 +195,10 @@ start_services() {
     fi
     if [[ ! -f $STAMPS/$name || $(cat "$STAMPS/$name") != "$now" ]]; then printf '%s\n' "$now" > "$STAMPS/$name"; fi
   done < <(service_names)
+  for name in "$STAMPS"/worker-*; do
+    name=$(basename "$name")
+    service_names | grep -x -- "$name" > /dev/null || rm -f "$STAMPS/$name"
+  done
   if (( ${#restart[@]} )); then note "restarted, because their code or settings changed: ${restart[*]}"; fi
   if has_systemd; then systemctl is-active -q berth.target || systemctl start berth.target; fi
 }
@@ -223,14 +227,29 @@ service_log() {
   else tail -n "${2:-15}" "/var/log/berth/$1/current" 2> /dev/null || true; fi
 }
 
+service_pid() {
+  if has_systemd; then systemctl show -p MainPID --value "$(unit_of "$1")"
+  else sv status "$SERVICES/$1" 2> /dev/null | sed -n 's/^run: [^(]*(pid \([0-9]*\)).*/\1/p'; fi
+}
+
+# How many workers say that they are there. Each by its pid: one that was stopped a moment ago may be listed still.
+workers_here() {
+  local listed name pid n=0
+  listed=" $(timeout 10 /usr/local/bin/berth workers --format json 2> /dev/null | grep -o '"pid":[0-9]*' | cut -d : -f 2 | tr '\n' ' ') "
+  while IFS= read -r name; do
+    pid=$(service_pid "$name")
+    if [[ -n $pid && $listed == *" $pid "* ]]; then n=$((n + 1)); fi
+  done < <(service_names | grep '^worker-')
+  printf '%d\n' "$n"
+}
+
 wait_ready() {
   local end=$((SECONDS + 90)) wanted have=0 version='' said='' name
   wanted=$(service_names | grep -c '^worker-')
   while (( SECONDS < end )); do
     if said=$(timeout 10 /usr/local/bin/berth version 2>&1); then
       version=$said
-      have=$(timeout 10 /usr/local/bin/berth workers --format json 2> /dev/null | grep -o '"pid"' | wc -l) || true
-      have=${have:-0}
+      have=$(workers_here)
       if (( have >= wanted )); then note "${version%%$'\n'*}; $have workers"; return 0; fi
     fi
     sleep 0.3

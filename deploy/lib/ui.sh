@@ -16,7 +16,8 @@ seconds_since() { # <microseconds> → 14.2
   printf '%d.%d' $((tenths / 10)) $((tenths % 10))
 }
 
-ui_start() {
+ui_start() { # the lock is ours by now
+  rm -rf /tmp/berth-bootstrap.* # of a run that was killed
   TMP=$(mktemp -d /tmp/berth-bootstrap.XXXXXX)
   chmod 0700 "$TMP"
   install -d -m 0755 "$(dirname "$LOG")"

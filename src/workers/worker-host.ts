@@ -1,6 +1,6 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { connect, takeTickets } from '../drivers/queue/bull.js';
-import { sayStatus } from '../drivers/queue/worker-status.js';
+import { forgetStatus, sayStatus } from '../drivers/queue/worker-status.js';
 import type { Step } from '../events/types/deploy.events.js';
 import type { Report } from '../modules/commands/report.js';
 import type { Core } from '../modules/core.js';
@@ -43,11 +43,12 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
       this.say();
     }, (error) => this.report('Redis', error));
     this.timer = setInterval(() => this.say(), STATUS_MS);
+    this.redis.on('ready', () => this.say());
     this.say();
   }
 
   private say(): void {
-    if (this.redis.status !== 'ready') return; // still connecting, or away: its own errors are reported
+    if (!this.timer || this.redis.status !== 'ready') return; // stopping; still connecting, or away: its own errors are reported
     const status: WorkerStatus = {
       name: this.name, kind: this.kind, pid: process.pid, host: this.core.config.host, since: this.since, seen: this.core.now(),
       done: this.runner.done, memory: process.memoryUsage.rss(), doing: this.runner.doing,
@@ -57,9 +58,11 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
 
   async beforeApplicationShutdown(): Promise<void> {
     if (this.timer) clearInterval(this.timer);
+    this.timer = null;
     const stopped = this.runner.stop(GRACE_MS);
     await Promise.race([this.tickets?.close(), stopped.then(() => new Promise((resolve) => setTimeout(resolve, 1000)))]);
     await stopped;
+    if (this.redis.status === 'ready') await forgetStatus(this.redis, this.core.config.instance, this.name).catch(() => undefined); // forgotten in ten seconds anyway
     this.redis.disconnect();
     await this.core.close();
   }

@@ -10,6 +10,11 @@ export async function sayStatus(redis: Redis, instance: string, name: string, st
   await redis.set(key(instance, name), JSON.stringify(status), 'EX', TTL);
 }
 
+/** A worker that stops in good order is not listed any more. */
+export async function forgetStatus(redis: Redis, instance: string, name: string): Promise<void> {
+  await redis.del(key(instance, name));
+}
+
 /** Keys of the workers that spoke lately. */
 export async function workerKeys(redis: Redis, instance: string): Promise<string[]> {
   const found: string[] = [];
