@@ -100,7 +100,9 @@ fi
 (( EUID == 0 )) || die "This must run as root: sudo $0 ${ARGUMENTS[*]:-}"
 mkdir -p /run/lock
 exec 9> /run/lock/berth-bootstrap.lock
-if has flock && ! flock -n 9; then die 'Another bootstrap runs on this machine. Wait for it, then run this again.'; fi
+if has flock && ! flock -n 9; then
+  die "Another bootstrap runs on this machine, or the step that a killed one was at still does (pids $(lock_holders))." 'Wait for it, then run this again.'
+fi
 ui_start "${ARGUMENTS[@]:-}"
 
 if [[ $OPT_UNINSTALL == yes ]]; then uninstall "$OPT_APPS"; exit 0; fi

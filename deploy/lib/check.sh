@@ -51,6 +51,15 @@ sshd_port() {
   printf '%s\n' "${port:-22}"
 }
 
+# Who has the lock of bootstrap open.
+lock_holders() {
+  local fd pids=()
+  for fd in /proc/[0-9]*/fd/9; do
+    if [[ $(readlink "$fd" 2> /dev/null) == */berth-bootstrap.lock && $fd != "/proc/$$/"* && $fd != "/proc/$BASHPID/"* ]]; then fd=${fd#/proc/}; pids+=("${fd%%/*}"); fi
+  done
+  printf '%s\n' "${pids[*]}"
+}
+
 engine_socket() { printf '%s\n' "$(env_value BERTH_DOCKER /var/run/docker.sock)"; }
 
 # Prints the version of the engine that answers, nothing when none does.
