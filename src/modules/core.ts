@@ -55,6 +55,13 @@ export class Core {
     return new Core(config, await openStore(config.store));
   }
 
+  /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */
+  on(store: EventStore): Core {
+    const { board, logs, workers, probes, engine, git } = this;
+    const init = (): Promise<never> => Promise.reject(new Error('no repository is made on a store that is not the server\'s own'));
+    return Object.assign(new Core(this.config, store, this.now), { board, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
+  }
+
   /** The app of that name. @throws Rejected with exit code 20 */
   async app(name: string): Promise<AppRow> {
     const board = await this.board.now();

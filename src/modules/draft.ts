@@ -74,7 +74,7 @@ export class Draft {
  * Runs a command's decisions and writes them in one transaction, again from the start when someone else was quicker.
  * Answers what `decide` answered, and the events.
  */
-export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' | 'once'>, command: string, correlation: string, decide: (draft: Draft) => Promise<T>): Promise<{ answer: T; events: readonly Recorded[] }> {
+export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' | 'once'>, command: string, correlation: string, decide: (draft: Draft) => Promise<T>, causation: string | null = null): Promise<{ answer: T; events: readonly Recorded[] }> {
   const { core, actor } = context;
   let answer!: T;
   const events = await core.repository.transact(async () => {
@@ -83,7 +83,7 @@ export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' |
     answer = await decide(draft);
     const { appends, work, drop } = draft.transaction();
     if (appends.length === 0) return null;
-    return { appends, work, drop, meta: metaOf(actor, command, correlation), now: core.now() };
+    return { appends, work, drop, meta: metaOf(actor, command, correlation, undefined, causation), now: core.now() };
   });
   return { answer, events };
 }

@@ -3,7 +3,7 @@ import { IsOptional, IsString } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import { Arg, command, Flag, forget, type CommandContext, type DeployAnswer, type Out } from '../commands/command.js';
 import { report } from '../commands/words.js';
-import { change } from '../draft.js';
+import { change, type Draft } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
 import { urlsOf } from '../deploys/follow.js';
 import { appStream, globalDomains, hostsOf } from './app-context.js';
@@ -31,6 +31,16 @@ export async function createApp(context: Pick<CommandContext, 'core' | 'actor'>,
     throw error;
   }
   return app;
+}
+
+/** Gives the app another name; answers the deploy that routes its new address. @throws Rejected when the name is taken or is none */
+export async function renameApp(draft: Draft, actor: string, row: AppRow, to: string): Promise<number | null> {
+  const events = await draft.decide(apps, appStream(row.id), { type: 'Rename', to });
+  if (events.length === 0) return null;
+  if ((await draft.load(claims, `name-${to}`)).state !== null) throw new Rejected('app.exists', 'Name is already taken', `see: berth apps:info ${to}`);
+  await draft.decide(claims, `name-${to}`, { type: 'Claim', name: to, app: row.id });
+  await draft.decide(claims, `name-${row.name}`, { type: 'Release', name: row.name, app: row.id });
+  return draft.deploy(row.id, 'domains', actor);
 }
 
 export class AppInput {
@@ -121,14 +131,7 @@ const rename = command({
   name: 'apps:rename', summary: 'Rename an app; its default address changes with it', example: 'berth apps:rename blog journal', input: RenameInput, http: { method: 'POST', path: '/apps/:app/rename' },
   run: async (context, { app, to }): Promise<DeployAnswer & { from: string }> => {
     const row = await context.core.app(app);
-    const { answer } = await change(context, 'apps:rename', row.id, async (draft) => {
-      const events = await draft.decide(apps, appStream(row.id), { type: 'Rename', to });
-      if (events.length === 0) return null;
-      if ((await draft.load(claims, `name-${to}`)).state !== null) throw new Rejected('app.exists', 'Name is already taken', `see: berth apps:info ${to}`);
-      await draft.decide(claims, `name-${to}`, { type: 'Claim', name: to, app: row.id });
-      await draft.decide(claims, `name-${row.name}`, { type: 'Release', name: row.name, app: row.id });
-      return draft.deploy(row.id, 'domains', context.actor);
-    });
+    const { answer } = await change(context, 'apps:rename', row.id, (draft) => renameApp(draft, context.actor, row, to));
     return { app: row.id, name: to, from: app, deploy: answer };
   },
   render: ({ from, name }, out) => out.info(`Renaming ${from} to ${name}`),

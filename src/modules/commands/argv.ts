@@ -57,7 +57,9 @@ export function parse(command: AnyCommand, words: readonly string[], given: Glob
     }
     if (!word.startsWith('-') || word === '-' || /^-\d/.test(word)) {
       plain.push(word);
-      continue;
+      if (!rest?.raw) continue;
+      plain.push(...words.slice(i + 1)); // another command's words: their flags are not ours
+      break;
     }
     const equals = word.indexOf('=');
     const name = equals < 0 ? word : word.slice(0, equals);

@@ -71,7 +71,7 @@ export interface Command<I extends object = object, R = unknown> {
 /** An answer that a deploy follows from. `deploy` null: nothing had to be deployed. */
 export interface DeployAnswer { readonly app: string; readonly name: string; readonly deploy: number | null }
 
-interface Field { readonly property: string; readonly kind: 'arg' | 'rest' | 'flag'; readonly about: string; readonly short?: string; readonly type: 'string' | 'boolean' | 'number' | 'list'; readonly optional: boolean; readonly label: string }
+interface Field { readonly property: string; readonly kind: 'arg' | 'rest' | 'flag'; readonly about: string; readonly short?: string; readonly type: 'string' | 'boolean' | 'number' | 'list'; readonly optional: boolean; readonly label: string; /** the words from the first one on are taken as they are, flags too */ readonly raw?: boolean }
 const FIELDS = Symbol('fields');
 
 function add(target: object, field: Field): void {
@@ -93,9 +93,9 @@ export function Arg(about: string, options: { optional?: boolean; label?: string
 }
 
 /** All words that are left. */
-export function Rest(about: string, options: { label: string; optional?: boolean }): PropertyDecorator {
+export function Rest(about: string, options: { label: string; optional?: boolean; raw?: boolean }): PropertyDecorator {
   return (target, key) => {
-    add(target, { property: String(key), kind: 'rest', about, type: 'list', optional: options.optional ?? false, label: options.label });
+    add(target, { property: String(key), kind: 'rest', about, type: 'list', optional: options.optional ?? false, label: options.label, ...(options.raw && { raw: true }) });
     ApiProperty({ description: about, required: !options.optional, type: [String] })(target, key);
   };
 }

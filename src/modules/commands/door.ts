@@ -1,5 +1,3 @@
-import { plainToInstance } from 'class-transformer';
-import { validate, type ValidationError } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import { StoreUnavailable } from '../../events/store.port.js';
 import type { Core } from '../core.js';
@@ -8,7 +6,10 @@ import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
 import type { AnyCommand, CommandContext, DeployAnswer } from './command.js';
 import { FrameOut } from './out.js';
+import { validated } from './validated.js';
 import { find, groupAskedFor, helpAll, helpCommand, helpGroup } from './registry.js';
+
+export { validated };
 
 /** One caller's side of the command line door. */
 export interface Caller {
@@ -24,18 +25,6 @@ export interface Caller {
   drained(): Promise<void>;
   read(what: { need: 'stdin' } | { need: 'file'; path: string }, limit: number): Promise<Buffer>;
   answer(prompt: string): Promise<string>;
-}
-
-function messages(errors: readonly ValidationError[]): string[] {
-  return errors.flatMap((error) => [...Object.values(error.constraints ?? {}), ...messages(error.children ?? [])]);
-}
-
-/** Input of a command as its class says it must be. @throws Rejected with every constraint that does not hold */
-export async function validated(command: AnyCommand, plain: Record<string, unknown>): Promise<object> {
-  const input = plainToInstance(command.input, plain);
-  const errors = await validate(input, { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: false });
-  if (errors.length > 0) throw new Rejected('input.invalid', messages(errors).join('; '), `see: berth help ${command.name}`);
-  return input;
 }
 
 /** What an error means to people: its words, and the exit code. */

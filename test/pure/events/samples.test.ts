@@ -6,6 +6,7 @@ import { upcast } from '../../../src/events/upcast.js';
 import { apps } from '../../../src/modules/apps/app.decider.js';
 import { claims } from '../../../src/modules/apps/claim.decider.js';
 import { audit } from '../../../src/modules/audit/audit.decider.js';
+import { requests } from '../../../src/modules/commands/request.decider.js';
 import { config } from '../../../src/modules/config/config.decider.js';
 import { drift } from '../../../src/modules/drift/drift.decider.js';
 import { pipeline } from '../../../src/modules/deploys/pipeline.decider.js';
@@ -24,10 +25,16 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, drift, pipeline, audit,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, drift, pipeline, audit, request: requests,
 };
 
 describe('events as they were ever written', () => {
+  it('are all in the list of types', () => {
+    const types = new URL('../../../src/events/types/', import.meta.url);
+    const declared = readdirSync(types).flatMap((file) => [...readFileSync(new URL(file, types), 'utf8').matchAll(/NewEvent<'(\w+)'/g)].map(([, type]) => type!));
+    expect(declared.sort()).toEqual(Object.keys(SCHEMAS).sort());
+  });
+
   it.each((Object.entries(SCHEMAS) as [EventType, number][]).flatMap(([type, newest]) => Array.from({ length: newest }, (_, i) => `${type}.v${i + 1}.json`)))('%s has a sample', (name) => { expect(names).toContain(name); });
 
   it.each(samples.map(({ name, event }) => [name, event] as const))('%s is what its name says, and reaches the newest shape', (name, event) => {
