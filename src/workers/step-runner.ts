@@ -49,6 +49,7 @@ function failureOf(error: unknown, why: Stopped | null): Failure {
 export class StepRunner<S extends Step> {
   private readonly running = new Map<string, { doing: Doing; abort: AbortController; settled: Promise<void> }>();
   private stopping = false;
+  private claims = 0;
   done = 0;
 
   constructor(private readonly step: S, private readonly work: StepWork<S>, private readonly ports: RunnerPorts, private readonly worker: string) {}
@@ -67,7 +68,8 @@ export class StepRunner<S extends Step> {
     const row = await this.ports.store.work(workId);
     if (!row || row.state === 'done' || row.state === 'dropped') return;
     const { app, job } = row.payload as WorkPayload;
-    const owner = `${this.worker}:${ticket}`;
+    // one ticket may come to one process twice, when its lock was lost: each claim is somebody else
+    const owner = `${this.worker}:${ticket}.${++this.claims}`;
     const { leaseMs } = this.ports.timings ?? TIMINGS;
     const who = { actor: `worker:${this.worker}`, command: `step:${this.step}` };
     let attempt: number;

@@ -26,7 +26,7 @@ export class Pipelines {
   }
 
   /**
-   * Decides `wish` for the app and writes what follows. Nothing is written when nothing follows, unless `beside` says so.
+   * Decides `wish` for the app and writes what follows. Nothing is written when nothing follows, but for a claim.
    * @throws Rejected, LeaseLost, StoreUnavailable
    */
   async handle(app: string, wish: PipelineWish, who: { actor: string; command: string; trace?: string }, beside: Beside = {}): Promise<Recorded[]> {
@@ -36,7 +36,8 @@ export class Pipelines {
       // after the pipeline, so that the context is at least as new as what is decided on
       const context = await loadContext(this.repository, this.config, app);
       const events = pipeline.decide({ ...wish, context } as PipelineCommand, state);
-      if (events.length === 0 && !beside.claim && !beside.finish) return null;
+      // a report that comes too late ends no row either: whoever has it now needs it
+      if (events.length === 0 && !beside.claim) return null;
       const deploy = events.find((e) => e.data.deploy)?.data.deploy ?? state.running?.deploy;
       return {
         appends: events.length > 0 ? [{ stream: pipelineStream(app), expected: version, events }] : [],
