@@ -116,7 +116,9 @@ export async function rawRun(options: { tag: string; context: Buffer; builder: '
   const { tag, port } = options;
   const began = performance.now();
   const version = options.builder === 'buildkit' ? '2' : '1';
-  const output = await engine<string>('POST', `/build?t=${encodeURIComponent(tag)}&version=${version}&rm=1&forcerm=1${options.query ?? ''}`, options.context);
+  // a later build of the same tag leaves this one nameless. Not the instance's label: Berth would sweep it away
+  const label = encodeURIComponent(JSON.stringify({ 'berth-bench': `${tag.split('/')[0]}/` }));
+  const output = await engine<string>('POST', `/build?t=${encodeURIComponent(tag)}&labels=${label}&version=${version}&rm=1&forcerm=1${options.query ?? ''}`, options.context);
   const error = /"error":"((?:[^"\\]|\\.)*)"/.exec(output);
   if (error) throw new Error(`raw build: ${error[1]}`);
   const built = performance.now();
@@ -150,7 +152,10 @@ export async function tinyImage(name: string): Promise<string> {
   return name;
 }
 
+/** Those tagged `<prefix>…`, and what `rawRun` made under such a tag. */
 export async function removeImages(prefix: string): Promise<void> {
+  const nameless = await engine<{ Id: string }[]>('GET', `/images/json?filters=${encodeURIComponent(JSON.stringify({ label: [`berth-bench=${prefix}`] }))}`);
+  for (const { Id: id } of nameless) await engine('DELETE', `/images/${id}?force=1`).catch(() => {});
   const images = await engine<{ Id: string; RepoTags: string[] | null }[]>('GET', '/images/json');
   for (const tag of images.flatMap((image) => image.RepoTags ?? []).filter((it) => it.startsWith(prefix))) await engine('DELETE', `/images/${encodeURIComponent(tag)}?force=1`).catch(() => {});
 }
