@@ -380,3 +380,33 @@ describe('audit', () => {
     expect((await berth('audit:verify --against log.jsonl', { files })).code).toBe(1);
   });
 });
+
+describe('the board', () => {
+  it('is rebuilt from the log, identical, and says so when it was not', async () => {
+    await berth('apps:create blog');
+    await push('blog');
+    await berth('config:set blog A=1');
+    const ran = await berth('projections:rebuild');
+    expect(ran).toMatchObject({ code: 0, err: '' });
+    expect(ran.out).toContain('identical');
+    ((await core.board.now()).apps[await idOf('blog')] as { branch: string }).branch = 'wrong';
+    const differs = await berth('projections:rebuild');
+    expect(differs.code).toBe(1);
+    expect(differs.out).toContain('branch');
+    expect((await core.app('blog')).branch).toBeNull();
+  });
+});
+
+describe('a long log', () => {
+  it('gives one app\'s past in well under 300 ms, whatever else is in it', async () => {
+    await berth('apps:create blog');
+    await push('blog');
+    const position = await head();
+    const meta = (await all())[0]!.meta;
+    for (let page = 0; page < 20; page += 1) await core.store.transact({ appends: [{ stream: `drift-other${page}`, expected: 0, events: Array.from({ length: 5000 }, (_, i) => ({ type: 'DriftEnded', data: { app: 'other', what: 'route', subject: `h${i}`, lastedMs: 1 } })) }], meta, now: (clock += 1000) });
+    await core.board.now();
+    const started = performance.now();
+    for (let i = 0; i < 10; i += 1) expect((await json<AppThen>(`state blog --at ${position}`)).live?.release).toBe(1);
+    expect((performance.now() - started) / 10).toBeLessThan(300);
+  });
+});

@@ -16,13 +16,14 @@ import { undoCommands } from '../history/undo.commands.js';
 import { keyCommands } from '../keys/keys.commands.js';
 import { logCommands } from '../logs/logs.commands.js';
 import { psCommands } from '../processes/ps.commands.js';
+import { projectionCommands } from '../read/projection.commands.js';
 import { serverCommands } from '../server/server.commands.js';
 import { traceCommands } from '../trace/trace.commands.js';
 import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...doctorCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -30,7 +31,7 @@ const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'depl
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', resource: 'Manage limits', server: 'This server',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', server: 'This server',
 };
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));
