@@ -34,6 +34,13 @@ export function buildFailure(error: string, failed: FailedStep | null): StepFail
     return new StepFailure('build.base-image', `the base image ${base} cannot be had: ${text}`, 'it must be on this machine (docker images) or in a registry that this machine can reach');
   }
   const code = exitCode(text) ?? exitCode(error);
+  if (code === null && /no space left on device/i.test(`${failed?.error} ${error}`)) {
+    return new StepFailure('build.disk-full', 'the disk filled up while building', 'make room on the server: see berth doctor', 'machine');
+  }
+  // the engine's own trouble: the same build may pass the next time
+  if (code === null && /unexpected EOF|transport is closing|code = (?:Unavailable|Internal) |connection (?:refused|reset)/i.test(`${failed?.error} ${error}`)) {
+    return new StepFailure('build.engine', `the engine broke the build off: ${text}`, 'it is tried again; if it stays so, look at the engine\'s log', 'machine');
+  }
   if (failed && parseStep(failed.name)) {
     const hint = code === null ? 'mend this line of the Dockerfile'
       : code === 127 ? 'the command is not in the image: install it in an earlier step'
@@ -49,7 +56,7 @@ export function buildFailure(error: string, failed: FailedStep | null): StepFail
 
 export function outOfMemory(limit: number, where: string | null): StepFailure {
   return new StepFailure('build.out-of-memory', `the build ran out of memory${where ? ` in ${place(where)}` : ''}: it may use ${binarySize(limit)}`,
-    'raise the limit: set BERTH_BUILD_MEMORY (bytes; 0 = none) for the server, or the app\'s build memory, and push again');
+    'raise the limit: berth resource:limit <app> --build-memory 4g, or BERTH_BUILD_MEMORY for the server, and push again');
 }
 
 export function timedOut(timeoutMs: number, where: string | null): StepFailure {
