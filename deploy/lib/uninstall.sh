@@ -28,7 +28,7 @@ remove_apps() {
 remove_files() {
   local all=$1
   rm -f /usr/local/bin/berth
-  rm -rf "$OPT" /run/berth
+  rm -rf "$OPT" /run/berth /run/berth-builds
   if [[ $all == yes ]]; then
     rm -rf "$ROOT"
   elif [[ -e $ENV_FILE ]]; then
@@ -67,6 +67,7 @@ uninstall() { # <with apps: yes|no>
       indent "To delete it and every app:  deploy/bootstrap.sh --uninstall --apps"
     fi
   fi
-  if [[ -n $packages ]]; then indent "These packages were installed for Berth and stay:  apt-get remove $packages"; fi
+  if [[ $apps == yes ]]; then indent "The engine's build cache stays, it may hold others' builds:  docker builder prune"; fi
+  if [[ -n $packages ]]; then indent "These packages were installed for Berth and stay:  apt-get remove ${packages% }"; fi
   indent "The logs stay in /var/log/berth."
 }

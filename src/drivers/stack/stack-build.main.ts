@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -76,11 +76,21 @@ async function room(path: string, bytes: number, what: string): Promise<void> {
   if (free < bytes) throw new Unusable(`${what} needs ${Math.round(bytes / 1e6)} MB at ${at}, ${Math.round(free / 1e6)} MB are free`, 'free some space, then run this again');
 }
 
+/** What a killed run left at work in its folder (debootstrap is a process group of its own) must end before the folder goes. */
+function killThoseIn(folder: string): void {
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    let words = '', root = '';
+    try { words = readFileSync(`/proc/${pid}/cmdline`, 'utf8'); root = readlinkSync(`/proc/${pid}/root`); } catch { continue; }
+    if (!root.startsWith(`${folder}/`) && !words.split('\0').some((word) => word === folder || word.startsWith(`${folder}/`))) continue;
+    try { process.kill(Number(pid), 'SIGKILL'); } catch { /* it has ended */ }
+  }
+}
+
 /** Whatever debootstrap left mounted below the folder must go before the folder does. */
 async function remove(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '').filter((path) => path.startsWith(`${folder}/`));
   for (const path of mounts.toReversed()) await new Promise<void>((resolve) => { spawn('umount', ['-l', path], { stdio: 'ignore' }).on('close', () => resolve()).on('error', () => resolve()); });
-  await rm(folder, { recursive: true, force: true });
+  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
 }
 
 async function inspect(docker: Docker, image: string): Promise<Docker.ImageInspectInfo | null> {
@@ -111,7 +121,7 @@ async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, imag
   const parent = join(config.root, 'cache');
   await mkdir(parent, { recursive: true });
   // what a killed run left: nobody else is at work, we hold the lock
-  for (const name of readdirSync(parent)) if (name.startsWith('stack-')) await remove(join(parent, name));
+  for (const name of readdirSync(parent)) if (name.startsWith('stack-')) { killThoseIn(join(parent, name)); await remove(join(parent, name)); }
   await room(parent, NEED_BYTES.work, 'the base system');
   const work = await mkdtemp(join(parent, 'stack-'));
   const target = join(work, 'root');
