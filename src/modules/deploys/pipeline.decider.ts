@@ -14,8 +14,8 @@ export type PipelineCommand =
   | { type: 'Retry'; job: string; by: string; edits?: Readonly<Record<string, string>>; context: AppContext }
   | { type: 'Discard'; job: string; by: string; reason: string };
 
-/** waits before the second, third, … try after a machine's fault, ms */
-export const BACKOFF = [1_000, 5_000, 15_000, 60_000] as const;
+/** waits before the second, third, … try after a machine's fault, ms; none so long that a deploy stands still for a minute after all is well again */
+export const BACKOFF = [1_000, 5_000, 15_000, 30_000] as const;
 /** claims of one job after which a step that keeps killing its worker is given up */
 export const CLAIMS_MAX = 8;
 
