@@ -42,6 +42,13 @@ export interface StepContext<S extends Step> {
   readonly log: StepLog;
   /** aborted when the lease is lost, the deploy was cancelled, the deadline passed, or the worker stops */
   readonly signal: AbortSignal;
+  /**
+   * Whether this attempt still has the work, asked of the store: to be asked before what others would see. `taken`: another attempt has it, or
+   * had it and ended it; `dropped`: nobody shall do it any more. Absent: nobody else can have it.
+   */
+  readonly holds?: () => Promise<'mine' | 'taken' | 'dropped'>;
+  /** Tidying up, done once the outcome is recorded. It may never happen: the sweeper does the same. Absent: do it at once. */
+  readonly after?: (work: () => Promise<void>) => void;
 }
 
 /** A step's work: may be run twice; answers what it learnt or throws StepFailure. Anything else thrown is a machine fault. */

@@ -1,5 +1,6 @@
 import { sleep, systemClock, type Clock } from '../events/clock.js';
 import { Rejected } from '../events/decider.js';
+import type { Recorded } from '../events/event.js';
 import { metaOf } from '../events/repository.js';
 import { LeaseLost, StoreUnavailable, type EventStore } from '../events/store.port.js';
 import type { Failure, Step, StepOutput } from '../events/types/deploy.events.js';
@@ -118,9 +119,10 @@ export class StepRunner<S extends Step> {
       );
     }, heartbeatMs);
     const deadline = clock.setTimeout(() => abort.abort(new Stopped('deadline')), DEADLINES[this.step]);
+    const later: (() => Promise<void>)[] = [];
     let result: { output: StepOutput } | { error: unknown };
     try {
-      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal }) };
+      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal, holds: () => this.holds(workId, owner), after: (work) => { later.push(work); } }) };
     } catch (error) {
       result = { error };
     } finally {
@@ -141,7 +143,10 @@ export class StepRunner<S extends Step> {
       const wish = 'output' in result
         ? ({ type: 'Complete', job, attempt, tookMs, output: result.output } as const)
         : ({ type: 'Fail', job, attempt, tookMs, failure: failureOf(result.error, why), now: now() } as const);
-      await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort);
+      const recorded = await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort);
+      clock.clear(beat);
+      // not when it came too late, the deploy being cancelled: what would be tidied away is what serves
+      if ('output' in result && recorded.length > 0) await this.tidy(later, job, abort.signal);
     } catch (error) {
       if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
     } finally {
@@ -150,12 +155,27 @@ export class StepRunner<S extends Step> {
     }
   }
 
+  /** Asked of the store; the lease is prolonged on the way. */
+  private async holds(workId: string, owner: string): Promise<'mine' | 'taken' | 'dropped'> {
+    const { store, now, timings } = this.ports;
+    if (await store.heartbeat(workId, owner, now(), (timings ?? TIMINGS).leaseMs)) return 'mine';
+    return (await store.work(workId))?.state === 'dropped' ? 'dropped' : 'taken';
+  }
+
+  /** What is left behind here the sweeper takes. */
+  private async tidy(works: readonly (() => Promise<void>)[], job: string, signal: AbortSignal): Promise<void> {
+    const stopped = new Promise<void>((resolve) => { signal.addEventListener('abort', () => resolve(), { once: true }); });
+    for (const work of works) {
+      if (signal.aborted) return;
+      await Promise.race([work().catch((error: unknown) => this.ports.report(`tidying up after ${job}`, error)), stopped]);
+    }
+  }
+
   /** The store may be full or away for a while: the outcome is kept and tried again until it is written or the lease is lost. */
-  private async record(write: () => Promise<unknown>, abort: AbortController): Promise<void> {
+  private async record(write: () => Promise<readonly Recorded[]>, abort: AbortController): Promise<readonly Recorded[]> {
     for (let wait = 100; ; wait = Math.min(wait * 2, 2000)) {
       try {
-        await write();
-        return;
+        return await write();
       } catch (error) {
         if (!(error instanceof StoreUnavailable) || abort.signal.aborted) throw error;
         this.ports.report('the store does not take the outcome, trying again', error);

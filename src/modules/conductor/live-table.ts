@@ -10,13 +10,25 @@ export function liveTable(board: Readonly<Board>, ip: (container: string) => str
   return { apps };
 }
 
+/** The app's deploy that is in its route step, which alone may change its routes; null: none. */
+function routing(board: Readonly<Board>, app: string): number | null {
+  const running = board.apps[app]?.running ?? null;
+  const step = running === null ? null : (board.deploys[app]?.[running - 1]?.steps.at(-1)?.step ?? 'route');
+  return step === 'route' ? running : null;
+}
+
+/** A later deploy of the app is being switched to, or serves already. */
+export function overtaken(board: Readonly<Board>, app: string, deploy: number): boolean {
+  return Math.max(routing(board, app) ?? 0, board.apps[app]?.live?.deploy ?? 0) > deploy;
+}
+
 /**
  * What the router should have, given what it has: apps that the log does not know go, apps at rest are as the log says,
- * apps in the middle of a deploy are left to their route step.
+ * apps in the middle of a switch are left to their route step. A switch that was cancelled is thereby put back.
  */
 export function repaired(board: Readonly<Board>, actual: RouterState, ip: (container: string) => string | null): DesiredTable {
   const wanted = liveTable(board, ip);
-  const busy = new Set(Object.values(board.apps).filter((app) => app.running !== null).map((app) => app.id));
+  const busy = new Set(Object.values(board.apps).filter((app) => routing(board, app.id) !== null).map((app) => app.id));
   const hosts = (id: string): string[] => actual.hosts.filter((entry) => entry.app === id).map((entry) => entry.host);
   const kept = actual.apps.filter((app) => busy.has(app.id)).map((app) => ({ ...app, hosts: hosts(app.id) }));
   const have = new Set(kept.map((app) => app.id));

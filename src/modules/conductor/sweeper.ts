@@ -27,6 +27,9 @@ const disk: Folders = {
   remove: (path) => rm(path, { recursive: true, force: true }),
 };
 
+/** how long a container may take to stop after SIGTERM */
+const STOP_SECONDS = 30;
+
 /** Removes what belongs to nobody and brings the router in line with the log. Each part goes on when another fails. */
 export class Sweeper {
   private readonly reconciler: Reconciler;
@@ -57,10 +60,13 @@ export class Sweeper {
     const board = await this.core.board.now();
     const plan = planSweep(board, found);
     await this.each('drift', () => this.reconciler.check(containers));
-    await this.routes(new Map(containers.map((c) => [c.id, c.ip])));
+    const serving = await this.routes(new Map(containers.map((c) => [c.id, c.ip])));
+    const named = new Map(containers.map((c) => [c.id, c.name]));
     for (const id of plan.containers) {
+      // what takes requests stays until it takes none: a deploy was cancelled in the middle of its switch, and the next one has begun
+      if (serving === null || serving.has(named.get(id)!)) continue;
       await this.each(`container ${id.slice(0, 12)}`, async () => {
-        await this.engine.stopContainer(id, 10);
+        await this.engine.stopContainer(id, STOP_SECONDS);
         await this.engine.removeContainer(id);
       });
     }
@@ -76,17 +82,21 @@ export class Sweeper {
     }
   }
 
-  /** Writes what differs between the router and the log, for apps that no deploy is changing now. */
-  private async routes(ips: ReadonlyMap<string, string | null>): Promise<void> {
+  /** Writes what differs between the router and the log, for apps that no deploy is changing now; answers which servers take requests, null when that is not known. */
+  private async routes(ips: ReadonlyMap<string, string | null>): Promise<ReadonlySet<string> | null> {
+    let serving: ReadonlySet<string> | null = null;
     await this.each('routes', () => withRouterLease(this.core, 'conductor', async () => {
       const actual = await this.router.observe();
       const board = await this.core.board.now();
       const plan = this.router.plan(repaired(board, actual, (id) => ips.get(id) ?? null), actual);
+      const ready = new Set(plan.desired.apps.flatMap((app) => app.servers.filter((server) => server.state === 'ready').map((server) => server.name)));
+      if (plan.changes.length > 0) await this.router.apply(plan);
+      serving = ready;
       if (plan.changes.length === 0) return;
-      await this.router.apply(plan);
       const changed = Map.groupBy(plan.changes.filter((c) => 'app' in c && board.apps[c.app] !== undefined), (c) => (c as { app: string }).app);
       await this.reconciler.routes(new Map([...changed].map(([app, some]) => [app, [some.map((c) => c.do).join(' ')]])));
     }, this.clock));
+    return serving;
   }
 
   private async each(what: string, work: () => Promise<void>): Promise<void> {

@@ -2,13 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveContainer, RouteInput, RouteOutput } from '../../events/types/deploy.events.js';
 import type { DesiredTable, ProbeAnswer, RouterApp, RouterPort, RouterState } from '../../drivers/router/router.port.js';
 import { StepFailure, type StepContext, type StepWork } from '../../events/step.js';
-import { beside, isWeb, label, putBack, settled, switched, tableWith } from './route.table.js';
+import { beside, isWeb, label, putBack, switched, tableWith, without } from './route.table.js';
 
 /** What the step needs of the engine. A container that is gone already is no error. */
 export interface RetireEngine {
   /** SIGTERM, and SIGKILL after `timeoutSeconds`; resolves when the container has stopped */
   stop(id: string, timeoutSeconds: number): Promise<void>;
   remove(id: string): Promise<void>;
+  /** where it is to be reached now; null when it does not run */
+  address?(id: string): Promise<string | null>;
 }
 
 export interface RouteDeps {
@@ -16,6 +18,8 @@ export interface RouteDeps {
   readonly engine: RetireEngine;
   /** all other apps, from the log; used for those that the router does not have */
   readonly table: () => Promise<DesiredTable>;
+  /** a later deploy of the app is being switched to, or was: what this one changed is not to be put back */
+  readonly overtaken?: (app: string, deploy: number) => Promise<boolean>;
   /** runs `fn` as the router's only writer */
   readonly lease: <T>(fn: () => Promise<T>) => Promise<T>;
   /** how long the new ones may take to answer through the router, ms; 30 s */
@@ -30,7 +34,10 @@ export interface RouteDeps {
   readonly now?: () => number;
 }
 
-/** Switches an app's hosts from its old containers to its new ones: beside, seen, switched, drained, stopped, removed. May be run again from any point. */
+/**
+ * Switches an app's hosts from its old containers to its new ones: beside, seen, switched, drained; once that is recorded, the old ones are
+ * stopped and removed. Until then there is a way back, for a cancel as for a failure. May be run again from any point.
+ */
 export function routeStep(deps: RouteDeps): StepWork<'route'> {
   return (context) => new Switch(deps, context).run();
 }
@@ -38,8 +45,8 @@ export function routeStep(deps: RouteDeps): StepWork<'route'> {
 class Switch {
   private readonly now: () => number;
   private readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
-  private readonly input: RouteInput;
-  private readonly web: readonly LiveContainer[];
+  private input: RouteInput;
+  private web: readonly LiveContainer[];
   private readonly seen = new Map<string, number>();
 
   constructor(private readonly deps: RouteDeps, private readonly context: StepContext<'route'>) {
@@ -50,6 +57,7 @@ class Switch {
   }
 
   async run(): Promise<RouteOutput> {
+    await this.locate();
     const { input, context: { log, signal } } = this;
     const host = input.hosts[0] ?? null;
     log.info(this.web.length === 0 ? `No web process: ${input.hosts.join(', ') || input.name} answers 503` : `Routing ${input.hosts.join(', ') || input.name} to ${this.web.map(label).join(', ')}`);
@@ -68,13 +76,28 @@ class Switch {
       await this.undo(before, error);
       throw error;
     }
-    await this.retire();
-    await this.change('settle', () => settled(input));
+    if (input.retire.length > 0) log.info(`Stopping ${input.retire.map(label).join(', ')} of the release before`);
+    const retired = new Set([...old, ...input.retire.map((container) => container.name)]);
+    const tidy = async (): Promise<void> => {
+      await this.retire();
+      await this.change('settle', (actual) => without(input, actual, retired), true);
+    };
+    if (this.context.after) this.context.after(tidy);
+    else await tidy();
     return {
       hosts: input.hosts, upstreams: this.web.map((container) => `${container.ip}:${container.port}`),
       seen: host === null || this.web.length === 0 ? null : this.web.map((container) => `${label(container)} answered ${this.seen.get(container.name) ?? 0}`).join(', ') + ` through the router at http://${host}${this.path}`,
       retired: input.retire.length,
     };
+  }
+
+  /** A container that was restarted since it was recorded may have another address. */
+  private async locate(): Promise<void> {
+    const { engine } = this.deps;
+    if (!engine.address) return;
+    const containers = await Promise.all(this.input.containers.map(async (container) => ({ ...container, ip: (await engine.address!(container.id)) ?? container.ip })));
+    this.input = { ...this.input, containers };
+    this.web = containers.filter(isWeb);
   }
 
   private get path(): string { return this.input.check.path ?? '/'; }
@@ -87,12 +110,16 @@ class Switch {
     try { return await work(); } finally { this.context.log.call(name, this.now() - start, detail); }
   }
 
-  /** observe → plan → apply as the only writer; answers the state before. */
-  private change(why: string, app: (actual: RouterState) => RouterApp): Promise<RouterState> {
+  /** observe → plan → apply as the only writer, while the work is ours (unless `anyway`); answers the state before. */
+  private change(why: string, app: (actual: RouterState) => RouterApp | null | Promise<RouterApp | null>, anyway = false): Promise<RouterState> {
     const { router, lease, table } = this.deps;
     return lease(async () => {
+      // asked under the lease: an attempt that stood still for long must not switch what a later one has switched
+      if (!anyway && (await this.context.holds?.() ?? 'mine') !== 'mine') throw new Error('another attempt has this work now');
       const [actual, others] = await Promise.all([this.call('router.observe', () => router.observe()), table()]);
-      const plan = router.plan(tableWith(actual, others, app(actual)), actual);
+      const wanted = await app(actual);
+      if (wanted === null) return actual;
+      const plan = router.plan(tableWith(actual, others, wanted), actual);
       await this.call('router.apply', () => router.apply(plan), `${why}: ${plan.changes.map((change) => change.do).join(' ') || 'nothing to do'}`);
       return actual;
     });
@@ -158,15 +185,12 @@ class Switch {
     }
   }
 
-  /** From here on there is no way back: an aborted step leaves the rest to the next attempt. */
+  /** From here on there is no way back. */
   private async retire(): Promise<void> {
-    const { input, deps, context: { log, signal } } = this;
-    if (input.retire.length === 0) return;
-    log.info(`Stopping ${input.retire.map(label).join(', ')} of the release before`);
+    const { input, deps } = this;
     const seconds = deps.stopSeconds ?? 30;
     await Promise.all(input.retire.map(async (container) => {
       await this.call('engine.stop', () => deps.engine.stop(container.id, seconds), label(container));
-      signal.throwIfAborted();
       await this.call('engine.remove', () => deps.engine.remove(container.id), label(container));
     }));
   }
@@ -175,8 +199,13 @@ class Switch {
     const { context: { log } } = this;
     try {
       const answering = new Set([...this.seen.keys(), ...await this.stillThere()]);
-      await this.change('put back', () => putBack(this.input, before, answering));
-      log.warn('The routes are as they were before');
+      let left = false;
+      await this.change('put back', async () => {
+        const holds = await this.context.holds?.() ?? 'mine';
+        left = holds === 'taken' || (holds === 'dropped' && (await this.deps.overtaken?.(this.input.app, this.context.deploy) ?? false));
+        return left ? null : putBack(this.input, before, answering);
+      }, true);
+      log.warn(left ? 'The routes are left to the attempt that has this work now' : 'The routes are as they were before');
     } catch (error) {
       log.warn(`The routes could not be put back: ${error instanceof Error ? error.message : String(error)} (after: ${cause instanceof Error ? cause.message : String(cause)})`);
     }

@@ -46,9 +46,10 @@ export function switched(input: RouteInput, actual: RouterState): RouterApp {
   return { id: input.app, name: input.name, hosts: input.hosts, servers: [...fresh, ...old] };
 }
 
-/** Only what shall run. */
-export function settled(input: RouteInput): RouterApp {
-  return { id: input.app, name: input.name, hosts: input.hosts, servers: input.containers.filter(isWeb).map((container) => serverOf(container, 'ready')) };
+/** As it is, without these servers; null when the router does not have the app any more. The next deploy may have begun. */
+export function without(input: RouteInput, actual: RouterState, names: ReadonlySet<string>): RouterApp | null {
+  const there = tableOf(actual).apps.find((entry) => entry.id === input.app);
+  return there ? { ...there, servers: there.servers.filter((server) => !names.has(server.name)) } : null;
 }
 
 /**
