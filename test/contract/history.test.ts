@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, renameSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -367,6 +367,11 @@ describe('audit', () => {
     expect(await berth('audit:verify --file cut.jsonl --format json', { files })).toMatchObject({ code: 1 });
     const tail = await berth('audit:export --after 2');
     expect(await berth('audit:verify --file t', { files: { t: tail.out } })).toMatchObject({ code: 0 });
+
+    const keyFile = join(dir, 'keys', 'audit.key');
+    renameSync(keyFile, `${keyFile}.away`);
+    expect((await berth('audit:verify')).err).toContain('has lost its own'); // never silently whichever key is named
+    renameSync(`${keyFile}.away`, keyFile);
 
     altered("UPDATE events SET data = replace(data, 'blog', 'blox') WHERE position = 1");
     const found = await berth('audit:verify');

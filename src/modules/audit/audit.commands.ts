@@ -63,7 +63,7 @@ async function verify(context: CommandContext, file: string | undefined, against
     const all = [...await checkpointsOf(core), ...known]; // before the head: what is taken meanwhile may lie beyond it
     const head = await core.store.head();
     const verdict = await verifyChain(pagesOf(core, 0, head), { from: START, key: own, earlier: hashes, checkpoints: all });
-    return { what: 'the log', signer: all.length > 0 ? 'server' : null, ...verdict };
+    return { what: 'the log', signer: all.length === 0 ? null : own === null ? 'file' : 'server', ...verdict };
   }
   const exported = readExport(await context.file(file, FILE_MAX), file);
   if (exported.count === 0) throw new Rejected('audit.file', `${file} has checkpoints only, and no events`, `to compare the log with them: berth audit:verify --against ${file}`);
@@ -89,7 +89,7 @@ const verifyCommand = command({
     out.detail(`hash ${head.hash}`);
     if (checkpoints === 0) out.detail('no checkpoint vouches for them: whoever can write the database could have made the whole chain anew; take one and keep it elsewhere: berth audit:checkpoint');
     else out.detail(`${checkpoints} checkpoint${checkpoints === 1 ? '' : 's'} agree${checkpoints === 1 ? 's' : ''}; the last covers everything up to ${covered}`);
-    if (signer === 'file') out.warn('The signatures were checked with the key that the file itself names, which is not this server\'s');
+    if (signer === 'file') out.warn('The signatures were checked with the key that the checkpoints themselves name: this server has another audit key, or has lost its own (keys/audit.key)');
     return 0;
   },
 });
