@@ -43,6 +43,7 @@ export function converse(what: Conversation): void {
       if (frame === null) return;
       if ('o' in frame) write(door, process.stdout, frame.o);
       else if ('e' in frame) write(door, process.stderr, frame.e);
+      else if ('b' in frame) write(door, process.stdout, Buffer.from(frame.b, 'base64'));
       else if ('exit' in frame) {
         exit = Number.isInteger(frame.exit) ? frame.exit & 255 : 1;
         door.close();
@@ -80,7 +81,7 @@ function readable(): boolean {
 }
 
 /** Writes, and hears no more lines until a slow reader has taken them. */
-function write(door: Door, to: NodeJS.WriteStream, text: string): void {
+function write(door: Door, to: NodeJS.WriteStream, text: string | Buffer): void {
   if (to.write(text)) return;
   door.pause();
   to.once('drain', () => { door.resume(); });

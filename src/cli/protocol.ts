@@ -50,6 +50,8 @@ export interface ExitFrame { readonly exit: number }
 export type ServerFrame =
   | OutputFrame
   | ExitFrame
+  /** bytes for standard output, base64 */
+  | { readonly b: string }
   | { readonly need: 'stdin' }
   | { readonly need: 'file'; readonly path: string }
   | { readonly ask: string };

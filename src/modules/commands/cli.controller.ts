@@ -134,7 +134,7 @@ export class CliController {
       if (origin === 'ssh' && !/^key:[A-Za-z0-9._@-]{1,64}$/.test(actor)) throw new Rejected('cli.actor', 'the SSH shell did not say whose key it was');
       const caller: Caller = {
         argv: call.argv, origin, actor, columns: Number(call.columns) || 0, color: call.color === true, hasStdin: call.stdin === true, signal: stream.signal,
-        write: (channel, text) => stream.send(channel === 'o' ? { o: text } : { e: text }),
+        write: (channel, text) => stream.send(channel === 'o' ? { o: text } : channel === 'e' ? { e: text } : { b: text }),
         drained: () => stream.drained(),
         read: (what, limit) => { stream.send(what); return asked.input.bytes(limit); },
         answer: (ask) => { stream.send({ ask }); return asked.input.answer(); },

@@ -16,6 +16,8 @@ export interface Out {
   line(text?: string): void;
   /** without a newline */
   raw(text: string): void;
+  /** bytes, as base64 */
+  bytes(piece: string): void;
   info(text: string): void;
   section(text: string): void;
   detail(text: string): void;

@@ -20,7 +20,7 @@ export interface Caller {
   readonly color: boolean;
   readonly hasStdin: boolean;
   readonly signal: AbortSignal;
-  write(channel: 'o' | 'e', text: string): void;
+  write(channel: 'o' | 'e' | 'b', text: string): void;
   /** resolves when the caller has taken what was written */
   drained(): Promise<void>;
   read(what: { need: 'stdin' } | { need: 'file'; path: string }, limit: number): Promise<Buffer>;

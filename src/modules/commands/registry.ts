@@ -3,6 +3,7 @@ import { appCommands } from '../apps/apps.commands.js';
 import { shown } from '../apps/app.decider.js';
 import { gitCommands } from '../apps/git.commands.js';
 import { auditCommands } from '../audit/audit.commands.js';
+import { backupCommands } from '../backup/backup.commands.js';
 import { configCommands } from '../config/config.commands.js';
 import { deployCommands } from '../deploys/deploys.commands.js';
 import { jobCommands } from '../deploys/jobs.commands.js';
@@ -23,7 +24,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...backupCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -31,7 +32,7 @@ const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'depl
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', server: 'This server',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back',
 };
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));

@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto';
+import { createWriteStream, existsSync } from 'node:fs';
+import { open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { dirname, isAbsolute, join } from 'node:path';
+import { Writable } from 'node:stream';
+import { IsOptional, IsString } from 'class-validator';
+import { Rejected } from '../../events/decider.js';
+import { Arg, command, Flag, forget, type CommandContext, type Out, type StreamItem } from '../commands/command.js';
+import { bytes, seconds, when } from '../commands/words.js';
+import type { Core } from '../core.js';
+import { change } from '../draft.js';
+import { keys, type KeyState } from '../keys/key.decider.js';
+import { server } from '../server/server.decider.js';
+import { ArchiveWriter } from './archive.js';
+import { askForDeploys, follow, RESTORE, type Trouble } from './bring-back.js';
+import { check } from './check.js';
+import { load } from './load.js';
+import { take } from './take.js';
+import { telling, type Say } from './telling.js';
+
+class BackupInput {
+  @IsString() @Arg('where to write it: an absolute path on the server, or - for standard output') file!: string;
+  @IsOptional() @Flag('what apps and deploys printed, too') logs?: boolean;
+  @IsOptional() @Flag('encrypt it (age) with the passphrase that is piped in') passphraseStdin?: boolean;
+}
+class RestoreInput {
+  @IsString() @Arg('the backup: an absolute path on the server') file!: string;
+  @IsOptional() @Flag('its passphrase is piped in') passphraseStdin?: boolean;
+  @IsOptional() @Flag('only read it and say whether it is sound') check?: boolean;
+  @IsOptional() @Flag('do not wait until the apps serve') detach?: boolean;
+}
+
+/** what must stay free on a disk that is written to, bytes */
+const SPARE = 256 << 20;
+
+async function passphraseOf(context: CommandContext, wanted: boolean | undefined): Promise<string | null> {
+  if (!wanted) return null;
+  const text = (await context.stdin(4096)).toString('utf8').replace(/\r?\n$/, '');
+  if (text === '') throw new Rejected('backup.passphrase', 'The passphrase is empty', 'for example: … --passphrase-stdin < passphrase.txt');
+  return text;
+}
+
+function absolute(file: string): string {
+  if (!isAbsolute(file)) throw new Rejected('backup.path', `'${file}': the server writes and reads it, in a folder of its own: an absolute path is needed`, 'for example: "$PWD/berth.tar.gz"');
+  return file;
+}
+
+async function sizeOf(path: string): Promise<number> {
+  const found = await stat(path).catch(() => null);
+  if (found === null) return 0;
+  if (!found.isDirectory()) return found.size;
+  let sum = 0;
+  for (const name of await readdir(path).catch(() => [])) sum += await sizeOf(join(path, name));
+  return sum;
+}
+
+async function requireFree(folder: string, needed: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  const free = bavail * bsize;
+  if (free < needed + SPARE) throw new Rejected('disk.full', `There is not enough room in ${folder}: ${bytes(free)} free, ${bytes(needed + SPARE)} needed`, 'make room, or use another disk');
+}
+
+/** What a backup may come to at most, before it is compressed. */
+async function estimate(core: Core, logs: boolean): Promise<number> {
+  const { root, store } = core.config;
+  const log = store.startsWith('sqlite:') ? await sizeOf(store.slice('sqlite:'.length)) : (await core.store.head()) * 1000;
+  return log + await sizeOf(join(root, 'repos')) + (logs ? await sizeOf(join(root, 'logs')) : 0);
+}
+
+async function* backup(context: CommandContext, input: BackupInput): AsyncGenerator<StreamItem> {
+  const { core, signal } = context;
+  const passphrase = await passphraseOf(context, input.passphraseStdin);
+  if (input.file === '-') {
+    yield* telling(async (say) => {
+      const sink = new Writable({ highWaterMark: 1 << 20, write: (piece: Buffer, _encoding, done) => { say.bytes(piece).then(() => done(), done); } });
+      const manifest = await written(core, sink, passphrase, input, signal, { info: () => {}, detail: () => {}, warn: say.warn });
+      if (passphrase === null) say.warn('The archive holds this server\'s keys in the clear: keep it as you keep them, or encrypt it with --passphrase-stdin');
+      say.warn(`${manifest.events} events were written; what arrived can be checked: berth restore --check FILE`);
+      return 0;
+    });
+    return;
+  }
+  const file = absolute(input.file);
+  if (existsSync(file) && !context.force) throw new Rejected('backup.exists', `${file} is there already`, 'choose another name, or say --force');
+  if (!(await stat(dirname(file)).catch(() => null))?.isDirectory()) throw new Rejected('backup.folder', `There is no folder ${dirname(file)}`, `make it: mkdir -p ${dirname(file)}`);
+  await requireFree(dirname(file), await estimate(core, input.logs ?? false));
+  const part = `${file}.part-${randomBytes(4).toString('hex')}`;
+  yield* telling(async (say) => {
+    const started = performance.now();
+    try {
+      const manifest = await written(core, createWriteStream(part, { mode: 0o600, flags: 'wx' }), passphrase, input, signal, say);
+      await onDisk(part);
+      say.info('Reading it back');
+      const checked = await check(part, passphrase);
+      if (checked.manifest.head.hash !== manifest.head.hash) throw new Error('what was read back is not what was written');
+      await rename(part, file);
+      await onDisk(dirname(file));
+      say.info(`Backed up ${manifest.apps.length} ${manifest.apps.length === 1 ? 'app' : 'apps'} to ${file}: ${bytes((await stat(file)).size)} in ${seconds(performance.now() - started)}, ${manifest.parts.length + 1} files read back and as they were written`);
+      if (passphrase === null) say.warn('It holds this server\'s keys in the clear, and with them every secret of the apps: keep it as you keep them, or encrypt it: --passphrase-stdin');
+      else say.detail('it is encrypted, and worth nothing without the passphrase, which is kept nowhere');
+      return 0;
+    } finally {
+      await rm(part, { force: true });
+    }
+  });
+}
+
+async function onDisk(path: string): Promise<void> {
+  const handle = await open(path);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+async function written(core: Core, sink: Writable, passphrase: string | null, input: BackupInput, signal: AbortSignal, say: Pick<Say, 'info' | 'detail' | 'warn'>) {
+  const writer = await ArchiveWriter.open(sink, passphrase, signal, core.now());
+  try {
+    return await take(core, writer, { logs: input.logs ?? false, signal }, say);
+  } catch (error) {
+    writer.abort();
+    throw error;
+  }
+}
+
+async function* restore(context: CommandContext, input: RestoreInput): AsyncGenerator<StreamItem> {
+  const { core, signal } = context;
+  const file = absolute(input.file);
+  const passphrase = await passphraseOf(context, input.passphraseStdin);
+  if (!core.alone || !core.engine || !core.git) throw new Rejected('restore.where', 'This process cannot restore anything');
+  const alone = core.alone;
+  yield* telling(async (say) => {
+    const started = performance.now();
+    const checked = await check(file, passphrase);
+    const { manifest } = checked;
+    say.info(`The backup of ${manifest.from.host}, ${when(Date.parse(manifest.takenAt))} UTC, is sound: ${manifest.parts.length} files, ${manifest.events} events, ${manifest.apps.length} apps`);
+    if (input.check) return 0;
+    const before = await core.board.now();
+    const here = Object.keys(before.names).sort();
+    if (here.length > 0 && !context.force) {
+      throw new Rejected('restore.not-empty', `There is something here already: ${here.length} ${here.length === 1 ? 'app' : 'apps'} (${here.slice(0, 5).join(', ')}${here.length > 5 ? ', …' : ''})`, '--force puts the backup in their place: apps that it does not have are destroyed');
+    }
+    await requireFree(core.config.root, manifest.parts.reduce((sum, part) => sum + part.size, 0) * 2);
+    await core.probes?.engine();
+    const own = (await core.repository.load(keys, 'keys')).state;
+    const { asked, troubles } = await alone(async () => {
+      const { unreadable } = await load(core, { path: file, passphrase, checked }, signal, say);
+      await change({ core, actor: context.actor }, 'restore', 'server', (draft) => draft.decide(server, 'server', { type: 'Set', key: 'restored', value: `${new Date(core.now()).toISOString()} from ${manifest.from.host}, position ${manifest.head.position}` }));
+      await keepKeys(core, own, say);
+      return askForDeploys(core, unreadable);
+    });
+    const board = await core.board.now();
+    if (board.server.domains.length === 0 && manifest.from.domain !== core.config.domain) say.warn(`Apps were at <app>.${manifest.from.domain} there and are at <app>.${core.config.domain} here; to change that: berth domains:set-global ${manifest.from.domain}`);
+    if (asked.length > 0) say.info(`Bringing back ${asked.map(({ app }) => app.name).join(', ')}`);
+    for (const { app, why } of troubles) say.warn(`${app} does not come back by itself: ${why}`);
+    const later: readonly Trouble[] = input.detach ? [] : await follow(core, asked, signal, say);
+    const all = [...troubles, ...later];
+    if (all.length === 0) say.info(input.detach ? 'Restored; the deploys go on: berth deploys <app>' : `Restored in ${seconds(performance.now() - started)}`);
+    else {
+      say.warn(`Restored in ${seconds(performance.now() - started)}, but for ${all.length} of ${manifest.apps.length} apps. What to do:`);
+      for (const { app, todo } of all) say.warn(`  ${app}: ${todo}`);
+    }
+    return all.length === 0 ? 0 : 1;
+  });
+}
+
+/** SSH keys and tokens of this machine that the restored log does not know go on working: whoever restores is not locked out. */
+async function keepKeys(core: Core, own: KeyState, say: Pick<Say, 'detail'>): Promise<void> {
+  await change({ core, actor: RESTORE }, 'restore', 'keys', async (draft) => {
+    for (const { name, key, fingerprint } of own.ssh) {
+      const { ssh } = (await draft.load(keys, 'keys')).state;
+      if (ssh.some((known) => known.fingerprint === fingerprint)) continue;
+      let free = name;
+      for (let n = 2; ssh.some((known) => known.name === free); n += 1) free = `${name.slice(0, 60)}-${n}`;
+      await draft.decide(keys, 'keys', { type: 'AddSsh', name: free, text: key });
+      say.detail(`kept this machine's SSH key ${free}`);
+    }
+    for (const [name, hash] of Object.entries(own.tokens)) {
+      if (Object.hasOwn((await draft.load(keys, 'keys')).state.tokens, name)) continue;
+      await draft.decide(keys, 'keys', { type: 'CreateToken', name, hash });
+    }
+  });
+  await core.writeKeys?.();
+}
+
+function render({ event, data }: StreamItem, out: Out): number | undefined {
+  switch (event) {
+    case 'info': out.info(String(data)); return undefined;
+    case 'detail': out.detail(String(data)); return undefined;
+    case 'warn': out.warn(String(data)); return undefined;
+    case 'bytes':
+      if (out.columns > 0) throw new Rejected('backup.terminal', 'A backup is nothing for a terminal', 'berth backup - > berth.tar.gz');
+      out.bytes(String(data));
+      return undefined;
+    default: return Number(data);
+  }
+}
+
+const backupCommand = command({
+  name: 'backup', summary: 'Write log, repositories and keys into one archive, while everything goes on', example: 'berth backup /var/backups/berth.tar.gz.age --passphrase-stdin < passphrase.txt', input: BackupInput, http: { method: 'POST', path: '/backups' }, local: true,
+  stream: backup, renderItem: (item, out) => render(item, out),
+});
+const restoreCommand = command({
+  name: 'restore', summary: 'Take a backup on an empty machine and bring every app back serving', example: 'berth restore /var/backups/berth.tar.gz.age --passphrase-stdin < passphrase.txt', input: RestoreInput, http: { method: 'POST', path: '/restores' }, local: true,
+  stream: restore, renderItem: (item, out) => render(item, out),
+});
+
+export const backupCommands = [forget(backupCommand), forget(restoreCommand)];

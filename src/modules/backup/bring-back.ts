@@ -1,0 +1,100 @@
+import { Rejected } from '../../events/decider.js';
+import { configStream, pipelineStream } from '../apps/app-context.js';
+import { seconds } from '../commands/words.js';
+import { config } from '../config/config.decider.js';
+import type { Core } from '../core.js';
+import { isOver } from '../deploys/follow.js';
+import { NO_SOURCE } from '../deploys/deploys.service.js';
+import { pipeline } from '../deploys/pipeline.decider.js';
+import { change } from '../draft.js';
+import type { AppRow } from '../read/board.projection.js';
+import { commitOf } from './take.js';
+import type { Say } from './telling.js';
+
+export const RESTORE = 'system:restore';
+/** Something that is not as it was on the old machine, and what to do about it. */
+export interface Trouble { readonly app: string; readonly why: string; readonly todo: string }
+interface Asked { readonly app: AppRow; readonly deploy: number }
+
+const REASON = 'restored from a backup: the machine that it ran on is gone';
+
+/**
+ * Ends what the old machine was doing, and asks for a deploy of every app that was live and is not running here: of its recorded commit when
+ * the image is gone, as it always is on another machine.
+ */
+export async function askForDeploys(core: Core, unreadable: ReadonlySet<string>): Promise<{ asked: Asked[]; troubles: Trouble[] }> {
+  const asked: Asked[] = [];
+  const troubles: Trouble[] = [];
+  for (const app of Object.values((await core.board.now()).apps).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    const running = await core.engine!.states(app.id);
+    const lost = (app.live?.containers ?? []).map((c) => c.id).filter((id) => !running.has(id));
+    const secret = unreadable.has(app.id) && app.configKeys.length > 0;
+    const end = async (kind: 'rebuild' | 'repair' | null, sha: string | null = null): Promise<number | null> => (await change({ core, actor: RESTORE }, 'restore', app.id, async (draft) => {
+      await draft.cancelAll(app.id, RESTORE, REASON);
+      await draft.decide(pipeline, pipelineStream(app.id), { type: 'Lose', containers: lost, by: RESTORE, reason: REASON });
+      // nothing could ever read them again, and whatever compares old values with new ones would stumble over them
+      if (secret) await draft.decide(config, configStream(app.id), { type: 'Unset', app: app.id, keys: app.configKeys });
+      if (kind === null) return null;
+      return draft.deploy(app.id, kind, RESTORE, kind === 'repair' ? NO_SOURCE : { ...NO_SOURCE, sha, branch: app.branch });
+    })).answer;
+    const gives = async (why: string, todo: string): Promise<void> => {
+      await end(null);
+      troubles.push({ app: app.name, why, todo });
+    };
+    if (secret) {
+      await gives(`its key cannot be read: its config vars ${app.configKeys.join(', ')} are lost`, `set them again: berth config:set --no-restart ${app.name} ${app.configKeys[0]}=…${app.live ? `; then build: berth ps:rebuild ${app.name}` : ''}`);
+      continue;
+    }
+    if (!app.live || (lost.length === 0 && app.live.containers.length > 0)) {
+      await end(null);
+      continue;
+    }
+    const spec = app.releases.find((r) => r.number === app.live!.release)?.spec;
+    const commit = commitOf(app);
+    if (spec && (await core.engine!.hasImage(spec.imageId))) asked.push({ app, deploy: (await end('repair'))! });
+    else if (commit === null) await gives('no commit of its live release is recorded', 'push it again');
+    else if ((await core.git!.resolve(app.id, commit).catch(() => null)) === null) await gives(`its commit ${commit.slice(0, 12)} is not in the backup`, 'push it again');
+    else asked.push({ app, deploy: (await end('rebuild', commit))! });
+  }
+  return { asked, troubles };
+}
+
+/** Waits until every deploy is over, says each, and answers what did not come back. */
+export async function follow(core: Core, asked: readonly Asked[], signal: AbortSignal, say: Pick<Say, 'info' | 'warn'>): Promise<Trouble[]> {
+  const troubles: Trouble[] = [];
+  const open = new Map(asked.map(({ app, deploy }) => [app.id, deploy]));
+  let wake: () => void = () => {};
+  const stop = core.store.changes(() => wake());
+  signal.addEventListener('abort', () => wake());
+  try {
+    while (open.size > 0) {
+      if (signal.aborted) throw new Rejected('restore.left', 'The deploys go on', 'see: berth deploys <app>');
+      const changed = new Promise<void>((resolve) => {
+        wake = resolve;
+        setTimeout(resolve, 1000).unref();
+      });
+      const board = await core.board.now();
+      for (const [id, deploy] of open) {
+        const row = board.deploys[id]?.[deploy - 1];
+        const name = board.apps[id]?.name ?? asked.find((a) => a.app.id === id)!.app.name;
+        if (row && !isOver(row.status)) continue;
+        if (row?.status === 'superseded' && row.endedBy) {
+          open.set(id, Number(row.endedBy));
+          continue;
+        }
+        open.delete(id);
+        if (row?.status === 'succeeded') say.info(`${name} v${row.release} serves again, ${seconds(row.endedAt! - row.requestedAt)} after it was asked for`);
+        else if (row) {
+          const job = row.steps.findLast((step) => step.failure !== null)?.job;
+          const why = row.failure ? `${row.failure.message} (${row.failure.code})` : `deploy ${deploy} was ${row.status} by ${row.endedBy ?? 'somebody'}`;
+          say.warn(`${name} does not serve: ${why}`);
+          troubles.push({ app: name, why, todo: `look: berth trace ${name} ${deploy}; again: berth ${job ? `jobs:retry ${job}` : `ps:rebuild ${name}`}` });
+        }
+      }
+      if (open.size > 0) await changed;
+    }
+  } finally {
+    stop();
+  }
+  return troubles;
+}
