@@ -71,7 +71,9 @@ describe('SIGKILL of a worker in the middle of its step', () => {
         const push = pushing(berth, dir, 'crash');
         await tail.says(new RegExp(`\\.${last + 1}\\.${step}"`));
         berth.kill(`${step}-1`);
+        const killed = Date.now();
         expect(await push.ended, push.output).toBe(0);
+        expect(Date.now() - killed, 'replaced within seconds').toBeLessThan(25_000);
         expect(berth.program(`${step}-1`).starts).toBe(before + 1);
         deploy = await deployOf(berth, 'crash', last + 1);
       } while (deploy.steps.every((one) => one.attempt === 1));

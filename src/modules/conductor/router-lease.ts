@@ -21,11 +21,13 @@ export async function withRouterLease<T>(core: Pick<Core, 'store' | 'now'>, name
     await sleep(clock, 20 + Math.random() * 30);
   }
   // a renewal that fails is tried again; the work itself says what is wrong with the store
-  const beat = clock.setInterval(() => { core.store.acquire('router', owner, core.now(), LEASE_MS).catch(() => {}); }, RENEW_MS);
+  let renewed: Promise<unknown> = Promise.resolve();
+  const beat = clock.setInterval(() => { renewed = core.store.acquire('router', owner, core.now(), LEASE_MS).catch(() => {}); }, RENEW_MS);
   try {
     return await work();
   } finally {
     clock.clear(beat);
+    await renewed; // one that comes after the release would take the lease again, for nobody
     await core.store.release('router', owner);
   }
 }
