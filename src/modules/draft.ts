@@ -19,6 +19,8 @@ export class Draft {
   private readonly staged = new Map<string, Staged>();
   private readonly work: NewWork[] = [];
   private readonly drop: string[] = [];
+  /** streams that were looked at and must not have changed, and their versions */
+  private readonly looked = new Map<string, number>();
 
   constructor(private readonly core: Core) {}
 
@@ -40,7 +42,8 @@ export class Draft {
 
   /** Asks for a deploy of the app as this draft leaves it; null when nothing has to be deployed. */
   async deploy(app: string, kind: DeployKind, by: string, source: DeploySource = NO_SOURCE): Promise<number | null> {
-    const owner = (await this.load(apps, appStream(app))).state;
+    const { state: owner, version } = await this.load(apps, appStream(app));
+    this.looked.set(appStream(app), version); // not destroyed while this is decided
     if (owner.status !== 'live') throw new Rejected('app.missing', `App ${owner.name || app} does not exist any more`, 'see: berth apps:list', 20);
     const context = await loadContext(this, this.core.config, app);
     const { state } = await this.load(pipeline, pipelineStream(app));
@@ -56,17 +59,19 @@ export class Draft {
     for (;;) {
       const { state } = await this.load(pipeline, pipelineStream(app));
       const open = [state.waiting.source, state.waiting.converge, state.running].find((request) => request !== null);
-      if (!open) return;
+      if (!open) return void this.looked.set(pipelineStream(app), (await this.load(pipeline, pipelineStream(app))).version); // nor asked for meanwhile
       const context = await loadContext(this, this.core.config, app);
       const events = await this.decide(pipeline, pipelineStream(app), { type: 'Cancel', deploy: open.deploy, by, reason, context });
       this.drop.push(...workFor(events, state).drop);
     }
   }
 
-  /** What is to be written. */
+  /** What is to be written, and streams without events that must still be as they were. Nothing at all when there is no event. */
   transaction(): { appends: { stream: string; expected: number; events: readonly NewEvent[] }[]; work: NewWork[]; drop: string[] } {
     const appends = [...this.staged].filter(([, { events }]) => events.length > 0).map(([stream, { expected, events }]) => ({ stream, expected, events }));
-    return { appends, work: this.work, drop: this.drop };
+    const written = new Set(appends.map(({ stream }) => stream));
+    const looked = appends.length === 0 ? [] : [...this.looked].filter(([stream]) => !written.has(stream)).map(([stream, expected]) => ({ stream, expected, events: [] }));
+    return { appends: [...appends, ...looked], work: this.work, drop: this.drop };
   }
 }
 
