@@ -36,8 +36,10 @@ class Stopped extends Error {
   }
 }
 
-function failureOf(error: unknown, why: Stopped | null): Failure {
+function failureOf(error: unknown, why: Stopped | null, stoodMs: number): Failure {
   if (why?.why === 'deadline') return { code: 'step.deadline', message: 'the step took longer than it may', hint: 'see what it waits for: berth trace', fault: 'user' };
+  // every limit of the step ran out while nobody ran: what it says of the app means nothing
+  if (stoodMs > 0 && error instanceof StepFailure && error.fault === 'user') return { code: 'step.stood-still', message: `this server stood still for ${Math.round(stoodMs / 1000)} s; the step said: ${error.message}`, hint: 'a fault of this server, not of the app', fault: 'machine' };
   if (error instanceof StepFailure) return { code: error.code, message: error.message, hint: error.hint, fault: error.fault };
   const text = error instanceof Error ? error.message : String(error);
   return { code: 'step.fault', message: text, hint: 'a fault of this server, not of the app', fault: 'machine' };
@@ -112,7 +114,14 @@ export class StepRunner<S extends Step> {
     let closing: Promise<void> | null = null;
     const clock = this.clock;
     const started = now();
+    let [beaten, stood] = [started, 0];
+    const look = (): number => {
+      if (now() - beaten > leaseMs) stood = Math.max(stood, now() - beaten);
+      beaten = now();
+      return stood;
+    };
     const beat = clock.setInterval(() => {
+      look();
       store.heartbeat(workId, owner, now(), leaseMs).then(
         (mine) => { if (!mine) abort.abort(new Stopped('lease-lost')); },
         (error: unknown) => this.ports.report(`heartbeat of ${job}`, error),
@@ -129,11 +138,12 @@ export class StepRunner<S extends Step> {
       clock.clear(deadline);
     }
     const why = abort.signal.aborted && abort.signal.reason instanceof Stopped ? abort.signal.reason : null;
+    let failure: Failure | null = null;
     try {
       if (why?.why === 'lease-lost') return; // another attempt, or nobody, has it now
       if (why?.why === 'shutdown' && 'error' in result) return; // its lease is given back at once: see stop()
       if ('error' in result) {
-        const failure = failureOf(result.error, why);
+        failure = failureOf(result.error, why, look());
         if (failure.fault === 'machine') this.ports.report(`${job}, attempt ${attempt}`, result.error);
         log.warn(failure.message);
         if (failure.hint) log.warn(failure.hint);
@@ -142,7 +152,7 @@ export class StepRunner<S extends Step> {
       const tookMs = now() - started;
       const wish = 'output' in result
         ? ({ type: 'Complete', job, attempt, tookMs, output: result.output } as const)
-        : ({ type: 'Fail', job, attempt, tookMs, failure: failureOf(result.error, why), now: now() } as const);
+        : ({ type: 'Fail', job, attempt, tookMs, failure: failure!, now: now() } as const);
       const recorded = await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort);
       clock.clear(beat);
       // not when it came too late, the deploy being cancelled: what would be tidied away is what serves

@@ -1,5 +1,5 @@
 import type { DesiredTable, RouterState } from '../../drivers/router/router.port.js';
-import type { Board } from '../read/board.projection.js';
+import type { AppRow, Board } from '../read/board.projection.js';
 
 /** The routes that the log says should be: every app that is live, with its web containers. `ip` corrects addresses that changed with a restart. */
 export function liveTable(board: Readonly<Board>, ip: (container: string) => string | null = () => null): DesiredTable {
@@ -24,11 +24,16 @@ export function overtaken(board: Readonly<Board>, app: string, deploy: number): 
 
 /**
  * What the router should have, given what it has: apps that the log does not know go, apps at rest are as the log says,
- * apps in the middle of a switch are left to their route step. A switch that was cancelled is thereby put back.
+ * apps in the middle of a switch are left to their route step. A switch that was cancelled is thereby put back. An app of which nothing
+ * `runs` that should is left, too, until it does: what the router has may be all that serves it.
  */
-export function repaired(board: Readonly<Board>, actual: RouterState, ip: (container: string) => string | null): DesiredTable {
+export function repaired(board: Readonly<Board>, actual: RouterState, ip: (container: string) => string | null, runs: (container: string) => boolean = () => true): DesiredTable {
   const wanted = liveTable(board, ip);
-  const busy = new Set(Object.values(board.apps).filter((app) => routing(board, app.id) !== null).map((app) => app.id));
+  const fallen = (app: AppRow): boolean => {
+    const web = app.live?.containers.filter((c) => c.type === 'web') ?? [];
+    return web.length > 0 && !web.some((c) => runs(c.id));
+  };
+  const busy = new Set(Object.values(board.apps).filter((app) => routing(board, app.id) !== null || fallen(app)).map((app) => app.id));
   const hosts = (id: string): string[] => actual.hosts.filter((entry) => entry.app === id).map((entry) => entry.host);
   const kept = actual.apps.filter((app) => busy.has(app.id)).map((app) => ({ ...app, hosts: hosts(app.id) }));
   const have = new Set(kept.map((app) => app.id));

@@ -32,8 +32,8 @@ export function beside(input: RouteInput, actual: RouterState): RouterApp {
   const fresh = input.containers.filter(isWeb).map((container) => {
     const was = there.get(container.name);
     there.delete(container.name);
-    const stays = was !== undefined && was.state === 'ready' && was.ip === container.ip && was.port === container.port;
-    return serverOf(container, stays ? 'ready' : 'drain');
+    // also where it was restarted at another address: it is the same container
+    return serverOf(container, was?.state === 'ready' ? 'ready' : 'drain');
   });
   return { id: input.app, name: input.name, hosts: input.hosts, servers: [...there.values(), ...fresh] };
 }
