@@ -1,6 +1,7 @@
 import type { Config } from '../../config.js';
 import { reasonOf, statusOf } from '../../drivers/engine/engine.errors.js';
 import type { ContainerSpec, EnginePort, Image } from '../../drivers/engine/engine.port.js';
+import { readLabels } from '../../drivers/engine/labels.js';
 import { binarySize } from '../../drivers/engine/units.js';
 import type { LiveContainer, ReleaseInput } from '../../events/types/deploy.events.js';
 import { type StepContext, StepFailure, type StepLog, type StepWork } from '../../events/step.js';
@@ -29,7 +30,8 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     const { input, log, signal, job, attempt } = context;
     const engine = deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
     const { instance } = deps.config;
-    for (const left of await engine.listContainers({ instance, job })) await engine.removeContainer(left.id);
+    // of earlier attempts only: this one may have stood still while a later one started what serves now
+    for (const left of await engine.listContainers({ instance, job })) if (Number(readLabels(left.labels).attempt) < attempt) await engine.removeContainer(left.id);
 
     const image = await engine.inspectImage(input.imageId);
     if (!image) throw new StepFailure('release.no-image', `the image ${input.image} (${input.imageId.slice(7, 19)}) is not on this machine any more`, 'build it again: ps:rebuild, or push');

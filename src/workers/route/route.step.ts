@@ -91,11 +91,20 @@ class Switch {
     };
   }
 
-  /** A container that was restarted since it was recorded may have another address. */
+  /** A container that was restarted since it was recorded may have another address, and somebody else its old one. */
   private async locate(): Promise<void> {
-    const { engine } = this.deps;
+    const { deps: { engine, seenMs = 30_000 }, context: { signal } } = this;
     if (!engine.address) return;
-    const containers = await Promise.all(this.input.containers.map(async (container) => ({ ...container, ip: (await engine.address!(container.id)) ?? container.ip })));
+    const until = this.now() + seenMs;
+    const containers = await Promise.all(this.input.containers.map(async (container) => {
+      for (;;) {
+        const ip = await engine.address!(container.id);
+        if (ip !== null) return { ...container, ip };
+        if (!isWeb(container)) return container;
+        if (this.now() + 500 > until) throw this.notSeen(`${label(container)} does not run any more`);
+        await this.sleep(500, signal);
+      }
+    }));
     this.input = { ...this.input, containers };
     this.web = containers.filter(isWeb);
   }
