@@ -313,6 +313,33 @@ describe('backup and restore', () => {
   });
 });
 
+describe('exchanging a log', () => {
+  it.each(['sqlite', 'postgres'] as const)('on %s is all or nothing: somebody appended, or the new log breaks off', async (kind) => {
+    const from = await machine();
+    await app(from, 'blog');
+    const log = await chainOf(from.core);
+    const { core, berth } = await machine(kind === 'sqlite' ? undefined : await cluster.database());
+    await berth(['trace:on']);
+    await core.store.putKey('k', Buffer.from('kept'));
+    const before = await chainOf(core);
+    async function* pages(fails: boolean): AsyncGenerator<ChainedEvent[]> {
+      yield log.slice(0, 5);
+      if (fails) throw new Error('broke off');
+      yield log.slice(5);
+    }
+    await expect(core.store.replace({ expectedHead: 0, pages: pages(false), keys: new Map() })).rejects.toThrow('is at version 1, expected 0');
+    await expect(core.store.replace({ expectedHead: 1, pages: pages(true), keys: new Map() })).rejects.toThrow('broke off');
+    expect(await chainOf(core)).toEqual(before);
+    expect(Buffer.from((await core.store.key('k'))!).toString()).toBe('kept');
+    await core.store.replace({ expectedHead: 1, pages: pages(false), keys: new Map([['new', Buffer.from('one')]]) });
+    expect(await chainOf(core)).toEqual(log);
+    expect(await core.store.key('k')).toBeNull();
+    expect((await core.board.now()).server.trace).toBe(false);
+    expect((await berth(['trace:on'])).code).toBe(0);
+    expect((await chainOf(core)).at(-1)!.hash).toBe(link(log.at(-1)!.hash, (await chainOf(core)).at(-1)!));
+  });
+});
+
 describe('age', () => {
   const through = async (plain: Buffer, passphrase: string): Promise<Buffer> => {
     const cipher = await encrypting(passphrase, 10);
@@ -342,6 +369,11 @@ describe('age', () => {
     const swapped = Buffer.concat([sealed.subarray(0, body), sealed.subarray(body + chunk, body + 2 * chunk), sealed.subarray(body, body + chunk), sealed.subarray(body + 2 * chunk)]);
     await expect(back(swapped, 'pass')).rejects.toThrow('altered around byte 0');
     await expect(back(sealed, 'other')).rejects.toThrow('passphrase');
+  });
+
+  it('opens what age 1.1.1 made', async () => {
+    const made = 'YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdCAvYTBsUUl6WElpdEErdnErNWo1NG1BIDE4CitGQWtDS2M2bjBaVzJUTk4zSXVxSHl0cDRybVRlbmc1dTNmUmVvUGhhTlkKLS0tIGtwQytVY2FSMm53aGY3c3dMVzE4cytVcGZLZUVYMUNaN2RKK2xmN0FXR0EKk9aAmnSgJooaBSSUe3H7byoL5ErAUBxiZFAFQmAhVRsFeKq+E0GqKd2ZeHrMlA==';
+    expect((await back(Buffer.from(made, 'base64'), 'pass')).toString()).toBe('hello from age');
   });
 
   it('has the header that the format says', async () => {

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { systemClock } from '../../events/clock.js';
+import type { EventStore } from '../../events/store.port.js';
+import { Rounds } from './rounds.js';
+
+/** A store that has one lease and wakes its listeners when told. */
+function setUp() {
+  let holder: string | null = null;
+  let wake = (): void => {};
+  const did: string[] = [];
+  const store = {
+    acquire: async (_: string, owner: string) => (holder === null || holder === owner) && (holder = owner) !== null,
+    release: async () => { holder = null; },
+    changes: (listener: () => void) => { wake = listener; return () => {}; },
+  } as unknown as EventStore;
+  const rounds = new Rounds({
+    store, clock: systemClock, owner: 'me', report: () => {}, leads: () => {}, sweep: async () => { did.push('sweep'); },
+    relay: { pump: async () => { did.push('pump'); return 0; }, reconcile: async () => 0 },
+  });
+  return { rounds, did, wake: () => wake(), hold: (owner: string | null) => { holder = owner; } };
+}
+const soon = (): Promise<void> => new Promise((done) => { setTimeout(done, 30); });
+
+describe('the conductor, asked to hold still', () => {
+  it('relays and sweeps nothing until the work is done, and goes on by itself', async () => {
+    const { rounds, did, wake } = setUp();
+    rounds.start();
+    await soon();
+    expect(did).toContain('pump');
+    await rounds.alone(async () => {
+      did.length = 0;
+      wake();
+      await rounds.sweepNow();
+      await soon();
+      expect(did).toEqual([]);
+    });
+    await soon();
+    expect(did).toContain('pump');
+    await expect(rounds.alone(() => Promise.reject(new Error('broken')))).rejects.toThrow('broken');
+    did.length = 0;
+    wake();
+    await soon();
+    expect(did).toContain('pump');
+    await rounds.stop();
+  });
+
+  it('refuses while another process leads, and while it does so already', async () => {
+    const { rounds, hold } = setUp();
+    hold('another');
+    await expect(rounds.alone(async () => 1)).rejects.toThrow('Another process');
+    hold(null);
+    await rounds.alone(async () => { await expect(rounds.alone(async () => 1)).rejects.toThrow('Another process'); });
+    expect(await rounds.alone(async () => 2)).toBe(2);
+  });
+});
