@@ -14,6 +14,8 @@ ids_of() { # <list path> <field>: ids of what carries our label
 
 remove_apps() {
   local id
+  # a bootstrap that was interrupted early, or an engine that was taken away: there is nothing to remove them from
+  if ! has dockerd && [[ ! -S $(engine_socket) ]]; then note 'there is no Docker engine on this machine any more'; return 0; fi
   [[ -n $(engine_version) ]] || { echo 'the engine does not answer: containers cannot be removed'; return 1; }
   for id in $(ids_of /containers/json Id); do engine_call DELETE "/containers/$id?force=1&v=1"; note "container ${id:0:12} removed"; done
   for id in $(ids_of /networks Id); do engine_call DELETE "/networks/$id"; done
