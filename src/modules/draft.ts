@@ -57,9 +57,9 @@ export class Draft {
   /** Cancels whatever of the app's deploys is open. */
   async cancelAll(app: string, by: string, reason: string): Promise<void> {
     for (;;) {
-      const { state } = await this.load(pipeline, pipelineStream(app));
+      const { state, version } = await this.load(pipeline, pipelineStream(app));
       const open = [state.waiting.source, state.waiting.converge, state.running].find((request) => request !== null);
-      if (!open) return void this.looked.set(pipelineStream(app), (await this.load(pipeline, pipelineStream(app))).version); // nor asked for meanwhile
+      if (!open) return void this.looked.set(pipelineStream(app), version); // nor asked for meanwhile
       const context = await loadContext(this, this.core.config, app);
       const events = await this.decide(pipeline, pipelineStream(app), { type: 'Cancel', deploy: open.deploy, by, reason, context });
       this.drop.push(...workFor(events, state).drop);

@@ -7,7 +7,7 @@ export interface Found {
   readonly containers: readonly { readonly id: string; readonly app: string; readonly deploy: number }[];
   readonly images: readonly { readonly id: string; readonly app: string; readonly deploy: number }[];
   readonly networks: readonly { readonly name: string; readonly app: string }[];
-  /** folders of source archives, named by the clone job: `<app>.<deploy>.clone[.r1]` */
+  /** folders of source archives, named by the clone job: `<app>.<deploy>.clone[.r1][.a2]` */
   readonly sources: readonly string[];
   /** app ids that have a repository, logs */
   readonly repositories: readonly string[];

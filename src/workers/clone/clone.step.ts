@@ -11,18 +11,21 @@ export interface CloneParts { readonly git: Git; readonly config: Pick<Config, '
 const MAX_DEPTH = 5;
 const MAX_SUBMODULES = 100;
 
-/** The pushed commit as one tar archive, `<root>/sources/<job>/source.tar`. Run again, it writes the same file again. */
+/** The folder of an attempt. Each has its own: one that stood still must not take away what a later one made. */
+const folderOf = (job: string, attempt: number): string => (attempt === 1 ? job : `${job}.a${attempt}`);
+
+/** The pushed commit as one tar archive, `<root>/sources/<job>/source.tar`. */
 export function cloneStep({ git, config }: CloneParts): StepWork<'clone'> {
-  return async ({ input, job, log, signal }) => {
+  return async ({ input, job, attempt, log, signal }) => {
     if (!/^[\w-][\w.-]*$/.test(job)) throw new Error(`${job} cannot be the name of a folder`);
-    const folder = join(config.root, 'sources', job);
+    const folder = join(config.root, 'sources', folderOf(job, attempt));
     const source = join(folder, 'source.tar');
     const commit: CommitRef = { repo: input.repo, sha: input.sha, quarantine: input.quarantine };
     try {
       const [info, links] = await Promise.all([timed(log, 'git log', () => git.commitInfo(commit)), timed(log, 'git ls-tree', () => git.submodules(commit))]);
       log.info(`Cloning ${input.name} at ${info.sha.slice(0, 7)} ("${shorten(info.subject)}")`);
       const parts = links.length === 0 ? [] : await submodules(git, { ...commit, path: '', links }, log, signal);
-      await rm(folder, { recursive: true, force: true });
+      for (let earlier = 1; earlier <= attempt; earlier += 1) await rm(join(config.root, 'sources', folderOf(job, earlier)), { recursive: true, force: true });
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const archive = await timed(log, 'git archive', () => git.archive(commit, parts, `${source}.part`, signal));
       if (archive.files === 0) throw new StepFailure('clone.empty', 'the pushed commit holds no files', 'commit your app, then push again');

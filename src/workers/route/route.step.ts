@@ -207,14 +207,17 @@ class Switch {
   private async undo(before: RouterState, cause: unknown): Promise<void> {
     const { context: { log } } = this;
     try {
-      const answering = new Set([...this.seen.keys(), ...await this.stillThere()]);
+      const old = await this.stillThere();
+      const answering = new Set([...this.seen.keys(), ...old]);
+      // the old ones are gone by somebody's hand, and what serves are the new ones
+      const only = old.length === 0 && this.input.retire.some(isWeb) && this.web.length > 0 && this.web.every(({ name }) => this.seen.has(name));
       let left = false;
       await this.change('put back', async () => {
         const holds = await this.context.holds?.() ?? 'mine';
-        left = holds === 'taken' || (holds === 'dropped' && (await this.deps.overtaken?.(this.input.app, this.context.deploy) ?? false));
+        left = only || holds === 'taken' || (holds === 'dropped' && (await this.deps.overtaken?.(this.input.app, this.context.deploy) ?? false));
         return left ? null : putBack(this.input, before, answering);
       }, true);
-      log.warn(left ? 'The routes are left to the attempt that has this work now' : 'The routes are as they were before');
+      log.warn(left ? `The routes are left as they are: ${only ? 'the containers before do not answer' : 'another attempt has this work now'}` : 'The routes are as they were before');
     } catch (error) {
       log.warn(`The routes could not be put back: ${error instanceof Error ? error.message : String(error)} (after: ${cause instanceof Error ? cause.message : String(cause)})`);
     }
