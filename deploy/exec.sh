@@ -63,7 +63,7 @@ case ${1:-} in
   redis)
     # Redis wakes workers and holds nothing: no persistence, nothing evicted, no TCP.
     exec redis-server --port 0 --unixsocket "$BERTH_REDIS" --unixsocketperm 600 --save '' --appendonly no \
-      --maxmemory 128mb --maxmemory-policy noeviction --databases 1 --dir "$BERTH_RUN" --daemonize no --loglevel notice
+      --maxmemory 128mb --maxmemory-policy noeviction --databases 1 --hz 1 --dir "$BERTH_RUN" --daemonize no --loglevel notice
     ;;
   router-init) run_node router-init router-init ;;
   router)

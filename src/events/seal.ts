@@ -38,6 +38,9 @@ function unwrap(wrapKey: Buffer, id: string, wrapped: Uint8Array, whose: string)
   }
 }
 
+/** ms that a process remembers an opened key: after that long at most, a key destroyed by another process is gone here, too */
+const KEEP_MS = 30_000;
+
 /** Reads the server's master key (32 random bytes, file mode 0600), or makes it where there is none. */
 export function masterKey(file: string): Buffer {
   if (!existsSync(file)) {
@@ -58,7 +61,7 @@ export function masterKey(file: string): Buffer {
  * every value of the app unreadable, wherever copies of the log are.
  */
 export class SecretBox {
-  private readonly keys = new Map<string, Buffer>();
+  private readonly keys = new Map<string, { readonly key: Buffer; readonly until: number }>();
   private readonly wrapKey: Buffer;
 
   constructor(private readonly store: Pick<EventStore, 'putKey' | 'key' | 'destroyKey'>, master: Buffer) {
@@ -102,11 +105,12 @@ export class SecretBox {
 
   private async open(id: string): Promise<Buffer> {
     const known = this.keys.get(id);
-    if (known) return known;
+    if (known && known.until > performance.now()) return known.key;
+    this.keys.delete(id);
     const wrapped = await this.store.key(id);
     if (!wrapped) throw new Unreadable(id, 'was destroyed');
     const key = unwrap(this.wrapKey, id, wrapped, "this server's");
-    this.keys.set(id, key);
+    this.keys.set(id, { key, until: performance.now() + KEEP_MS });
     return key;
   }
 }
