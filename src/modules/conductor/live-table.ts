@@ -17,9 +17,12 @@ function routing(board: Readonly<Board>, app: string): number | null {
   return step === 'route' ? running : null;
 }
 
-/** A later deploy of the app is being switched to, or serves already. */
+/** Since this deploy was cancelled another one is being switched to, or was; or the app is gone. Their numbers do not say which came later. */
 export function overtaken(board: Readonly<Board>, app: string, deploy: number): boolean {
-  return Math.max(routing(board, app) ?? 0, board.apps[app]?.live?.deploy ?? 0) > deploy;
+  const row = board.apps[app];
+  const other = routing(board, app);
+  const ended = board.deploys[app]?.[deploy - 1]?.endedAt ?? null;
+  return row === undefined || (other !== null && other !== deploy) || (ended !== null && row.live !== null && row.live.since >= ended);
 }
 
 /**

@@ -1,9 +1,11 @@
 import type { Config } from '../../config.js';
+import { Rejected } from '../../events/decider.js';
 import { metaOf, newTrace, type Repository } from '../../events/repository.js';
 import type { Recorded } from '../../events/event.js';
 import type { Transaction } from '../../events/store.port.js';
 import type { AppContext, DeploySource } from '../../events/types/deploy.events.js';
-import { loadContext, pipelineStream } from '../apps/app-context.js';
+import { apps } from '../apps/app.decider.js';
+import { appStream, loadContext, pipelineStream } from '../apps/app-context.js';
 import { pipeline, type PipelineCommand } from './pipeline.decider.js';
 import type { PipelineState } from './pipeline.state.js';
 import { workFor } from './pipeline.work.js';
@@ -35,12 +37,15 @@ export class Pipelines {
       const { state, version } = await this.repository.load(pipeline, pipelineStream(app));
       // after the pipeline, so that the context is at least as new as what is decided on
       const context = await loadContext(this.repository, this.config, app);
+      // a retry begins work anew: not for an app that is destroyed at the same moment
+      const owner = wish.type === 'Retry' ? await this.repository.load(apps, appStream(app)) : null;
+      if (owner && owner.state.status !== 'live') throw new Rejected('app.missing', `App ${owner.state.name} does not exist any more`, 'see: berth apps:list', 20);
       const events = pipeline.decide({ ...wish, context } as PipelineCommand, state);
       // a report that comes too late ends no row either: whoever has it now needs it
       if (events.length === 0 && !beside.claim) return null;
       const deploy = events.find((e) => e.data.deploy)?.data.deploy ?? state.running?.deploy;
       return {
-        appends: events.length > 0 ? [{ stream: pipelineStream(app), expected: version, events }] : [],
+        appends: [...(events.length > 0 ? [{ stream: pipelineStream(app), expected: version, events }] : []), ...(owner ? [{ stream: appStream(app), expected: owner.version, events: [] }] : [])],
         meta: metaOf(who.actor, who.command, `${app}.${deploy ?? 0}`, trace),
         now: this.now(), ...workFor(events, state), ...beside,
       };
