@@ -168,7 +168,13 @@ export class StepRunner<S extends Step> {
   /** Asked of the store; the lease is prolonged on the way. */
   private async holds(workId: string, owner: string): Promise<'mine' | 'taken' | 'dropped'> {
     const { store, now, timings } = this.ports;
-    if (await store.heartbeat(workId, owner, now(), (timings ?? TIMINGS).leaseMs)) return 'mine';
+    const { leaseMs } = timings ?? TIMINGS;
+    for (;;) {
+      const asked = now();
+      if (!(await store.heartbeat(workId, owner, asked, leaseMs))) break;
+      // an answer that was long on its way, or that we slept over, may not be true any more
+      if (now() - asked < leaseMs / 2) return 'mine';
+    }
     return (await store.work(workId))?.state === 'dropped' ? 'dropped' : 'taken';
   }
 

@@ -37,8 +37,8 @@ export class Pipelines {
       const { state, version } = await this.repository.load(pipeline, pipelineStream(app));
       // after the pipeline, so that the context is at least as new as what is decided on
       const context = await loadContext(this.repository, this.config, app);
-      // a retry begins work anew: not for an app that is destroyed at the same moment
-      const owner = wish.type === 'Retry' ? await this.repository.load(apps, appStream(app)) : null;
+      // nothing begins anew, nor is anything said, of an app that is destroyed at the same moment
+      const owner = wish.type === 'Retry' || wish.type === 'Discard' ? await this.repository.load(apps, appStream(app)) : null;
       if (owner && owner.state.status !== 'live') throw new Rejected('app.missing', `App ${owner.state.name} does not exist any more`, 'see: berth apps:list', 20);
       const events = pipeline.decide({ ...wish, context } as PipelineCommand, state);
       // a report that comes too late ends no row either: whoever has it now needs it

@@ -123,12 +123,12 @@ class Switch {
   private change(why: string, app: (actual: RouterState) => RouterApp | null | Promise<RouterApp | null>, anyway = false): Promise<RouterState> {
     const { router, lease, table } = this.deps;
     return lease(async () => {
-      // asked under the lease: an attempt that stood still for long must not switch what a later one has switched
-      if (!anyway && (await this.context.holds?.() ?? 'mine') !== 'mine') throw new Error('another attempt has this work now');
       const [actual, others] = await Promise.all([this.call('router.observe', () => router.observe()), table()]);
       const wanted = await app(actual);
       if (wanted === null) return actual;
       const plan = router.plan(tableWith(actual, others, wanted), actual);
+      // asked last, under the lease: an attempt that stood still for long must not switch what a later one has switched
+      if (!anyway && (await this.context.holds?.() ?? 'mine') !== 'mine') throw new Error('another attempt has this work now');
       await this.call('router.apply', () => router.apply(plan), `${why}: ${plan.changes.map((change) => change.do).join(' ') || 'nothing to do'}`);
       return actual;
     });
