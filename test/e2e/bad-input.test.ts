@@ -147,7 +147,7 @@ describe('words that will not do', () => {
     ['a file that is not there', ['config:import', 'solid', '/nowhere/at/all'], /no such file/],
     ['an SSH key that is none', ['ssh-keys:add', 'x', '/etc/hostname'], /key/],
   ];
-  it.each(refusals)('%s', async (_, words, says, exit = 1) => {
+  it.concurrent.each(refusals)('%s', async (_, words, says, exit = 1) => {
     const before = await deploysOf(berth, 'solid');
     const { code, out, err } = await berth.cli(words);
     expect([code, out]).toEqual([exit, '']);
@@ -169,7 +169,7 @@ describe('over SSH', () => {
   /** What the client's own library cannot send: the command as bytes. */
   const marker = (): string => join(berth.root, 'work', `pwned-${randomBytes(4).toString('hex')}`);
 
-  it.each([
+  it.concurrent.each([
     ['; touch FILE'], ['apps:list; touch FILE'], ['apps:list ;touch FILE'], ['apps:list && touch FILE'], ['apps:list | touch FILE'], ['apps:list $(touch FILE)'], ['apps:list `touch FILE`'],
     ['apps:info "$(touch FILE)"'], ["apps:info '`touch FILE`'"], ['apps:list > FILE'], ['apps:create "a;touch FILE"'], ['$(touch FILE)'], ['sh -c "touch FILE"'], ['git-receive-pack "x; touch FILE"'],
     ["git-upload-pack '$(touch FILE)'"], ['git-upload-pack --upload-pack=touch FILE'], ['git-receive-pack ../../../tmp'], ['git-shell'], ['scp -t FILE'], ['internal-sftp'], ['bash -i'], ['apps:list\ntouch FILE'], ['/bin/touch FILE'],
@@ -250,7 +250,7 @@ describe('over SSH', () => {
     expect((await berth.cli(['ssh-keys:remove', 'other'])).err).toMatch(/other/);
   });
 
-  it.each(['tokens:create x', 'tokens:list', 'tokens:revoke x', 'ssh-keys:add x', 'ssh-keys:remove test', 'domains:set-global x.test', 'apps:set --global disable-autocreation true'])('refuses %s: only on the server', async (text) => {
+  it.concurrent.each(['tokens:create x', 'tokens:list', 'tokens:revoke x', 'ssh-keys:add x', 'ssh-keys:remove test', 'domains:set-global x.test', 'apps:set --global disable-autocreation true'])('refuses %s: only on the server', async (text) => {
     const { code, out, err } = await berth.ssh(text);
     expect([code, out]).toEqual([1, '']);
     expect(err).toMatch(/can only be run on the server itself/);

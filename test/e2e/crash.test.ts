@@ -130,7 +130,7 @@ describe('the API', () => {
   });
 
   it('is killed while the push waits for another deploy', async () => {
-    const one = await berth.repo(app({ version: '1', args: '-delay 2000' }));
+    const one = await berth.repo(app({ version: '1', args: '-delay 1200' }));
     expect((await berth.push(one, 'queue')).code).toBe(0);
     const two = `${one}-two`;
     await berth.git(one, 'clone', '-q', one, two);
@@ -186,9 +186,10 @@ describe('Redis', () => {
 describe('the router', () => {
   it('is killed and comes back with every route', async () => {
     const before = (await berth.http('crash')).body;
+    const { starts } = berth.program('router');
     berth.kill('router');
-    await berth.until('the app to answer again', async () => (await berth.http('crash')).body === before);
-    expect((await berth.http('queue')).status).toBe(200);
+    await berth.until('another router', async () => berth.program('router').starts > starts);
+    await berth.until('both apps to answer again', async () => (await berth.http('crash')).body === before && (await berth.http('queue')).status === 200);
   });
 
   it('is killed while a deploy switches it', async () => {
@@ -204,12 +205,16 @@ describe('the router', () => {
   it('is down: a deploy says so, is tried again by itself, and succeeds when it is back', async () => {
     await berth.commit(dir, app({ version: 'down' }));
     await berth.program('router').down();
+    const poller = new Poller(berth, 'crash', true);
     const push = pushing(berth, dir, 'crash');
     const said = await push.says(/ ! {5}.*(?:router|HAProxy).*/i);
     expect(said[0]).not.toMatch(/undefined|\[object/);
     berth.program('router').start();
     expect(await push.ended, push.output).toBe(0);
     await berth.until('the new version', async () => (await berth.http('crash')).body.includes('v=down'));
+    // the one outage that a client must see; and the proof that a poller sees one
+    expect((await poller.stop()).failures.length).toBeGreaterThan(0);
+    expect(poller.ok).toBeGreaterThan(0);
   });
 });
 

@@ -117,6 +117,10 @@ describe('config', () => {
     const pushed = await berth.push(shop, 'shop');
     expect(pushed.code, pushed.output).toBe(0);
     expect(await env('API_KEY')).toBe(SECRET);
+    // the watcher finds what is there: one that cannot find is no proof
+    const control = watchProcesses('planted-as-an-argument');
+    await run(process.execPath, ['-e', 'setTimeout(() => {}, 500)', 'planted-as-an-argument']);
+    expect(await control()).not.toEqual([]);
     expect(await watched()).toEqual([]);
     expect(pushed.output).not.toContain(SECRET);
     expect((await berth.cli(['config:get', 'shop', 'API_KEY'])).out).toBe(`${SECRET}\n`);

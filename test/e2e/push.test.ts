@@ -104,18 +104,18 @@ describe('making apps by a push', () => {
 
   it('makes no app of a name that is none', async () => {
     const dir = await berth.repo(app());
-    for (const name of ['Upper', 'with%20space', '..', '../../etc', 'a'.repeat(200), 'ünïcode', '-x', 'a_b']) {
+    await Promise.all(['Upper', 'with%20space', '..', '../../etc', 'a'.repeat(200), 'ünïcode', '-x', 'a_b'].map(async (name) => {
       const { code, output } = await berth.push(dir, name);
       expect(code, name).not.toBe(0);
       expect(output, name).toMatch(/ ! {5}\S/);
-    }
+    }));
     expect(await berth.json(['apps:list'])).toEqual(['branchy']);
   });
 });
 
 describe('several at once', () => {
   it('lets the second push wait and say so, and a third take its place', async () => {
-    const a = await berth.repo(app({ version: 'a', args: '-delay 1500' }));
+    const a = await berth.repo(app({ version: 'a', args: '-delay 1200' }));
     expect((await berth.push(a, 'busy')).code).toBe(0);
     const b = `${a}-b`;
     const c = `${a}-c`;
@@ -213,7 +213,7 @@ describe('a closed terminal', () => {
   });
 
   it('lets the branch move when nobody comes back', async () => {
-    const dir = await berth.repo(app({ version: '1', args: '-delay 1000' }));
+    const dir = await berth.repo(app({ version: '1', args: '-delay 400' }));
     const push = pushing(berth, dir, 'left');
     await push.says(/-----> Building left/);
     push.kill();
