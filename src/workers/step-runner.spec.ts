@@ -136,6 +136,45 @@ describe('a ticket', () => {
     expect(bench.told).toEqual(['StepStarted']);
   });
 
+  it('that comes to one worker twice is two claims: the late report of the first ends nothing of the second', async () => {
+    const ends: (() => void)[] = [];
+    const worker = bench.worker(async (context) => { await new Promise<void>((resolve) => { ends.push(resolve); }); return clones(context); });
+    const first = worker.take(row, 't1');
+    await after(0);
+    bench.store.rows.set(row, { ...(await bench.store.work(row))!, leaseUntil: 0 }); // it stood still
+    const second = worker.take(row, 't1');
+    await after(0);
+    ends[0]!();
+    await first;
+    expect((await bench.store.work(row))!.state).toBe('dispatched');
+    ends[1]!();
+    await second;
+    expect(bench.told).toEqual(['StepStarted', 'StepStarted', 'SourceCloned', 'StepQueued']);
+  });
+
+  it('tidies up once its outcome is recorded, and not at all when that came too late', async () => {
+    const tidied: string[] = [];
+    const tidies = (name: string, meanwhile: () => Promise<unknown>): StepWork<'clone'> => async (context) => {
+      context.after!(async () => { tidied.push(`${name} after ${bench.told.at(-1)}`); });
+      await meanwhile();
+      expect(await context.holds!()).toBe(name === 'late' ? 'dropped' : 'mine');
+      return clones(context);
+    };
+    const cancel = (): Promise<unknown> => bench.pipelines.handle('a', { type: 'Cancel', deploy: 1, by: BY, reason: '' }, { actor: BY, command: 'c' });
+    await bench.worker(tidies('late', cancel)).take(row, 't1');
+    expect(tidied).toEqual([]);
+  });
+
+  it('whose worker stood still past its lease does not blame the app', async () => {
+    let fail!: () => void;
+    const taken = bench.worker(async () => { await new Promise<void>((resolve) => { fail = resolve; }); throw new StepFailure('release.check-failed', 'no answer within 5 s'); }).take(row, 't1');
+    await after(0);
+    vi.setSystemTime(Date.now() + 60_000);
+    fail();
+    await taken;
+    expect(bench.event('StepFailed').failure).toMatchObject({ code: 'step.stood-still', fault: 'machine' });
+  });
+
   it('that is cancelled while it works is stopped within seconds', async () => {
     const taken = bench.worker(hangs).take(row, 't1');
     await after(0);
