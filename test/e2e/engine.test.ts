@@ -90,7 +90,7 @@ describe('a build', () => {
     stop.abort(new Error('superseded'));
     await expect(running).rejects.toThrow('superseded');
     while (alive()) {
-      expect(performance.now() - at).toBeLessThan(1000);
+      expect(performance.now() - at, 'the process outlived the abort').toBeLessThan(10_000);
       await sleep(10);
     }
   });
