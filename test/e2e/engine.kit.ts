@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -60,8 +60,14 @@ export function tarOf(files: Files): Readable {
   return pack as unknown as Readable;
 }
 
+/** Folders of source archives; they go with the test's process. */
+const folders: string[] = [];
+process.on('exit', () => { for (const folder of folders) rmSync(folder, { recursive: true, force: true }); });
+
 export async function tarFile(files: Files): Promise<string> {
-  const file = join(mkdtempSync(join(tmpdir(), 'berth-src-')), 'source.tar');
+  const folder = mkdtempSync(join(tmpdir(), 'berth-src-'));
+  folders.push(folder);
+  const file = join(folder, 'source.tar');
   const parts: Buffer[] = [];
   for await (const part of tarOf(files) as AsyncIterable<Buffer>) parts.push(part);
   writeFileSync(file, Buffer.concat(parts));

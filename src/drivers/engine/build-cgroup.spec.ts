@@ -1,12 +1,18 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it } from 'vitest';
+import { afterAll, describe, expect, it } from 'vitest';
 import { BuildCgroup, cgroupLayout } from './build-cgroup.js';
 
 const MB = 1024 ** 2;
-const root = (): string => mkdtempSync(join(tmpdir(), 'berth-cgroup-'));
+const roots: string[] = [];
+const root = (): string => {
+  const folder = mkdtempSync(join(tmpdir(), 'berth-cgroup-'));
+  roots.push(folder);
+  return folder;
+};
+afterAll(() => { for (const folder of roots) rmSync(folder, { recursive: true, force: true }); });
 const read = (...path: string[]): string => readFileSync(join(...path), 'utf8');
 const layout = (cgroupVersion: 1 | 2, cgroupDriver: 'cgroupfs' | 'systemd' | 'none', parent: string | null = null) => cgroupLayout({ cgroupVersion, cgroupDriver }, parent);
 const step = 'q1w2e3r4t5y6u7i8o9p0a1s2d';
