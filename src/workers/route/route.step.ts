@@ -227,7 +227,13 @@ class Switch {
   private async stillThere(): Promise<readonly string[]> {
     const host = this.input.hosts[0];
     if (host === undefined) return this.input.retire.map((container) => container.name);
-    const answers = await Promise.all(this.input.retire.filter(isWeb).map(({ name }) => this.deps.router.probe({ host, path: this.path, server: name, timeoutMs: 3000 }).catch(() => null)));
-    return answers.flatMap((answer) => answer?.server ?? []);
+    // one that does not run may be answered for by whoever has its address now
+    const runs = async ({ id }: LiveContainer): Promise<boolean> => (await this.deps.engine.address?.(id).catch(() => '')) !== null;
+    const answers = await Promise.all(this.input.retire.filter(isWeb).map(async (container) => (await runs(container)) && this.probeOld(host, container.name)));
+    return answers.flatMap((answer) => (answer && answer.server) || []);
+  }
+
+  private async probeOld(host: string, name: string): Promise<ProbeAnswer | null> {
+    return this.deps.router.probe({ host, path: this.path, server: name, timeoutMs: 3000 }).catch(() => null);
   }
 }
