@@ -167,6 +167,8 @@ export class Laws {
   /** Within 5 s the work stops, when its process and the store are well. */
   private cancelled(app: App, number: number, deploy: Deploy): void {
     const at = this.world.now;
+    // what was put back by then serves
+    this.world.after(6001, () => { this.router.changed = true; });
     this.world.count(`cancelled ${deploy.status === 'waiting' ? 'while it waited' : `in ${deploy.step ?? 'no step'}`}`);
     for (const one of this.carrying) {
       if (one.app !== app.id || one.deploy !== number) continue;
@@ -181,8 +183,9 @@ export class Laws {
 
   /** A route step may change what serves now: one that runs, or one that was cancelled just now and puts back. */
   private routing(app: App): boolean {
-    return app.deploys.some((d) => (d.status === 'running' && d.step === 'route') || (d.status === 'cancelled' && this.world.now - d.endedAt < 6000));
+    return app.deploys.some((d) => this.switching(d));
   }
+  private switching(d: Deploy): boolean { return (d.status === 'running' && d.step === 'route') || (d.status === 'cancelled' && this.world.now - d.endedAt < 6000); }
 
   /** Somebody of us stops or removes a container. */
   private taken(container: SimContainer, by: Proc): void {
@@ -222,9 +225,9 @@ export class Laws {
       if (!container) return `${server.name} of ${app.id} takes requests, and nothing runs at ${server.ip}`;
       if (container.name !== server.name) return `${server.name} of ${app.id} takes requests at ${server.ip}, where ${container.name} of ${container.app} runs`;
     }
-    const next = app.deploys.find((d) => d.status === 'running' && d.step === 'route');
-    const wanted = next && (this.inputs.get(next.job) as RouteInput).containers.some((c) => c.type === 'web');
-    if (servers.length === 0 && wanted !== false && live.containers.some((c) => c.type === 'web')) return `${app.id} is live with deploy ${live.deploy}, and nothing serves it`;
+    // scaled to nothing: what switches to that, or was cancelled in it a moment ago
+    const toNothing = app.deploys.some((d) => this.switching(d) && d.job.includes('.route') && !(this.inputs.get(d.job) as RouteInput).containers.some((c) => c.type === 'web'));
+    if (servers.length === 0 && !toNothing && live.containers.some((c) => c.type === 'web')) return `${app.id} is live with deploy ${live.deploy}, and nothing serves it`;
     return null;
   }
 
