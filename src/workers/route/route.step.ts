@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveContainer, RouteInput, RouteOutput } from '../../events/types/deploy.events.js';
 import type { DesiredTable, ProbeAnswer, RouterApp, RouterPort, RouterState } from '../../drivers/router/router.port.js';
 import { StepFailure, type StepContext, type StepWork } from '../../events/step.js';
-import { beside, isWeb, label, putBack, switched, tableWith, without } from './route.table.js';
+import { beside, isWeb, label, putBack, switched, tableWith, where, without } from './route.table.js';
 
 /** What the step needs of the engine. A container that is gone already is no error. */
 export interface RetireEngine {
@@ -212,10 +212,10 @@ class Switch {
       // the old ones are gone by somebody's hand, and what serves are the new ones
       const only = old.length === 0 && this.input.retire.some(isWeb) && this.web.length > 0 && this.web.every(({ name }) => this.seen.has(name));
       let left = false;
-      await this.change('put back', async () => {
+      await this.change('put back', async (actual) => {
         const holds = await this.context.holds?.() ?? 'mine';
         left = only || holds === 'taken' || (holds === 'dropped' && (await this.deps.overtaken?.(this.input.app, this.context.deploy) ?? false));
-        return left ? null : putBack(this.input, before, answering);
+        return left ? null : where(putBack(this.input, before, answering), actual);
       }, true);
       log.warn(left ? `The routes are left as they are: ${only ? 'the containers before do not answer' : 'another attempt has this work now'}` : 'The routes are as they were before');
     } catch (error) {

@@ -46,6 +46,12 @@ export function switched(input: RouteInput, actual: RouterState): RouterApp {
   return { id: input.app, name: input.name, hosts: input.hosts, servers: [...fresh, ...old] };
 }
 
+/** With the addresses that the router has now: a container may have been restarted meanwhile, and the sweeper has seen to it. */
+export function where(app: RouterApp, actual: RouterState): RouterApp {
+  const now = new Map(serversIn(actual, app.id).map((server) => [server.name, server]));
+  return { ...app, servers: app.servers.map((server) => ({ ...server, ip: now.get(server.name)?.ip ?? server.ip, port: now.get(server.name)?.port ?? server.port })) };
+}
+
 /** As it is, without these servers; null when the router does not have the app any more. The next deploy may have begun. */
 export function without(input: RouteInput, actual: RouterState, names: ReadonlySet<string>): RouterApp | null {
   const there = tableOf(actual).apps.find((entry) => entry.id === input.app);
