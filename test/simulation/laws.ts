@@ -167,6 +167,8 @@ export class Laws {
   /** Within 5 s the work stops, when its process and the store are well. */
   private cancelled(app: App, number: number, deploy: Deploy): void {
     const at = this.world.now;
+    // whoever would put it back stands still or is dead: the sweeper does, later
+    if (deploy.step === 'route' && ![...this.carrying].some((one) => one.job === deploy.job && one.proc.alive && !one.proc.stalled)) this.down(app.id);
     // what was put back by then serves
     this.world.after(6001, () => { this.router.changed = true; });
     this.world.count(`cancelled ${deploy.status === 'waiting' ? 'while it waited' : `in ${deploy.step ?? 'no step'}`}`);
@@ -176,6 +178,14 @@ export class Laws {
         if (one.done || one.signal.aborted || !one.proc.alive || one.stalledAt >= at || one.proc.stalled || this.db.troubledAt >= at - 1000 || this.db.slowUntil > at) return;
         this.broken('cancel', `${one.job}, attempt ${one.attempt}, works 5 s after its deploy was cancelled`);
       });
+    }
+  }
+
+  /** A process stands still or dies. */
+  fell(proc: Proc): void {
+    for (const one of this.carrying) {
+      const deploy = this.apps.get(one.app)?.deploys[one.deploy - 1];
+      if (one.proc === proc && one.step === 'route' && deploy?.status === 'cancelled') this.down(one.app);
     }
   }
 
@@ -227,7 +237,7 @@ export class Laws {
     }
     // scaled to nothing: what switches to that, or was cancelled in it a moment ago
     const toNothing = app.deploys.some((d) => this.switching(d) && d.job.includes('.route') && !(this.inputs.get(d.job) as RouteInput).containers.some((c) => c.type === 'web'));
-    if (servers.length === 0 && !toNothing && live.containers.some((c) => c.type === 'web')) return `${app.id} is live with deploy ${live.deploy}, and nothing serves it`;
+    if (servers.length === 0 && (app.hurt || !toNothing) && live.containers.some((c) => c.type === 'web')) return `${app.id} is live with deploy ${live.deploy}, and nothing serves it`;
     return null;
   }
 

@@ -214,6 +214,7 @@ class Simulation {
   private die(place: Place, after: number): void {
     const process = place.now;
     if (!process?.proc.alive) return;
+    this.laws.fell(process.proc);
     process.proc.kill();
     place.now = null;
     this.until(this.world.now + after);
@@ -338,6 +339,7 @@ class Simulation {
         proc.arm(rng.between(1, rng.pick([4, 12, 25])), rng.pick(['before', 'after']), () => {
           this.until(world.now + ms);
           for (const one of laws.carrying) if (one.proc === proc) one.stalledAt = world.now + ms;
+          laws.fell(proc);
           proc.stall(ms);
           // not promised: its lease runs out within one change of the router, which nothing can take back but the next sweep
           if (proc.applying && ms >= 5000) {
