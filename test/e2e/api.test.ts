@@ -182,6 +182,19 @@ describe('deploys', () => {
     expect(await api('POST', '/v1/apps/blog/deploys', { commit: 'f'.repeat(40) })).toMatchObject({ status: 409, json: { code: 'deploy.commit-missing' } });
   });
 
+  it('the same request under one Idempotency-Key is carried out once, however often and at however many times it comes', async () => {
+    const before = (await deploysOf(berth, 'blog')).length;
+    const key = { 'idempotency-key': 'deploy-once-1' };
+    const replies = await Promise.all(Array.from({ length: 5 }, () => api('POST', '/v1/apps/blog/restart', {}, key)));
+    const later = await api('POST', '/v1/apps/blog/restart', {}, key);
+    expect([...replies, later].map((reply) => reply.status)).toEqual(Array(6).fill(202));
+    expect(new Set([...replies, later].map((reply) => reply.body)).size).toBe(1);
+    expect(later.headers['idempotent-replayed']).toBe('true');
+    expect((await deploysOf(berth, 'blog')).length).toBe(before + 1);
+    expect(await api('POST', '/v1/apps/blog/rebuild', {}, key)).toMatchObject({ status: 409, json: { code: 'request.key-reused' } });
+    await settled(berth, 'blog');
+  });
+
   it('a stream that was cut goes on behind Last-Event-ID without a gap or a repeat', async () => {
     const { json } = await api('POST', '/v1/apps/blog/rebuild', {});
     const follow = json.follow as string;
