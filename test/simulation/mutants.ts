@@ -5,7 +5,7 @@ import type { Mutant } from './run.js';
 const blindRelay: Mutant['relay'] = (relay) => Object.assign(Object.create(relay) as Relay, { pump: () => relay.pump(), reconcile: async () => 0 });
 const YEAR = 365 * 24 * 3_600_000;
 
-/** Bugs of the kinds that `peers.md` §2 tells of, planted one at a time; each must be found. */
+/** Bugs of the kinds that deploy engines are known for (an unfenced append, a lost wake-up, a double switch), planted one at a time; each must be found. */
 export const MUTANTS: readonly Mutant[] = [
   {
     // §2.3: a late report is appended whoever has the work now, and counts

@@ -12,7 +12,7 @@ export const ticketId = (row: Pick<WorkRow, 'id' | 'dispatch'>): string => `w-${
 /**
  * Moves work rows from the store to the queues. One relay works at a time, under a lease; everything it does may be done twice:
  * a ticket has the same id until the row is dispatched anew, and a worker claims the row in the store before it works.
- * Follows `engine.md` §5.
+ * The outbox pattern, with the queue as a hint only.
  */
 export class Relay {
   constructor(private readonly store: EventStore, private readonly queue: Dispatcher, private readonly now: () => number) {}
