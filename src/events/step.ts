@@ -47,8 +47,11 @@ export interface StepContext<S extends Step> {
    * had it and ended it; `dropped`: nobody shall do it any more. Absent: nobody else can have it.
    */
   readonly holds?: () => Promise<'mine' | 'taken' | 'dropped'>;
-  /** Tidying up, done once the outcome is recorded. It may never happen: the sweeper does the same. Absent: do it at once. */
-  readonly after?: (work: () => Promise<void>) => void;
+  /**
+   * Tidying up once the outcome is recorded, or what to do when it comes too late (cancelled at the last moment). Neither may happen: the sweeper
+   * does the same. Absent: tidy up at once.
+   */
+  readonly after?: (tidy: () => Promise<void>, late: () => Promise<void>) => void;
 }
 
 /** A step's work: may be run twice; answers what it learnt or throws StepFailure. Anything else thrown is a machine fault. */

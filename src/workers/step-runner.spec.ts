@@ -155,14 +155,17 @@ describe('a ticket', () => {
   it('tidies up once its outcome is recorded, and not at all when that came too late', async () => {
     const tidied: string[] = [];
     const tidies = (name: string, meanwhile: () => Promise<unknown>): StepWork<'clone'> => async (context) => {
-      context.after!(async () => { tidied.push(`${name} after ${bench.told.at(-1)}`); });
+      context.after!(async () => { tidied.push(`${name} after ${bench.told.at(-1)}`); }, async () => { tidied.push(`${name} put back after ${bench.told.at(-1)}`); });
       await meanwhile();
       expect(await context.holds!()).toBe(name === 'late' ? 'dropped' : 'mine');
       return clones(context);
     };
     const cancel = (): Promise<unknown> => bench.pipelines.handle('a', { type: 'Cancel', deploy: 1, by: BY, reason: '' }, { actor: BY, command: 'c' });
     await bench.worker(tidies('late', cancel)).take(row, 't1');
-    expect(tidied).toEqual([]);
+    expect(tidied).toEqual(['late put back after DeployCancelled']);
+    await bench.pipelines.handle('a', { type: 'Request', kind: 'push', source: { ...NO_SOURCE, sha: 'a'.repeat(40) }, by: BY }, { actor: BY, command: 'c' });
+    await bench.worker(tidies('well', async () => {})).take('a.2.clone.t0', 't2');
+    expect(tidied).toEqual(['late put back after DeployCancelled', 'well after StepQueued']);
   });
 
   it('whose worker stood still past its lease does not blame the app', async () => {

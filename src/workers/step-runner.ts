@@ -128,10 +128,10 @@ export class StepRunner<S extends Step> {
       );
     }, heartbeatMs);
     const deadline = clock.setTimeout(() => abort.abort(new Stopped('deadline')), DEADLINES[this.step]);
-    const later: (() => Promise<void>)[] = [];
+    const later: { readonly tidy: () => Promise<void>; readonly late: () => Promise<void> }[] = [];
     let result: { output: StepOutput } | { error: unknown };
     try {
-      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal, holds: () => this.holds(workId, owner), after: (work) => { later.push(work); } }) };
+      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal, holds: () => this.holds(workId, owner), after: (tidy, late) => { later.push({ tidy, late }); } }) };
     } catch (error) {
       result = { error };
     } finally {
@@ -139,6 +139,7 @@ export class StepRunner<S extends Step> {
     }
     const why = abort.signal.aborted && abort.signal.reason instanceof Stopped ? abort.signal.reason : null;
     let failure: Failure | null = null;
+    let recorded = false;
     try {
       if (why?.why === 'lease-lost') return; // another attempt, or nobody, has it now
       if (why?.why === 'shutdown' && 'error' in result) return; // its lease is given back at once: see stop()
@@ -153,15 +154,16 @@ export class StepRunner<S extends Step> {
       const wish = 'output' in result
         ? ({ type: 'Complete', job, attempt, tookMs, output: result.output } as const)
         : ({ type: 'Fail', job, attempt, tookMs, failure: failure!, now: now() } as const);
-      const recorded = await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort);
+      recorded = (await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort)).length > 0;
       clock.clear(beat);
       // not when it came too late, the deploy being cancelled: what would be tidied away is what serves
-      if ('output' in result && recorded.length > 0) await this.tidy(later, job, abort.signal);
+      if ('output' in result && recorded) await this.tidy(later.map(({ tidy }) => tidy), job, abort.signal, close);
     } catch (error) {
       if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
     } finally {
       clock.clear(beat);
       await closed();
+      if ('output' in result && !recorded) await this.tidy(later.map(({ late }) => late), job, new AbortController().signal, close);
     }
   }
 
@@ -179,12 +181,15 @@ export class StepRunner<S extends Step> {
   }
 
   /** What is left behind here the sweeper takes. */
-  private async tidy(works: readonly (() => Promise<void>)[], job: string, signal: AbortSignal): Promise<void> {
+  private async tidy(works: readonly (() => Promise<void>)[], job: string, signal: AbortSignal, close: () => Promise<void>): Promise<void> {
+    if (works.length === 0) return;
     const stopped = new Promise<void>((resolve) => { signal.addEventListener('abort', () => resolve(), { once: true }); });
     for (const work of works) {
       if (signal.aborted) return;
       await Promise.race([work().catch((error: unknown) => this.ports.report(`tidying up after ${job}`, error)), stopped]);
     }
+    // it may have said something more
+    await close().catch((error: unknown) => this.ports.report(`log of ${job}`, error));
   }
 
   /** The store may be full or away for a while: the outcome is kept and tried again until it is written or the lease is lost. */

@@ -31,7 +31,12 @@ export function overtaken(board: Readonly<Board>, app: string, deploy: number): 
  * `runs` that should is left, too, until it does: what the router has may be all that serves it.
  */
 export function repaired(board: Readonly<Board>, actual: RouterState, ip: (container: string) => string | null, runs: (container: string) => boolean = () => true): DesiredTable {
-  const wanted = liveTable(board, ip);
+  const all = liveTable(board, ip);
+  // the others take its requests until it runs again
+  const wanted: DesiredTable = { apps: all.apps.map((app) => {
+    const down = new Set(board.apps[app.id]?.live?.containers.filter((c) => !runs(c.id)).map((c) => c.name));
+    return { ...app, servers: app.servers.filter((server) => !down.has(server.name)) };
+  }) };
   const fallen = (app: AppRow): boolean => {
     const web = app.live?.containers.filter((c) => c.type === 'web') ?? [];
     return web.length > 0 && !web.some((c) => runs(c.id));

@@ -60,7 +60,7 @@ export class Sweeper {
     const board = await this.core.board.now();
     const plan = planSweep(board, found);
     await this.each('drift', () => this.reconciler.check(containers));
-    const serving = await this.routes(new Map(containers.map((c) => [c.id, c.ip])), new Set(containers.filter((c) => c.state === 'running').map((c) => c.id)));
+    const serving = await this.routes();
     const named = new Map(containers.map((c) => [c.id, c.name]));
     for (const id of plan.containers) {
       // what takes requests stays until it takes none: a deploy was cancelled in the middle of its switch, and the next one has begun
@@ -83,9 +83,13 @@ export class Sweeper {
   }
 
   /** Writes what differs between the router and the log, for apps that no deploy is changing now; answers which servers take requests, null when that is not known. */
-  private async routes(ips: ReadonlyMap<string, string | null>, running: ReadonlySet<string>): Promise<ReadonlySet<string> | null> {
+  private async routes(): Promise<ReadonlySet<string> | null> {
     let serving: ReadonlySet<string> | null = null;
     await this.each('routes', () => withRouterLease(this.core, 'conductor', async () => {
+      // looked at under the lease, for what was seen before it may be old: addresses change
+      const containers = await this.engine.listContainers({ instance: this.core.config.instance });
+      const ips = new Map(containers.map((c) => [c.id, c.ip]));
+      const running = new Set(containers.filter((c) => c.state === 'running').map((c) => c.id));
       const actual = await this.router.observe();
       const board = await this.core.board.now();
       const plan = this.router.plan(repaired(board, actual, (id) => ips.get(id) ?? null, (id) => running.has(id)), actual);

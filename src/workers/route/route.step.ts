@@ -82,7 +82,7 @@ class Switch {
       await this.retire();
       await this.change('settle', (actual) => without(input, actual, retired), true);
     };
-    if (this.context.after) this.context.after(tidy);
+    if (this.context.after) this.context.after(tidy, () => this.undo(before, new Error('it was cancelled at the last moment')));
     else await tidy();
     return {
       hosts: input.hosts, upstreams: this.web.map((container) => `${container.ip}:${container.port}`),
