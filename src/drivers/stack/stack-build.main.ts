@@ -7,16 +7,18 @@ import { createInterface } from 'node:readline';
 import Docker from 'dockerode';
 import { pack } from 'tar-stream';
 import { readConfig, type Config } from '../../config.js';
-import { DEFAULT_MIRRORS, EXCLUDED, LABEL_DEFINITION, LABEL_FROM, STACK, baseFiles, buildDockerfile, definitionHashes, hostMirrors, runDockerfile, stackImages, type Mirrors } from './stack.js';
+import { DEFAULT_MIRRORS, EXCLUDED, LABEL_DEFINITION, LABEL_FROM, STACK, baseFiles, buildDockerfile, definitionHashes, hostMirrors, partDockerfile, partHash, partImages, runDockerfile, stackImages, type Mirrors } from './stack.js';
 
 /**
- * Makes the stack's images in the engine: `stack-build [--force] [--check]`.
+ * Makes the stack's images in the engine: `stack-build [--force] [--check] [--all | image…]`. The common ones always; what single
+ * languages need beyond them only when they are named (`berth/stack-build-go:13-1`, or `go` for both of a part), or with `--all`.
  * Exit codes: 0 made or there already, 1 failed (the reason and what to do are on stderr), 2 `--check` found something missing.
  * Runs that overlap wait for each other. Environment: `BERTH_DEBIAN_MIRROR` (and `BERTH_DEBIAN_SECURITY_MIRROR`) override the
  * mirror, which is the host's own when the host is Debian.
  */
 
 const NEED_BYTES = { work: 600e6, engine: 1500e6 };
+const USAGE = 'stack-build [--force] [--check] [--verbose] [--all | part or image…]';
 const LOCK = '/run/lock/berth-stack.lock';
 
 /** TERM or INT: children end, the work folder goes */
@@ -175,9 +177,13 @@ async function build(docker: Docker, config: Config, image: string, dockerfile: 
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
   const has = (flag: string): boolean => args.includes(flag);
-  const odd = args.find((arg) => !['--force', '--check', '--locked', '--verbose', '--help'].includes(arg));
-  if (odd !== undefined) throw new Unusable(`unknown argument ${odd}`, 'stack-build [--force] [--check] [--verbose]');
-  if (has('--help')) { say('stack-build [--force] [--check] [--verbose]\n  makes the images that buildpacks stand on; --check only says what is missing (exit 2)'); return 0; }
+  const parts = [...partImages()];
+  const asked = args.filter((arg) => !arg.startsWith('-'));
+  const known = (arg: string): boolean => arg.startsWith('-') ? ['--force', '--check', '--locked', '--verbose', '--help', '--all'].includes(arg) : parts.some(([image, { part }]) => arg === image || arg === part);
+  const odd = args.find((arg) => !known(arg));
+  if (odd !== undefined) throw new Unusable(`unknown argument ${odd}`, `${USAGE}; parts: ${[...new Set(parts.map(([, { part }]) => part))].join(' ')}`);
+  if (has('--help')) { say(`${USAGE}\n  makes the images that buildpacks stand on: the common ones, and those of the parts that are named; --check only says what is missing (exit 2)`); return 0; }
+  const wanted = parts.filter(([image, { part }]) => has('--all') || asked.includes(image) || asked.includes(part));
   if (!has('--locked') && !has('--check')) return await locked(args);
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => stop.abort(new Error(`stopped by ${signal}`)));
   const started = performance.now();
@@ -195,25 +201,43 @@ async function main(): Promise<number> {
   const have = { base: fresh(base, hashes.base), run: base !== null && fresh(runs, hashes.run, base.Id), build: runs !== null && fresh(builds, hashes.build, runs.Id) };
   if (has('--check')) {
     for (const kind of ['base', 'run', 'build'] as const) say(`${images[kind]} ${have[kind] ? 'there' : 'missing or old'}`);
-    return have.base && have.run && have.build ? 0 : 2;
+    const missing = await Promise.all(wanted.map(async ([image, { kind, part }]) => {
+      const there = fresh(await inspect(docker, image), partHash(kind, part), (kind === 'run' ? runs : builds)?.Id);
+      say(`${image} ${there ? 'there' : 'missing or old'}`);
+      return !there;
+    }));
+    return have.base && have.run && have.build && !missing.includes(true) ? 0 : 2;
   }
   const force = has('--force');
-  if (!force && have.base && have.run && have.build) { say(`-----> Stack ${images.name} version ${STACK.version} is there`); return 0; }
-  if (existsSync(info.DockerRootDir)) await room(info.DockerRootDir, NEED_BYTES.engine, 'the stack');
-  const from = mirrors(process.env);
-  let dirty = force || !have.base;
-  if (dirty) await bootstrapBase(docker, config, from, images.base, hashes.base, verbose);
-  for (const [kind, below, text] of [['run', 'base', runDockerfile()], ['build', 'run', buildDockerfile()]] as const) {
-    dirty ||= !have[kind];
-    if (!dirty) continue;
-    const under = await inspect(docker, images[below]);
-    if (under === null) throw new Error(`${images[below]} vanished`);
-    await step(`Making ${images[kind]}`, () => build(docker, config, images[kind], text, { [LABEL_DEFINITION]: hashes[kind], [LABEL_FROM]: under.Id }, verbose));
-    const made = await inspect(docker, images[kind]);
-    say(`       ${Math.round((made?.Size ?? 0) / 1e6)} MB, ${Math.round(((made?.Size ?? 0) - under.Size) / 1e6)} MB of it its own`);
+  // what is named is what is forced
+  if (!(force && wanted.length === 0) && have.base && have.run && have.build) say(`-----> Stack ${images.name} version ${STACK.version} is there`);
+  else {
+    await common();
+    say(`=====> Stack ${images.name} version ${STACK.version} made in ${((performance.now() - started) / 1000).toFixed(1)} s`);
   }
-  say(`=====> Stack ${images.name} version ${STACK.version} made in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+  for (const [image, { kind, part }] of wanted) {
+    const under = await inspect(docker, images[kind]);
+    if (under === null) throw new Error(`${images[kind]} vanished`);
+    if (!force && fresh(await inspect(docker, image), partHash(kind, part), under.Id)) { say(`-----> ${image} is there`); continue; }
+    await step(`Making ${image}`, () => build(docker, config, image, partDockerfile(kind, part), { [LABEL_DEFINITION]: partHash(kind, part), [LABEL_FROM]: under.Id }, verbose));
+  }
   return 0;
+
+  async function common(): Promise<void> {
+    if (existsSync(info.DockerRootDir)) await room(info.DockerRootDir, NEED_BYTES.engine, 'the stack');
+    const from = mirrors(process.env);
+    let dirty = force || !have.base;
+    if (dirty) await bootstrapBase(docker, config, from, images.base, hashes.base, verbose);
+    for (const [kind, below, text] of [['run', 'base', runDockerfile()], ['build', 'run', buildDockerfile()]] as const) {
+      dirty ||= !have[kind];
+      if (!dirty) continue;
+      const under = await inspect(docker, images[below]);
+      if (under === null) throw new Error(`${images[below]} vanished`);
+      await step(`Making ${images[kind]}`, () => build(docker, config, images[kind], text, { [LABEL_DEFINITION]: hashes[kind], [LABEL_FROM]: under.Id }, verbose));
+      const made = await inspect(docker, images[kind]);
+      say(`       ${Math.round((made?.Size ?? 0) / 1e6)} MB, ${Math.round(((made?.Size ?? 0) - under.Size) / 1e6)} MB of it its own`);
+    }
+  }
 }
 
 /** The kernel's lock, taken by `flock` before it becomes ourselves: it cannot outlive a killed run. */

@@ -15,11 +15,16 @@ export interface StackDefinition {
   readonly base: readonly string[];
   readonly run: readonly string[];
   readonly build: readonly string[];
+  /** what single languages need beyond that: images of their own on top, made when the first app wants them */
+  readonly parts: Readonly<Record<string, StackPart>>;
   /** languages of the stack → `major.minor` that it has */
   readonly versions: Readonly<Record<string, string>>;
   /** who apps run as */
   readonly user: { readonly name: string; readonly uid: number; readonly home: string };
 }
+
+/** A part's run image is run plus `run`; its build image is build plus both lists. An empty list needs no image. */
+export interface StackPart { readonly run: readonly string[]; readonly build: readonly string[] }
 
 export const STACK: StackDefinition = Object.freeze({
   version: 1,
@@ -32,7 +37,16 @@ export const STACK: StackDefinition = Object.freeze({
     'curl', 'procps', // what people reach for inside a container
   ],
   build: ['build-essential', 'python3-dev', 'python3-venv', 'python3-pip', 'git', 'pkg-config', 'libpq-dev', 'libmariadb-dev', 'libffi-dev', 'libssl-dev', 'zlib1g-dev', 'libjpeg-dev', 'libxml2-dev', 'libxslt1-dev'],
-  versions: { python: '3.13' },
+  parts: {
+    go: { run: [], build: ['golang-go'] },
+    rust: { run: [], build: ['cargo', 'rustc'] },
+    java: { run: ['openjdk-21-jre-headless'], build: ['openjdk-21-jdk-headless', 'maven'] },
+    ruby: { run: ['ruby', 'libyaml-0-2', 'libsqlite3-0'], build: ['ruby-dev', 'ruby-bundler', 'libyaml-dev', 'libsqlite3-dev'] },
+    php: { run: ['php-cli', 'php-fpm', 'php-curl', 'php-intl', 'php-mbstring', 'php-mysql', 'php-pgsql', 'php-sqlite3', 'php-xml', 'php-zip', 'nginx-light'], build: ['composer', 'unzip'] },
+    elixir: { run: [], build: ['elixir', 'erlang-dev', 'erlang-parsetools', 'erlang-xmerl'] },
+    static: { run: ['nginx-light'], build: [] },
+  },
+  versions: { python: '3.13', go: '1.24', rust: '1.85', java: '21', ruby: '3.3', php: '8.4', elixir: '1.18' },
   user: { name: 'app', uid: 1000, home: '/app' },
 });
 
@@ -42,6 +56,33 @@ export interface StackImages { readonly base: string; readonly run: string; read
 export function stackImages(stack: StackDefinition = STACK): StackImages {
   const tag = `${stack.debian}-${stack.version}`;
   return { base: `berth/stack-base:${tag}`, run: `berth/stack-run:${tag}`, build: `berth/stack-build:${tag}`, name: `berth-${stack.debian}` };
+}
+
+export type StackKind = 'run' | 'build';
+
+/** The image of a kind with what a part adds; the plain one when it adds nothing. @throws Error no such part */
+export function stackImage(kind: StackKind, part: string | null, stack: StackDefinition = STACK): string {
+  const images = stackImages(stack);
+  if (part === null) return images[kind];
+  const adds = partOf(part, stack);
+  return adds.run.length + (kind === 'build' ? adds.build.length : 0) === 0 ? images[kind] : images[kind].replace(':', `-${part}:`);
+}
+
+function partOf(part: string, stack: StackDefinition): StackPart {
+  if (!Object.hasOwn(stack.parts, part)) throw new Error(`the stack has no part ${part}`);
+  return stack.parts[part]!;
+}
+
+/** Every image on top of the common ones: reference → what it is. */
+export function partImages(stack: StackDefinition = STACK): ReadonlyMap<string, { readonly kind: StackKind; readonly part: string }> {
+  const common = Object.values(stackImages(stack));
+  return new Map(Object.keys(stack.parts).flatMap((part) => (['run', 'build'] as const).map((kind) => [stackImage(kind, part, stack), { kind, part }] as const)).filter(([image]) => !common.includes(image)));
+}
+
+/** The stack's images that a Dockerfile stands on. */
+export function stackImagesIn(dockerfile: string, stack: StackDefinition = STACK): string[] {
+  const known = new Set([...partImages(stack).keys(), ...Object.values(stackImages(stack))]);
+  return [...new Set([...dockerfile.matchAll(/^FROM\s+(\S+)/gim), ...dockerfile.matchAll(/--from=(\S+)/g)].map((match) => match[1]!))].filter((image) => known.has(image));
 }
 
 export interface Mirrors {
@@ -74,8 +115,8 @@ export function baseFiles(mirrors: Mirrors, stack: StackDefinition = STACK): Rea
   };
 }
 
-const install = (packages: readonly string[]): string =>
-  `RUN export DEBIAN_FRONTEND=noninteractive \\\n && apt-get update -q && apt-get upgrade -qy \\\n && apt-get install -qy ${packages.join(' ')} \\\n && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache`;
+const install = (packages: readonly string[], upgrade = true): string =>
+  `RUN export DEBIAN_FRONTEND=noninteractive \\\n && apt-get update -q${upgrade ? ' && apt-get upgrade -qy' : ''} \\\n && apt-get install -qy ${packages.join(' ')} \\\n && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache`;
 
 /** Dockerfile of the run image. */
 export function runDockerfile(stack: StackDefinition = STACK): string {
@@ -95,6 +136,12 @@ export function buildDockerfile(stack: StackDefinition = STACK): string {
   return [`FROM ${stackImages(stack).run}`, install(stack.build), ''].join('\n');
 }
 
+/** Dockerfile of a part's image. */
+export function partDockerfile(kind: StackKind, part: string, stack: StackDefinition = STACK): string {
+  const { run, build } = partOf(part, stack);
+  return [`FROM ${stackImages(stack)[kind]}`, install(kind === 'run' ? run : [...run, ...build], false), ''].join('\n');
+}
+
 /** Labels under which the images are found again. */
 export const LABEL_DEFINITION = 'berth.stack.definition';
 /** id of the image that this one stands on */
@@ -109,6 +156,11 @@ export function definitionHashes(stack: StackDefinition = STACK): { readonly bas
   const base = hash(stack.suite, stack.base.join(' '), JSON.stringify(baseFiles({ main: '', security: '' }, stack)));
   const run = hash(base, runDockerfile(stack));
   return { base, run, build: hash(run, buildDockerfile(stack)) };
+}
+
+/** The same for a part's image. */
+export function partHash(kind: StackKind, part: string, stack: StackDefinition = STACK): string {
+  return createHash('sha256').update([definitionHashes(stack)[kind], partDockerfile(kind, part, stack)].join('\0')).digest('hex');
 }
 
 /**

@@ -17,6 +17,8 @@ export interface Stack {
   readonly run: string;
   /** the same with compilers */
   readonly build: string;
+  /** one of the two with what a language needs beyond that (`go`, `rust`, `java`, `ruby`, `php`, `elixir`, `static`); made when it is not there */
+  image(kind: 'run' | 'build', part: string): string;
   /** language → `major.minor` */
   readonly versions: Readonly<Record<string, string>>;
   readonly user: { readonly name: string; readonly uid: number; readonly home: string };

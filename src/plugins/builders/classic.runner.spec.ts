@@ -1,9 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import type { Stack } from './builder.port.js';
+import { stack } from '../../../test/builders/kit.js';
 import { SCRIPT, START, defaultProcessTypes, masker, slugDockerfile } from './classic.runner.js';
-
-const stack: Stack = { name: 's', run: 'stack-run', build: 'stack-build', versions: {}, user: { name: 'app', uid: 1000, home: '/app' } };
 
 describe('classic buildpacks', () => {
   it('reads default process types out of bin/release', () => {

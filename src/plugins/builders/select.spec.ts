@@ -5,19 +5,12 @@ import { pack } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StepFailure } from '../../events/step.js';
-import type { Stack } from './builder.port.js';
 import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic.buildpack.js';
 import { exposedPorts } from './dockerfile.builder.js';
-import { namedPaths, projectOf, select, type Selected } from './select.js';
+import { namedPaths } from './select.js';
+import { choose, failure, type Files } from '../../../test/builders/kit.js';
 import { readSourceTree, treeOf } from './source-tree.js';
 
-const stack: Stack = { name: 's', run: 'r', build: 'b', versions: { python: '3.13' }, user: { name: 'app', uid: 1000, home: '/app' } };
-type Files = Readonly<Record<string, string>>;
-const choose = (files: Files, settings: Files = {}): Selected => select(projectOf('a1', treeOf(files), settings, stack));
-const failure = (files: Files, settings: Files = {}): StepFailure => {
-  try { choose(files, settings); } catch (error) { if (error instanceof StepFailure) return error; throw error; }
-  throw new Error('was accepted');
-};
 
 describe('which builder takes a repository', () => {
   const python = { 'requirements.txt': '', Procfile: 'web: x' };

@@ -3,12 +3,9 @@ import { NO_APP_JSON, parseAppJson } from './app-json.js';
 import type { Builder, Planned, Project, Stack } from './builder.port.js';
 import { buildpackOf, planClassic } from './classic.buildpack.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
+import { BUILDPACKS } from './buildpacks.js';
 import { parseProcfile } from './procfile.js';
-import { pythonBuildpack } from './python.buildpack.js';
 import type { SourceTree } from './source-tree.js';
-
-/** Our own buildpacks in the order in which they are asked. */
-export const BUILDPACKS: readonly Builder[] = [pythonBuildpack];
 
 export interface Selected extends Planned {
   /** `Python app` */

@@ -35,7 +35,7 @@ export interface ReadLimits {
 }
 const LIMITS: ReadLimits = { file: 512 * 1024, texts: 32 * 1024 * 1024, entries: 500_000 };
 
-const NAMES = new Set(['package.json', 'app.json', 'Procfile', 'Dockerfile', 'manage.py', 'wsgi.py', 'asgi.py', 'settings.py', 'go.mod', 'Cargo.toml', 'pom.xml', 'pyproject.toml', 'composer.json', 'Gemfile', 'mix.exs']);
+const NAMES = new Set(['package.json', 'app.json', 'Procfile', 'Dockerfile', 'manage.py', 'wsgi.py', 'asgi.py', 'settings.py', 'go.mod', 'Cargo.toml', 'pom.xml', 'pyproject.toml', 'composer.json', 'Gemfile', 'mix.exs', 'build.gradle', 'build.gradle.kts', 'project.clj', 'main.go', 'index.html', 'index.php']);
 
 /** Everything at the root, requirement files, and the few names that tell something further down. */
 function telling(path: string): boolean {
@@ -43,7 +43,7 @@ function telling(path: string): boolean {
   const name = parts.at(-1)!;
   if (parts.length === 1) return true;
   if (parts.length > 6) return false;
-  return NAMES.has(name) || parts.at(-2) === 'settings' && name.endsWith('.py') || parts.length <= 3 && /\.(txt|in|lock|toml)$/.test(name);
+  return NAMES.has(name) || parts.at(-2) === 'settings' && name.endsWith('.py') || parts.length <= 3 && /\.(txt|in|lock|toml|csproj|fsproj|vbproj|sln|exs)$/.test(name) || parts.length === 2 && parts[0] === 'config' && /\.(rb|ya?ml)$/.test(name);
 }
 
 /** `./a/b/` → `a/b`; null for what would leave the tree. */

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { DETECT_CONFIG_KEYS, type Stack } from '../../plugins/builders/builder.port.js';
 import { namedPaths, projectOf, select } from '../../plugins/builders/select.js';
 import { readSourceTree } from '../../plugins/builders/source-tree.js';
-import { STACK, stackImages, type StackDefinition } from '../../drivers/stack/stack.js';
+import { STACK, stackImage, stackImages, type StackDefinition } from '../../drivers/stack/stack.js';
 import { StepFailure, type StepWork } from '../../events/step.js';
 
 export { DETECT_CONFIG_KEYS };
@@ -10,7 +10,7 @@ export { DETECT_CONFIG_KEYS };
 /** The stack as builders see it. */
 export function stackFor(definition: StackDefinition = STACK): Stack {
   const images = stackImages(definition);
-  return { name: images.name, run: images.run, build: images.build, versions: definition.versions, user: definition.user };
+  return { name: images.name, run: images.run, build: images.build, image: (kind, part) => stackImage(kind, part, definition), versions: definition.versions, user: definition.user };
 }
 
 /**

@@ -1,6 +1,6 @@
-import { StepFailure } from '../../events/step.js';
-import { readToml } from './toml.js';
-import type { SourceTree } from './source-tree.js';
+import { StepFailure } from '../../../events/step.js';
+import { readToml } from '../toml.js';
+import type { SourceTree } from '../source-tree.js';
 
 export interface WantedPython {
   /** as it is written: `3.13.2`, `>=3.12` */

@@ -1,20 +1,12 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { StepFailure } from '../../events/step.js';
-import type { Stack } from './builder.port.js';
+import { StepFailure } from '../../../events/step.js';
 import { djangoProject, readRequirements } from './python.buildpack.js';
 import { pythonFits } from './python-version.js';
-import { projectOf, select, type Selected } from './select.js';
-import { treeOf } from './source-tree.js';
+import { choose, failure, type Files } from '../../../../test/builders/kit.js';
+import { treeOf } from '../source-tree.js';
 
-const stack: Stack = { name: 'berth-13', run: 'stack-run', build: 'stack-build', versions: { python: '3.13' }, user: { name: 'app', uid: 1000, home: '/app' } };
-type Files = Readonly<Record<string, string>>;
-const choose = (files: Files, settings: Files = {}): Selected => select(projectOf('a1', treeOf(files), settings, stack));
-const failure = (files: Files, settings: Files = {}): StepFailure => {
-  try { choose(files, settings); } catch (error) { if (error instanceof StepFailure) return error; throw error; }
-  throw new Error('was accepted');
-};
 const dockerfile = (files: Files, settings: Files = {}): string => choose({ Procfile: 'web: python app.py', ...files }, settings).plan.dockerfile!;
 const django: Files = {
   'manage.py': "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'mysite.settings')", 'mysite/wsgi.py': '', 'mysite/settings.py': "INSTALLED_APPS=['django.contrib.staticfiles']\nSTATIC_ROOT='x'",
@@ -22,7 +14,7 @@ const django: Files = {
 
 describe('Python buildpack: the generated Dockerfile', () => {
   it('for the sample blog', () => {
-    const root = join(import.meta.dirname, '../../../deploy/samples/blog');
+    const root = join(import.meta.dirname, '../../../../deploy/samples/blog');
     const files = Object.fromEntries(readdirSync(root, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => { const path = join(entry.parentPath, entry.name); return [relative(root, path), readFileSync(path, 'utf8')]; }));
     const { plan, details, title } = choose(files);
     expect(title).toBe('Python app');

@@ -1,10 +1,10 @@
-import type { ProcessTypes } from '../../events/types/deploy.events.js';
-import { StepFailure } from '../../events/step.js';
-import type { Builder, Project } from './builder.port.js';
-import { buildArgs } from './dockerfile.builder.js';
+import type { ProcessTypes } from '../../../events/types/deploy.events.js';
+import { StepFailure } from '../../../events/step.js';
+import type { Builder, Project } from '../builder.port.js';
+import { buildArgs } from '../dockerfile.builder.js';
 import { requirePython } from './python-version.js';
-import type { SourceTree } from './source-tree.js';
-import { readToml } from './toml.js';
+import type { SourceTree } from '../source-tree.js';
+import { readToml } from '../toml.js';
 
 /** How the packages of a project are installed. */
 interface Installer {
