@@ -8,9 +8,8 @@ import { StepFailure } from '../../events/step.js';
 import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic.buildpack.js';
 import { exposedPorts } from './dockerfile.builder.js';
 import { namedPaths } from './select.js';
-import { choose, failure, type Files } from '../../../test/builders/kit.js';
-import { readSourceTree, treeOf } from './source-tree.js';
-
+import { choose, failure } from '../../../test/builders/kit.js';
+import { readSourceTree } from './source-tree.js';
 
 describe('which builder takes a repository', () => {
   const python = { 'requirements.txt': '', Procfile: 'web: x' };

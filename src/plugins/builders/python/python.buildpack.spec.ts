@@ -1,7 +1,6 @@
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { StepFailure } from '../../../events/step.js';
 import { djangoProject, readRequirements } from './python.buildpack.js';
 import { pythonFits } from './python-version.js';
 import { choose, failure, type Files } from '../../../../test/builders/kit.js';
