@@ -11,7 +11,7 @@ import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import { BuildpackFetch } from '../../src/drivers/stack/buildpack-fetch.js';
 import { DockerSandbox } from '../../src/drivers/stack/sandbox.js';
 import type { BuildOutput, BuildPlan } from '../../src/events/types/deploy.events.js';
-import { cacheVolume, classicBuild } from '../../src/plugins/builders/classic.runner.js';
+import { cacheVolume, classicBuild } from '../../src/plugins/builders/classic/classic.runner.js';
 import { detectStep, stackFor } from '../../src/workers/detect/detect.step.js';
 import type { StepContext, StepFailure } from '../../src/events/step.js';
 

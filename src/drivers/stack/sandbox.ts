@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
-import type { BuildCa, Sandbox, SandboxSpec } from '../../plugins/builders/classic.port.js';
+import type { BuildCa, Sandbox, SandboxSpec } from '../../plugins/builders/classic/classic.port.js';
 import { CA_ARG } from '../engine/dockerfile-ca.js';
 import { jks } from '../engine/jks.js';
 import { labels } from '../engine/labels.js';

@@ -5,7 +5,7 @@ import { pack } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StepFailure } from '../../events/step.js';
-import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic.buildpack.js';
+import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic/classic.buildpack.js';
 import { exposedPorts } from './dockerfile.builder.js';
 import { namedPaths } from './select.js';
 import { choose, failure } from '../../../test/builders/kit.js';

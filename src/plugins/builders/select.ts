@@ -1,7 +1,7 @@
 import { StepFailure } from '../../events/step.js';
 import { NO_APP_JSON, parseAppJson } from './app-json.js';
 import type { Builder, Planned, Project, Stack } from './builder.port.js';
-import { buildpackOf, planClassic } from './classic.buildpack.js';
+import { buildpackOf, planClassic } from './classic/classic.buildpack.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
 import { BUILDPACKS } from './buildpacks.js';
 import { parseProcfile } from './procfile.js';

@@ -7,7 +7,7 @@ import { BuildpackFetch } from '../../drivers/stack/buildpack-fetch.js';
 import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
 import { StackImages } from '../../drivers/stack/stack-images.js';
 import { stackImages, stackImagesIn } from '../../drivers/stack/stack.js';
-import { classicBuild } from '../../plugins/builders/classic.runner.js';
+import { classicBuild } from '../../plugins/builders/classic/classic.runner.js';
 import { stackFor } from '../detect/detect.step.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';

@@ -2,13 +2,13 @@ import { createReadStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { extract, pack, type Header as TarHeader } from 'tar-stream';
-import type { EnginePort } from '../../drivers/engine/engine.port.js';
-import type { BuildOutput, ProcessTypes } from '../../events/types/deploy.events.js';
-import { StepFailure, type StepContext } from '../../events/step.js';
-import type { Stack } from './builder.port.js';
+import type { EnginePort } from '../../../drivers/engine/engine.port.js';
+import type { BuildOutput, ProcessTypes } from '../../../events/types/deploy.events.js';
+import { StepFailure, type StepContext } from '../../../events/step.js';
+import type { Stack } from '../builder.port.js';
 import { parseBuildpackUrl, shown } from './classic.buildpack.js';
 import type { BuildCa, BuildpackFetcher, Sandbox } from './classic.port.js';
-import { parseProcfile } from './procfile.js';
+import { parseProcfile } from '../procfile.js';
 
 export interface ClassicDeps {
   readonly engine: EnginePort;

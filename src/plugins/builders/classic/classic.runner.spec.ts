@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { stack } from '../../../test/builders/kit.js';
+import { stack } from '../../../../test/builders/kit.js';
 import { SCRIPT, START, defaultProcessTypes, masker, slugDockerfile } from './classic.runner.js';
 
 describe('classic buildpacks', () => {

@@ -1,6 +1,6 @@
-import { StepFailure } from '../../events/step.js';
-import type { Project, Planned } from './builder.port.js';
-import { buildArgs } from './dockerfile.builder.js';
+import { StepFailure } from '../../../events/step.js';
+import type { Project, Planned } from '../builder.port.js';
+import { buildArgs } from '../dockerfile.builder.js';
 
 export interface BuildpackSource {
   /** without credentials in messages: see `shown` */
