@@ -43,6 +43,16 @@ export interface AppContext {
   readonly limits: Limits;
 }
 
+/** Where the code comes from when it was not pushed. */
+export type Origin =
+  /** an image of the engine or of a registry: there is no commit, and nothing to build. `loaded`: it was piped in, and its name goes once it was taken over */
+  | { readonly type: 'image'; readonly image: string; readonly pull?: boolean; readonly loaded?: boolean }
+  /** an archive that was made a commit of the app's repository; `from`: its URL, or what it was called, for people */
+  | { readonly type: 'archive'; readonly from: string }
+  /** another server's commit, fetched when the repository has not got it */
+  | ({ readonly type: 'remote' } & Remote);
+export interface Remote { readonly url: string; /** branch, tag or commit that was asked for, for people */ readonly ref: string }
+
 /** What to make live. */
 export interface DeploySource {
   /** full commit id; null for the kinds that do not build */
@@ -52,11 +62,18 @@ export interface DeploySource {
   readonly quarantine: string | null;
   /** the release to make live again (rollback) */
   readonly release: number | null;
+  readonly origin?: Origin;
 }
 
 // ---- what the steps take and give: recorded, so that a step can be run again from exactly this
 
-export interface CloneInput { readonly app: string; readonly name: string; readonly repo: string; readonly sha: string; readonly quarantine: string | null }
+export interface CloneInput {
+  readonly app: string; readonly name: string; readonly repo: string; readonly sha: string; readonly quarantine: string | null;
+  /** whence the commit is fetched when the repository has not got it */
+  readonly remote?: Remote;
+  /** the folder of the commit that is the app; absent: all of it */
+  readonly folder?: string;
+}
 export interface CloneOutput {
   /** path of a tar archive of the work tree */
   readonly source: string;
@@ -69,7 +86,7 @@ export interface CloneOutput {
 export interface DetectInput { readonly app: string; readonly name: string; readonly source: string; readonly configVersion: number; readonly settings: Readonly<Record<string, string>> }
 /** How to build: data, shown in the trace, carried out by the build step. */
 export interface BuildPlan {
-  readonly builder: 'dockerfile' | 'buildpack' | 'classic-buildpack';
+  readonly builder: 'dockerfile' | 'buildpack' | 'classic-buildpack' | 'image';
   /** `python`, a buildpack's git URL, or null for a Dockerfile */
   readonly buildpack: string | null;
   /** one line for people: `Python 3.13 (.python-version), requirements.txt` */
@@ -82,8 +99,18 @@ export interface BuildPlan {
   readonly processTypes: ProcessTypes;
   readonly releaseCommand: string | null;
   readonly check: HealthCheck;
-  /** the container port that web listens on when the image does not say */
+  /** the container port that web listens on when the image does not say, or when it says this one among others */
   readonly port: number;
+  /** folder of the source that is the build's context; absent: all of it */
+  readonly context?: string;
+  /** stage to build; absent: the last */
+  readonly target?: string;
+  /** `linux/arm64`; absent: the engine's own */
+  readonly platform?: string;
+  /** names of config keys that the build may mount as secrets */
+  readonly secrets?: readonly string[];
+  /** the image that is taken as it is (builder `image`) */
+  readonly image?: { readonly reference: string; readonly pull: boolean; readonly loaded: boolean };
 }
 
 export interface BuildInput { readonly app: string; readonly name: string; readonly source: string; readonly plan: BuildPlan; readonly configVersion: number; readonly limits: BuildLimits }
@@ -98,6 +125,8 @@ export interface BuildOutput {
   readonly exposed: readonly number[];
   readonly processTypes: ProcessTypes;
   readonly releaseCommand: string | null;
+  /** the image that it was taken from: name and the registry's digest, null for one that was never in a registry */
+  readonly from?: { readonly reference: string; readonly digest: string | null };
 }
 
 export interface ReleaseSpec {
@@ -115,6 +144,8 @@ export interface ReleaseInput extends ReleaseSpec {
   readonly number: number;
   readonly isNew: boolean;
   readonly runReleaseCommand: boolean;
+  /** the container port that was set for web, whatever the image says */
+  readonly listen?: number;
   readonly formation: Formation;
   readonly limits: Limits;
   readonly hosts: readonly string[];

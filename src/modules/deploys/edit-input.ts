@@ -3,7 +3,7 @@ import type { StepInput } from '../../events/types/deploy.events.js';
 import { shown } from '../apps/app.decider.js';
 
 /** what says whose and which: changing it would make another job of it */
-const FIXED = new Set(['app', 'name', 'repo', 'sha', 'number', 'isNew', 'keep', 'source', 'imageId', 'containers', 'retire']);
+const FIXED = new Set(['app', 'name', 'repo', 'sha', 'number', 'isNew', 'keep', 'source', 'remote', 'imageId', 'containers', 'retire']);
 
 function converted(path: string, text: string, before: unknown): unknown {
   switch (typeof before) {

@@ -55,6 +55,34 @@ const live = (): Life => {
   return life;
 };
 
+const BARE = { sha: null, branch: null, quarantine: null, release: null };
+
+describe('a source that nobody pushed', () => {
+  it('is an image: nothing is cloned nor detected, and the release says which', () => {
+    const life = new Life().change({ settings: { 'process.worker': 'work', ports: 'http:80:3000' } });
+    const asked = (): string[] => life.when({ type: 'Request', kind: 'push', source: { ...BARE, origin: { type: 'image', image: 'shop:1' } }, by: BY, context: life.context });
+    expect(asked()).toEqual(['BuildRequested 1', 'DeployStarted 1', 'StepQueued 1 build']);
+    expect(life.run.input).toMatchObject({ source: '', plan: { builder: 'image', image: { reference: 'shop:1', pull: false, loaded: false }, processTypes: { web: null, worker: 'work' } } });
+    life.claim();
+    const { job, attempt } = life.run;
+    const output = { image: 'berth/blog:1', imageId: 'sha256:1', bytes: 1, exposed: [80, 5000], processTypes: { web: null, worker: 'work' }, releaseCommand: null, from: { reference: 'shop:1', digest: null } };
+    expect(life.when({ type: 'Complete', job, attempt, tookMs: 1, output, context: life.context })).toEqual(['ImageBuilt 1', 'StepQueued 1 release']);
+    expect(life.released).toMatchObject({ sha: null, port: 5000, listen: 3000, imageId: 'sha256:1', isNew: true });
+    life.work(2);
+    expect(life.state.releases).toMatchObject([{ why: 'image shop:1', spec: { port: 5000 }, wasLive: true }]);
+    life.request('restart');
+    expect(life.released).toMatchObject({ port: 5000, listen: 3000 });
+  });
+
+  it('is another server\'s commit, of which a folder is the app', () => {
+    const life = new Life().change({ settings: { 'build-dir': 'apps/shop' } });
+    life.when({ type: 'Request', kind: 'push', source: { ...BARE, sha: 'c0ffee', origin: { type: 'remote', url: 'https://git.example/shop', ref: 'main' } }, by: BY, context: life.context });
+    expect(life.run.input).toMatchObject({ sha: 'c0ffee', remote: { url: 'https://git.example/shop', ref: 'main' }, folder: 'apps/shop' });
+    life.work(5);
+    expect(life.state.releases[0]!.why).toMatch(/^sync of c0ffee/);
+  });
+});
+
 function refused(what: () => unknown): string | null {
   try {
     what();

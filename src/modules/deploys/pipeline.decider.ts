@@ -79,7 +79,7 @@ function request(command: Extract<PipelineCommand, { type: 'Request' }>, state: 
   const older: Request | null = isSource(kind) ? state.waiting.source : state.waiting.converge;
   // only the newest waits, and it does what the one it takes the place of would have done: a scale does not swallow a config change
   const does = older && !isSource(kind) ? joined(older.kind, kind) : kind;
-  const event: PipelineEvent = { type: kind === 'push' || kind === 'rebuild' ? 'BuildRequested' : 'DeployRequested', data: { app, deploy, kind: does, source, steps: stepsOf(does), by } };
+  const event: PipelineEvent = { type: kind === 'push' || kind === 'rebuild' ? 'BuildRequested' : 'DeployRequested', data: { app, deploy, kind: does, source, steps: stepsOf(does, source), by } };
   const events: PipelineEvent[] = older ? [{ type: 'DeploySuperseded', data: { app, deploy: older.deploy, by: deploy } }, event] : [event];
   return [...events, ...startNext(after(state, events), context)];
 }
@@ -112,8 +112,10 @@ function complete({ job, attempt, tookMs, output, context }: Extract<PipelineCom
 
 /** One line for people: why there is this release. */
 function why(run: Run): string {
-  const commit = run.learnt.clone;
-  if (commit) return `${run.kind === 'push' ? 'push' : 'rebuild'} of ${commit.sha.slice(0, 7)}: ${commit.subject}`;
+  const { clone: commit, build } = run.learnt;
+  const verb = { push: 'push', archive: 'archive', remote: 'sync', image: 'image' }[run.source.origin?.type ?? 'push'];
+  if (build?.from) return `image ${build.from.reference}${build.from.digest === null || build.from.reference.includes('@') ? '' : ` (${build.from.digest.slice(0, 19)})`}`;
+  if (commit) return `${run.kind === 'push' ? verb : 'rebuild'} of ${commit.sha.slice(0, 7)}: ${commit.subject}`;
   return run.kind === 'rollback' ? `rollback to v${run.source.release}` : run.kind;
 }
 

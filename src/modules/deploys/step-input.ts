@@ -1,11 +1,13 @@
-import type { AppContext, BuildOutput, BuildPlan, LiveContainer, ReleaseInput, ReleaseSpec, Step, StepInput, StepIo } from '../../events/types/deploy.events.js';
+import type { AppContext, BuildInput, BuildOutput, BuildPlan, DeploySource, LiveContainer, ProcessTypes, ReleaseInput, ReleaseSpec, Step, StepInput, StepIo } from '../../events/types/deploy.events.js';
+import { listenOf } from '../apps/port-map.plan.js';
 import { isSource, type PipelineState, type Run } from './pipeline.state.js';
 
 const NO_CHECK = { path: null, timeoutMs: 5000, attempts: 3, waitMs: 5000 } as const;
 
 /** The release a run makes live: what it built, what it rolls back to, or what is live already with today's config. */
 function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpec {
-  const { plan, build, clone } = run.learnt;
+  const { build, clone } = run.learnt;
+  const plan = planOf(run);
   if (plan && build) {
     return {
       image: build.image, imageId: build.imageId, sha: clone?.sha ?? null, configVersion: context.configVersion,
@@ -18,7 +20,27 @@ function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpe
   return { ...release.spec, configVersion: keepsRelease(run, context, state) ? release.spec.configVersion : context.configVersion };
 }
 
-const portOf = (plan: BuildPlan, build: BuildOutput): number => build.exposed[0] ?? plan.port;
+/** Found by detect; what needs no detecting brings its plan along. */
+const planOf = (run: Run): BuildPlan | undefined => run.learnt.plan ?? (run.learnt.inputs?.build as BuildInput | undefined)?.plan;
+
+const portOf = (plan: BuildPlan, build: BuildOutput): number => (build.exposed.includes(plan.port) ? plan.port : (build.exposed[0] ?? plan.port));
+
+const PROCESS = 'process.';
+/** Process types that were set for an app whose code does not name any: `process.worker` → its command. `web` is the image's own command unless said. */
+export function setProcessTypes(settings: Readonly<Record<string, string>>): ProcessTypes {
+  const set = Object.entries(settings).flatMap(([key, command]) => (key.startsWith(PROCESS) ? [[key.slice(PROCESS.length), command] as const] : []));
+  return { web: null, ...Object.fromEntries(set) };
+}
+
+/** How an image becomes a release: there is nothing to find out about it. */
+function imagePlan({ origin }: DeploySource, { settings }: AppContext): BuildPlan {
+  if (origin?.type !== 'image') throw new Error('a deploy without a commit has no image either');
+  const { image: reference, pull = false, loaded = false } = origin;
+  return {
+    builder: 'image', buildpack: null, summary: `image ${reference}`, dockerfilePath: null, dockerfile: null, buildArgs: [], processTypes: setProcessTypes(settings), releaseCommand: null,
+    check: NO_CHECK, port: 5000, image: { reference, pull, loaded },
+  };
+}
 
 /** Scale, repair and domains change nothing that a release is made of, nor does a restart, unless the config was changed since (`--no-restart`). */
 function keepsRelease(run: Pick<Run, 'kind'>, context: AppContext, state: PipelineState): boolean {
@@ -44,7 +66,7 @@ function releaseInput(run: Run, context: AppContext, state: PipelineState): Rele
   const keeps = keepsRelease(run, context, state);
   const formation = formationOf(context, spec);
   return {
-    ...spec, app: context.app, name: context.name,
+    ...spec, ...listenOf(context.settings), app: context.app, name: context.name,
     number: keeps ? state.live!.release : nextRelease(state),
     isNew: !keeps, runReleaseCommand: run.kind === 'push' || run.kind === 'rebuild',
     formation, limits: context.limits, hosts: context.hosts,
@@ -59,24 +81,29 @@ function routeInput(run: Run, context: AppContext, state: PipelineState): StepIo
   return {
     app: context.app, name: context.name, number, hosts: context.hosts, containers,
     retire: (state.live?.containers ?? []).filter((c) => !stay.has(c.id)),
-    check: run.learnt.plan?.check ?? state.releases.find((r) => r.number === number)?.spec.check ?? NO_CHECK,
+    check: planOf(run)?.check ?? state.releases.find((r) => r.number === number)?.spec.check ?? NO_CHECK,
   };
 }
 
 /** What a step is given; recorded, so that it can be run again from exactly this. */
 export function inputFor(step: Step, run: Run, context: AppContext, state: PipelineState): StepInput {
-  const { app, name } = context;
+  const { app, name, settings } = context;
+  const { origin } = run.source;
   switch (step) {
-    case 'clone': return { app, name, repo: context.repo, sha: run.source.sha!, quarantine: run.source.quarantine };
-    case 'detect': return { app, name, source: run.learnt.clone!.source, configVersion: context.configVersion, settings: context.settings };
-    case 'build': return { app, name, source: run.learnt.clone!.source, plan: run.learnt.plan!, configVersion: context.configVersion, limits: context.buildLimits };
+    case 'clone': return {
+      app, name, repo: context.repo, sha: run.source.sha!, quarantine: run.source.quarantine,
+      ...(origin?.type === 'remote' && { remote: { url: origin.url, ref: origin.ref } }), ...(settings['build-dir'] !== undefined && { folder: settings['build-dir'] }),
+    };
+    case 'detect': return { app, name, source: run.learnt.clone!.source, configVersion: context.configVersion, settings };
+    case 'build': return { app, name, source: run.learnt.clone?.source ?? '', plan: run.learnt.plan ?? imagePlan(run.source, context), configVersion: context.configVersion, limits: context.buildLimits };
     case 'release': return releaseInput(run, context, state);
     case 'route': return routeInput(run, context, state);
   }
 }
 
 /** Which steps a kind of deploy runs. */
-export function stepsOf(kind: Run['kind']): readonly Step[] {
+export function stepsOf(kind: Run['kind'], source?: DeploySource): readonly Step[] {
   if (kind === 'domains') return ['route'];
+  if (source?.origin?.type === 'image') return ['build', 'release', 'route'];
   return isSource(kind) && kind !== 'rollback' ? ['clone', 'detect', 'build', 'release', 'route'] : ['release', 'route'];
 }

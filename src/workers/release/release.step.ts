@@ -37,7 +37,7 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     if (!image) throw new StepFailure('release.no-image', `the image ${input.image} (${input.imageId.slice(7, 19)}) is not on this machine any more`, 'build it again: ps:rebuild, or push');
     const network = await engine.ensureNetwork({ name: networkName(instance, input.app), labels: { instance, app: input.app }, pool: deps.config.networkPool });
     const env = await deps.env(input.app, input.configVersion);
-    const port = chosenPort(image, input.port);
+    const port = input.listen ?? chosenPort(image, input.port);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
       name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id,
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
