@@ -16,6 +16,7 @@ const PROGRAMS = {
 /** Long-running processes: ES modules with shared chunks. */
 const PROCESSES = {
   api: 'src/modules/main.ts',
+  offline: 'src/modules/offline/main.ts',
   'worker-clone': 'src/workers/clone/main.ts',
   'worker-detect': 'src/workers/detect/main.ts',
   'worker-build': 'src/workers/build/main.ts',

@@ -116,7 +116,8 @@ describe('backup and restore', () => {
     expect(made.code, made.err).toBe(0);
     expect(made.err).toContain('keys in the clear');
     expect(statSync(to).mode & 0o777).toBe(0o600);
-    const was = await chainOf(a.core);
+    const was = (await chainOf(a.core)).slice(0, -1);
+    expect((await chainOf(a.core)).at(-1)).toMatchObject({ type: 'BackupTaken', stream: 'backups' });
 
     const b = await machine(kind === 'sqlite' ? undefined : await cluster.database());
     await b.berth(['ssh-keys:add', 'mine'], execFileSync('bash', ['-c', 'd=$(mktemp -d); ssh-keygen -q -t ed25519 -N "" -f $d/k; cat $d/k.pub; rm -r $d'], { encoding: 'utf8' }));
@@ -294,7 +295,7 @@ describe('backup and restore', () => {
     writeFileSync(path, bytes);
     const names: string[] = [];
     for await (const part of partsOf(path, null)) names.push(part.name);
-    expect(names).toEqual(['log/events-000001.jsonl', 'keys/apps.json', 'keys/master.key', `repositories/${id}/refs.json`, `repositories/${id}/pack-000001`, 'manifest.json']);
+    expect(names).toEqual(['log/events-000001.jsonl', 'keys/apps.json', 'keys/master.key', 'keys/audit.key', `repositories/${id}/refs.json`, `repositories/${id}/pack-000001`, 'manifest.json']);
     expect((await a.berth(['restore', path, '--check'])).code).toBe(0);
   });
 

@@ -1,9 +1,10 @@
 import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, KeyEvent, ProcessEvent, RequestEvent, ServerEvent } from './app.events.js';
 import type { AuditEvent } from './audit.events.js';
+import type { BackupEvent } from './backup.events.js';
 import type { PipelineEvent } from './deploy.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -21,5 +22,6 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   StepQueued: 1, StepStarted: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,
-  AuditCheckpointTaken: 1,
+  AuditCheckpointTaken: 1, AuditFailed: 1,
+  BackupTaken: 1, BackupFailed: 1, RestoreBegun: 1, RestoreEnded: 1,
 };

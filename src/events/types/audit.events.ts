@@ -14,4 +14,7 @@ export interface Checkpoint {
 }
 
 /** stream `audit` */
-export type AuditEvent = NewEvent<'AuditCheckpointTaken', Checkpoint>;
+export type AuditEvent =
+  | NewEvent<'AuditCheckpointTaken', Checkpoint>
+  /** the log was found to be another one than was written: `position` is the first event's that is not as it was */
+  | NewEvent<'AuditFailed', { position: number; kind: string; message: string }>;

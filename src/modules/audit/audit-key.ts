@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, verify, type KeyObject } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { Rejected } from '../../events/decider.js';
 import type { Checkpoint } from '../../events/types/audit.events.js';
 
 /** What is signed; a text of its own kind, so that the signature means nothing anywhere else. */
@@ -47,5 +48,33 @@ export function isSigned(checkpoint: Checkpoint): boolean {
     return key.asymmetricKeyType === 'ed25519' && verify(null, textOf(checkpoint), key, Buffer.from(checkpoint.signature, 'base64'));
   } catch {
     return false;
+  }
+}
+
+/**
+ * The public key in a file that somebody kept: PEM (public, or the private one itself), its SPKI as base64, or checkpoints as `audit:checkpoint --format json`
+ * prints them. Answered as checkpoints name it. @throws Rejected when there is none, or another one in a later line
+ */
+export function readPublicKey(content: Buffer, name: string): string {
+  const text = content.toString('utf8').trim();
+  const bad = (why: string): Rejected => new Rejected('audit.key', `${name}: ${why}`, 'a public key: berth audit:checkpoint --format json > checkpoint.json, or openssl pkey -in audit.key -pubout');
+  const found = new Set(text.startsWith('-----BEGIN') ? [text] : text.split('\n').filter((line) => line.trim() !== '').map((line) => keyOf(line.trim())));
+  if (found.size !== 1) throw bad(found.size === 0 ? 'is empty' : 'names more than one key');
+  const [key] = [...found] as [string];
+  try {
+    const read = createPublicKey(key.startsWith('-----BEGIN') ? key : { key: Buffer.from(key, 'base64'), type: 'spki', format: 'der' });
+    if (read.asymmetricKeyType === 'ed25519') return spki(read);
+  } catch {
+    // said below
+  }
+  throw bad('no Ed25519 key in it');
+}
+
+function keyOf(line: string): string {
+  try {
+    const said = JSON.parse(line) as { key?: unknown; checkpoint?: { key?: unknown } };
+    return String(said.checkpoint?.key ?? said.key ?? '');
+  } catch {
+    return line;
   }
 }

@@ -48,8 +48,9 @@ export function diagnose(before: Place, event: ChainedEvent, rest: readonly Chai
     return of('removed', due, event.position - due === 1 ? `event ${due} is missing` : `events ${due} to ${event.position - 1} are missing`, null);
   }
   const [next] = rest;
-  const owner = rest.find((other) => fits(before.hash, other, due));
-  if (owner && fits(owner.hash, event, owner.position)) return of('reordered', due, `events ${due} and ${owner.position} have changed places`);
+  const at = rest.findIndex((other) => fits(before.hash, other, due));
+  const owner = rest[at];
+  if (owner && [owner, rest[at - 1]].some((ahead) => ahead && fits(ahead.hash, event, owner.position))) return of('reordered', due, `events ${due} and ${owner.position} have changed places`);
   if (owner) return of('inserted', due, `event ${due} was put in: what belongs here stands at ${owner.position}`);
   if (next && fits(event.hash, next, next.position + 1)) return of('removed', due, `event ${due} was taken out and those behind it were moved up`, null);
   if (next && fits(event.hash, next)) return of('altered', due, `event ${due} is not as it was written`);

@@ -11,6 +11,18 @@ import { BrokenCipher, decrypted, encrypting, isAge, WrongPassphrase } from './a
 /** A file in the archive: small enough to be held in memory, so that it can be checked before it is used. */
 export interface Part { readonly name: string; readonly size: number; readonly sha256: string }
 
+/** A volume in the archive. */
+export interface VolumePart {
+  readonly name: string;
+  /** of the tar that the files make together */
+  readonly bytes: number;
+  readonly labels: Readonly<Record<string, string>>;
+  /** app id, and what the app calls it; null for a volume that is no app's storage */
+  readonly storage: { readonly app: string; readonly name: string } | null;
+  /** nothing wrote into it while it was read */
+  readonly still: boolean;
+}
+
 /** What a backup says of itself: the archive's last file. */
 export interface Manifest {
   readonly berth: 'backup';
@@ -22,6 +34,8 @@ export interface Manifest {
   readonly events: number;
   readonly apps: readonly { readonly id: string; readonly name: string; readonly release: number | null; readonly commit: string | null }[];
   readonly logs: boolean;
+  /** in the order of their numbers: the files `volumes/<number from 1>/data-…` are one tar each */
+  readonly volumes: readonly VolumePart[];
   readonly parts: readonly Part[];
 }
 
@@ -80,10 +94,11 @@ export class ArchiveWriter {
 
 const damaged = (what: string, cause?: unknown): Rejected => Object.assign(new Rejected('backup.damaged', what, 'nothing was changed; use another backup, or a new copy of this one'), { cause });
 
-/** An archive's files, one after the other. @throws Rejected naming the file that cannot be read */
-export async function* partsOf(path: string, passphrase: string | null): AsyncGenerator<{ readonly name: string; readonly content: Buffer }> {
+/** An archive's files, one after the other. @param seen every piece of the file itself @throws Rejected naming the file that cannot be read */
+export async function* partsOf(path: string, passphrase: string | null, seen: (piece: Buffer) => void = () => {}): AsyncGenerator<{ readonly name: string; readonly content: Buffer }> {
   const start = await head(path);
-  const source = createReadStream(path, { highWaterMark: 256 * 1024 });
+  const file = createReadStream(path, { highWaterMark: 256 * 1024 });
+  const source = told(file, seen);
   let at = 'its beginning';
   try {
     let plain: AsyncIterable<Buffer> = source;
@@ -114,7 +129,14 @@ export async function* partsOf(path: string, passphrase: string | null): AsyncGe
     if ((error as NodeJS.ErrnoException).code === 'EIO') throw error;
     throw damaged(`The archive is damaged or cut off in or behind ${at}: ${(error as Error).message}`, error);
   } finally {
-    source.destroy();
+    file.destroy();
+  }
+}
+
+async function* told(file: AsyncIterable<Buffer>, seen: (piece: Buffer) => void): AsyncGenerator<Buffer> {
+  for await (const piece of file) {
+    seen(piece);
+    yield piece;
   }
 }
 
@@ -151,9 +173,10 @@ export function readManifest(content: Buffer): Manifest {
   } catch (error) {
     throw damaged(`${MANIFEST} in the archive is damaged`, error);
   }
-  if (manifest.berth !== 'backup' || !Array.isArray(manifest.parts) || !Array.isArray(manifest.apps) || typeof manifest.head?.hash !== 'string') throw damaged(`${MANIFEST} in the archive is not one of Berth's`);
-  if (manifest.version !== 1) throw new Rejected('backup.version', `This backup was made by a newer Berth (${String(manifest.from?.berth)}, format ${String(manifest.version)})`, 'install that version or a newer one first');
-  return manifest;
+  if (manifest?.berth !== 'backup') throw damaged(`${MANIFEST} in the archive is not one of Berth's`);
+  if (Number(manifest.version) > 1) throw new Rejected('backup.version', `This backup was made by a newer Berth (${String(manifest.from?.berth)}, format ${String(manifest.version)})`, 'install that version or a newer one first');
+  if (!Array.isArray(manifest.parts) || !Array.isArray(manifest.apps) || typeof manifest.head?.hash !== 'string') throw damaged(`${MANIFEST} in the archive is not one of Berth's`);
+  return { ...manifest, volumes: manifest.volumes ?? [] }; // backups had none at first
 }
 
 export { damaged, sha256 };

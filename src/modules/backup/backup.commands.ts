@@ -1,27 +1,38 @@
-import { randomBytes } from 'node:crypto';
-import { createWriteStream, existsSync } from 'node:fs';
+import { createHash, randomBytes } from 'node:crypto';
+import { createWriteStream } from 'node:fs';
 import { open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { Writable } from 'node:stream';
-import { IsOptional, IsString } from 'class-validator';
-import { Rejected } from '../../events/decider.js';
+import { Transform } from 'class-transformer';
+import { IsInt, IsOptional, IsString, Min } from 'class-validator';
+import { never, Rejected } from '../../events/decider.js';
 import { Arg, command, Flag, forget, type CommandContext, type Out, type StreamItem } from '../commands/command.js';
-import { bytes, seconds, when } from '../commands/words.js';
+import { takeCheckpoint } from '../audit/checkpoint.js';
+import { bytes, seconds, table, when } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
 import { keys, type KeyState } from '../keys/key.decider.js';
 import { server } from '../server/server.decider.js';
-import { ArchiveWriter } from './archive.js';
+import type { BackupEvent } from '../../events/types/backup.events.js';
+import { explain } from '../commands/explain.js';
+import { ArchiveWriter, type Manifest } from './archive.js';
+import { backups, BACKUPS } from './backup.decider.js';
 import { askForDeploys, follow, RESTORE, type Trouble } from './bring-back.js';
 import { check } from './check.js';
 import { load } from './load.js';
 import { take } from './take.js';
+import { passphraseOf, verifyBackupCommand } from './verify.command.js';
 import { telling, type Say } from './telling.js';
+
+const number = Transform(({ value }) => (typeof value === 'string' ? Number(value) : value));
 
 class BackupInput {
   @IsString() @Arg('where to write it: an absolute path on the server, or - for standard output') file!: string;
   @IsOptional() @Flag('what apps and deploys printed, too') logs?: boolean;
   @IsOptional() @Flag('encrypt it (age) with the passphrase that is piped in') passphraseStdin?: boolean;
+}
+class ListInput {
+  @IsOptional() @number @IsInt() @Min(1) @Flag('how many of the newest', { type: 'number', short: 'n', label: 'number' }) n?: number;
 }
 class RestoreInput {
   @IsString() @Arg('the backup: an absolute path on the server') file!: string;
@@ -32,13 +43,6 @@ class RestoreInput {
 
 /** what must stay free on a disk that is written to, bytes */
 const SPARE = 256 << 20;
-
-async function passphraseOf(context: CommandContext, wanted: boolean | undefined): Promise<string | null> {
-  if (!wanted) return null;
-  const text = (await context.stdin(4096)).toString('utf8').replace(/\r?\n$/, '');
-  if (text === '') throw new Rejected('backup.passphrase', 'The passphrase is empty', 'for example: … --passphrase-stdin < passphrase.txt');
-  return text;
-}
 
 function absolute(file: string): string {
   if (!isAbsolute(file)) throw new Rejected('backup.path', `'${file}': the server writes and reads it, in a folder of its own: an absolute path is needed`, 'for example: "$PWD/berth.tar.gz"');
@@ -67,42 +71,83 @@ async function estimate(core: Core, logs: boolean): Promise<number> {
   return log + await sizeOf(join(root, 'repos')) + (logs ? await sizeOf(join(root, 'logs')) : 0);
 }
 
+/** Takes one, and records that it is there or why it is not; what is recorded last is not in it. */
 async function* backup(context: CommandContext, input: BackupInput): AsyncGenerator<StreamItem> {
   const { core, signal } = context;
   const passphrase = await passphraseOf(context, input.passphraseStdin);
-  if (input.file === '-') {
-    yield* telling(async (say) => {
-      const sink = new Writable({ highWaterMark: 1 << 20, write: (piece: Buffer, _encoding, done) => { say.bytes(piece).then(() => done(), done); } });
-      const manifest = await written(core, sink, passphrase, input, signal, { info: () => {}, detail: () => {}, warn: say.warn });
-      if (passphrase === null) say.warn('The archive holds this server\'s keys in the clear: keep it as you keep them, or encrypt it with --passphrase-stdin');
-      say.warn(`${manifest.events} events were written; what arrived can be checked: berth restore --check FILE`);
-      return 0;
-    });
-    return;
-  }
-  const file = absolute(input.file);
-  if (existsSync(file) && !context.force) throw new Rejected('backup.exists', `${file} is there already`, 'choose another name, or say --force');
-  if (!(await stat(dirname(file)).catch(() => null))?.isDirectory()) throw new Rejected('backup.folder', `There is no folder ${dirname(file)}`, `make it: mkdir -p ${dirname(file)}`);
-  await requireFree(dirname(file), await estimate(core, input.logs ?? false));
-  const part = `${file}.part-${randomBytes(4).toString('hex')}`;
+  const file = input.file === '-' ? null : await target(core, input, context.force);
   yield* telling(async (say) => {
     const started = performance.now();
     try {
-      const manifest = await written(core, createWriteStream(part, { mode: 0o600, flags: 'wx' }), passphrase, input, signal, say);
-      await onDisk(part);
-      say.info('Reading it back');
-      const checked = await check(part, passphrase);
-      if (checked.manifest.head.hash !== manifest.head.hash) throw new Error('what was read back is not what was written');
-      await rename(part, file);
-      await onDisk(dirname(file));
-      say.info(`Backed up ${manifest.apps.length} ${manifest.apps.length === 1 ? 'app' : 'apps'} to ${file}: ${bytes((await stat(file)).size)} in ${seconds(performance.now() - started)}, ${manifest.parts.length + 1} files read back and as they were written`);
-      if (passphrase === null) say.warn('It holds this server\'s keys in the clear, and with them every secret of the apps: keep it as you keep them, or encrypt it: --passphrase-stdin');
-      else say.detail('it is encrypted, and worth nothing without the passphrase, which is kept nowhere');
+      if ((await core.store.head()) > 0) await takeCheckpoint(core, context.actor, true);
+      const { manifest, sha256, size } = file === null ? await piped(core, passphrase, input, signal, say) : await kept(core, file, passphrase, input, signal, say);
+      await record(context, { type: 'BackupTaken', data: {
+        to: input.file, bytes: size, sha256, position: manifest.head.position, hash: manifest.head.hash, encrypted: passphrase !== null, logs: manifest.logs,
+        volumes: manifest.volumes.map(({ name }) => name), tookMs: Math.round(performance.now() - started),
+      } });
+      if (file !== null) say.info(`Backed up ${manifest.apps.length} ${manifest.apps.length === 1 ? 'app' : 'apps'} to ${file}: ${bytes(size)} in ${seconds(performance.now() - started)}, ${manifest.parts.length + 1} files read back and as they were written`);
+      const clear = 'holds this server\'s keys in the clear, and with them every secret of the apps: keep it as you keep them, or encrypt it: --passphrase-stdin';
+      if (passphrase === null) say.warn(`${file === null ? 'The archive' : 'It'} ${clear}`);
+      else if (file !== null) say.detail('it is encrypted, and worth nothing without the passphrase, which is kept nowhere');
+      if (file === null) say.warn(`${manifest.events} events were written, sha256 ${sha256}; what arrived can be checked: berth backup:verify FILE`);
       return 0;
-    } finally {
-      await rm(part, { force: true });
+    } catch (error) {
+      const { code, message } = explain(error);
+      // on a full disk this cannot be written either; what failed is said in any case
+      await record(context, { type: 'BackupFailed', data: { to: input.file, code: signal.aborted ? 'backup.interrupted' : code, message: message.slice(0, 500) } })
+        .catch((again: unknown) => say.warn(`That it failed could not be recorded: ${(again as Error).message}`));
+      throw error;
     }
   });
+}
+
+const record = (context: Pick<CommandContext, 'core' | 'actor'>, event: BackupEvent): Promise<unknown> => change(context, 'backup', BACKUPS, (draft) => draft.decide(backups, BACKUPS, event));
+
+/** A place that a backup can be written to, with room for it. @throws Rejected */
+async function target(core: Core, input: BackupInput, force: boolean): Promise<string> {
+  const file = absolute(input.file);
+  const there = await stat(file).catch(() => null);
+  if (there?.isDirectory()) throw new Rejected('backup.exists', `${file} is a folder`, `name a file in it: ${join(file, 'berth.tar.gz')}`);
+  if (there && !force) throw new Rejected('backup.exists', `${file} is there already`, 'choose another name, or say --force');
+  if (!(await stat(dirname(file)).catch(() => null))?.isDirectory()) throw new Rejected('backup.folder', `There is no folder ${dirname(file)}`, `make it: mkdir -p ${dirname(file)}`);
+  await requireFree(dirname(file), await estimate(core, input.logs ?? false));
+  return file;
+}
+
+interface Written { readonly manifest: Manifest; readonly sha256: string; readonly size: number }
+
+/** To whoever asked; what arrives there is theirs to check. */
+async function piped(core: Core, passphrase: string | null, input: BackupInput, signal: AbortSignal, say: Say): Promise<Written> {
+  const whole = createHash('sha256');
+  let size = 0;
+  const sink = new Writable({ highWaterMark: 1 << 20, write: (piece: Buffer, _encoding, done) => {
+    whole.update(piece);
+    size += piece.length;
+    say.bytes(piece).then(() => done(), done);
+  } });
+  const manifest = await written(core, sink, passphrase, input, signal, { info: () => {}, detail: () => {}, warn: say.warn });
+  return { manifest, sha256: whole.digest('hex'), size };
+}
+
+/** Beside its place, read back, then renamed: whole, or not there. */
+async function kept(core: Core, file: string, passphrase: string | null, input: BackupInput, signal: AbortSignal, say: Say): Promise<Written> {
+  const part = `${file}.part-${randomBytes(4).toString('hex')}`;
+  try {
+    const manifest = await written(core, createWriteStream(part, { mode: 0o600, flags: 'wx' }), passphrase, input, signal, say);
+    await onDisk(part);
+    say.info('Reading it back');
+    const { manifest: { head }, sha256, size } = await check(part, passphrase);
+    if (head.hash !== manifest.head.hash) throw new Error('what was read back is not what was written');
+    await rename(part, file);
+    await onDisk(dirname(file));
+    return { manifest, sha256, size };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'ENOSPC' || code === 'EDQUOT') throw new Rejected('disk.full', `There is no room left in ${dirname(file)}`, 'make room, or use another disk; nothing was left there');
+    throw error;
+  } finally {
+    await rm(part, { force: true });
+  }
 }
 
 async function onDisk(path: string): Promise<void> {
@@ -136,6 +181,7 @@ async function* restore(context: CommandContext, input: RestoreInput): AsyncGene
     const { manifest } = checked;
     say.info(`The backup of ${manifest.from.host}, ${when(Date.parse(manifest.takenAt))} UTC, is sound: ${manifest.parts.length} files, ${manifest.events} events, ${manifest.apps.length} apps`);
     if (input.check) return 0;
+    if (checked.unknown.size > 0) throw new Rejected('backup.version', `This backup was made by a newer Berth (${manifest.from.berth}): its log has events that this one cannot read (${[...checked.unknown].slice(0, 5).join(', ')})`, 'install that version or a newer one first; nothing was changed');
     const before = await core.board.now();
     const here = Object.keys(before.names).sort();
     if (here.length > 0 && !context.force) {
@@ -206,4 +252,25 @@ const restoreCommand = command({
   stream: restore, renderItem: (item, out) => render(item, out),
 });
 
-export const backupCommands = [forget(backupCommand), forget(restoreCommand)];
+interface Entry { readonly at: string; readonly what: BackupEvent['type']; readonly by: string; readonly data: BackupEvent['data'] }
+
+const list = command({
+  name: 'backup:list', summary: 'Backups that were taken, that failed, and restores, the newest first', example: 'berth backup:list', input: ListInput, http: { method: 'GET', path: '/backups' }, reads: true,
+  run: async ({ core }, { n = 20 }): Promise<Entry[]> => (await core.store.readStream(BACKUPS)).slice(-n).reverse().map(({ at, type, meta, data }) => ({ at: new Date(at).toISOString(), what: type as BackupEvent['type'], by: meta.actor, data: data as BackupEvent['data'] })),
+  render: (entries, out) => {
+    if (entries.length === 0) return out.warn('No backup was ever taken: berth backup /var/backups/berth.tar.gz');
+    for (const line of table(['AT (UTC)', 'WHAT', 'BY', 'DETAIL'], entries.map((e) => [when(Date.parse(e.at)), e.what, e.by, said({ type: e.what, data: e.data } as BackupEvent)]))) out.line(line);
+  },
+});
+
+function said(event: BackupEvent): string {
+  switch (event.type) {
+    case 'BackupTaken': return `${event.data.to}, ${bytes(event.data.bytes)}, up to position ${event.data.position}, sha256 ${event.data.sha256.slice(0, 16)}…`;
+    case 'BackupFailed': return `${event.data.to}: ${event.data.message} (${event.data.code})`;
+    case 'RestoreBegun': return `from ${event.data.from}, taken at ${event.data.takenAt}, up to position ${event.data.position}`;
+    case 'RestoreEnded': return `deploys of ${event.data.asked.map(({ name }) => name).join(', ') || 'nothing'}${event.data.troubles.map(({ app, why, todo }) => `; ${app}: ${why}: ${todo}`).join('')}`;
+    default: return never(event);
+  }
+}
+
+export const backupCommands = [forget(backupCommand), forget(verifyBackupCommand), forget(list), forget(restoreCommand)];

@@ -83,7 +83,7 @@ export async function take(core: Core, writer: ArchiveWriter, options: { logs: b
   if (options.logs) await logsOf(core, writer, board, signal, say);
   return writer.end({
     berth: 'backup', version: 1, takenAt, from: { berth: VERSION, host: config.host, domain: config.domain, store: config.store.startsWith('sqlite:') ? 'sqlite' : 'postgres' },
-    head, events: head.position, logs: options.logs,
+    head, events: head.position, logs: options.logs, volumes: [],
     apps: apps.map((app) => ({ id: app.id, name: app.name, release: app.live?.release ?? null, commit: commitOf(app) })),
   });
 }

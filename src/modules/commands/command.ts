@@ -43,6 +43,9 @@ export interface CommandContext {
   ask(prompt: string, lines: readonly string[]): Promise<string>;
 }
 
+/** What a command has that needs no server: files and what is piped in. */
+export type OfflineContext = Pick<CommandContext, 'stdin' | 'file' | 'signal'>;
+
 /** One entry of a live stream: `id` is what a client sends back as Last-Event-ID to go on behind it. */
 export interface StreamItem { readonly id: string; readonly event: string; readonly data: unknown }
 
@@ -60,6 +63,8 @@ export interface Command<I extends object = object, R = unknown> {
   readonly reads?: boolean;
   /** only on the server itself: not over SSH, not over HTTP */
   readonly local?: boolean;
+  /** `run` of this input looks at nothing but files: the command line carries it out by itself, where there is no server, too */
+  offline?(input: I): boolean;
   /** the answer as data; a `deploy` in it is followed on the command line */
   run?(context: CommandContext, input: I): Promise<R>;
   /** the answer in words */

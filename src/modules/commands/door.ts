@@ -1,15 +1,15 @@
 import { Rejected } from '../../events/decider.js';
-import { StoreUnavailable } from '../../events/store.port.js';
 import type { Core } from '../core.js';
 import { followDeploy } from '../deploys/follow.js';
 import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
 import type { AnyCommand, CommandContext, DeployAnswer } from './command.js';
+import { explain } from './explain.js';
 import { FrameOut } from './out.js';
 import { validated } from './validated.js';
 import { find, groupAskedFor, helpAll, helpCommand, helpGroup } from './registry.js';
 
-export { validated };
+export { explain, validated };
 
 /** One caller's side of the command line door. */
 export interface Caller {
@@ -25,18 +25,6 @@ export interface Caller {
   drained(): Promise<void>;
   read(what: { need: 'stdin' } | { need: 'file'; path: string }, limit: number): Promise<Buffer>;
   answer(prompt: string): Promise<string>;
-}
-
-/** What an error means to people: its words, and the exit code. */
-export function explain(error: unknown): { message: string; hint: string | null; exit: number; code: string; ours: boolean } {
-  if (error instanceof Rejected) return { message: error.message, hint: error.hint, exit: error.exit, code: error.code, ours: false };
-  if (error instanceof StoreUnavailable) {
-    const hint = { 'disk-full': 'make room on the disk, then try again: nothing was changed', busy: 'try again: nothing was changed', away: 'see whether the database runs: nothing was changed' }[error.reason];
-    return { message: `The event log cannot be written: ${error.message}`, hint, exit: 1, code: `store.${error.reason}`, ours: true };
-  }
-  const coded = error as { code?: unknown; hint?: unknown; message?: unknown; name?: unknown };
-  if (coded?.name === 'StepFailure') return { message: String(coded.message), hint: typeof coded.hint === 'string' ? coded.hint : null, exit: 1, code: String(coded.code), ours: false };
-  return { message: `Something went wrong on the server: ${error instanceof Error ? error.message : String(error)}`, hint: 'the server\'s log has more: /var/log/berth, or journalctl -u berth-api', exit: 1, code: 'internal', ours: true };
 }
 
 /** The command line's door: one grammar for the local shell and for SSH. */

@@ -10,6 +10,7 @@ import { workerKeys } from '../../drivers/queue/worker-status.js';
 import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
 import { systemClock } from '../../events/clock.js';
 import { Rejected } from '../../events/decider.js';
+import { DailyAudit } from '../audit/checkpoint.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import type { WorkerStatus } from '../server/worker-status.js';
@@ -25,12 +26,18 @@ import { Sweeper } from './sweeper.js';
 export class Conductor {
   private readonly collector: LogCollector;
   private readonly rounds: Rounds;
+  private readonly audit: DailyAudit;
   private collecting: Promise<void> | null = null;
 
   private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, engine: DockerDriver, report: Report) {
+    this.audit = new DailyAudit(core, report);
     this.rounds = new Rounds({
       store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, relay, report,
-      sweep: () => sweeper.sweep(), leads: () => { this.collecting = this.collector.run(); },
+      sweep: async () => {
+        void this.audit.run(); // beside the sweeps, which shall not wait for a long log
+        await sweeper.sweep();
+      },
+      leads: () => { this.collecting = this.collector.run(); },
     });
     this.collector = new LogCollector(core, engine, report, () => this.rounds.soon());
   }
@@ -83,6 +90,7 @@ export class Conductor {
 
   async stop(): Promise<void> {
     await this.rounds.stop();
+    await this.audit.stop();
     await this.collector.stop();
     await this.collecting;
     await this.rounds.release();

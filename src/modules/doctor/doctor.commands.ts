@@ -1,9 +1,13 @@
 import { command, forget, type CommandContext } from '../commands/command.js';
-import { bytes, table } from '../commands/words.js';
+import type { Core } from '../core.js';
+import { bytes, seconds, table } from '../commands/words.js';
 import { STEPS } from '../../events/types/deploy.events.js';
 import { drift } from '../drift/drift.decider.js';
 import { driftStream } from '../drift/reconciler.js';
 import { stuck } from './stuck.js';
+import { audit } from '../audit/audit.decider.js';
+import { AUDIT } from '../audit/checkpoint.js';
+import { newestBackup } from '../backup/newest.js';
 
 class NoInput {}
 
@@ -33,6 +37,18 @@ function disk(check: string, { path, free, total }: { path: string; free: number
   const share = free / total;
   if (share < DISK_BAD || free < DISK_FLOOR) return bad(check, detail, 'make room: new deploys are refused until there is');
   return share < DISK_WARN ? bad(check, detail, 'make room soon', 'warn') : ok(check, detail);
+}
+
+/** a backup that is older is said to be old, ms */
+const BACKUP_OLD = 8 * 86_400_000;
+
+async function backup(core: Core): Promise<Check> {
+  const { takenAt, to, failed, restoring } = await newestBackup(core);
+  if (restoring) return bad('backup', 'a restore has not ended yet', 'it goes on by itself: berth backup:list', 'warn');
+  if (failed !== null) return bad('backup', `the last one failed: ${failed}`, 'see: berth backup:list', 'warn');
+  if (takenAt === null) return bad('backup', 'none was ever taken', 'take one every day: berth help backup', 'warn');
+  const old = core.now() - takenAt;
+  return old > BACKUP_OLD ? bad('backup', `${seconds(old)} old: ${to}`, 'take one every day: berth help backup', 'warn') : ok('backup', `${seconds(old)} old: ${to}`);
 }
 
 /** Everything worth checking, with what to do about it. Looks, changes nothing. */
@@ -66,6 +82,9 @@ async function examine({ core }: CommandContext): Promise<Check[]> {
   if (looping.length > 0) checks.push(bad('crash loops', looping.join(', '), 'look: berth logs <app>; then push a fix or roll back'));
   const failed = Object.keys(board.failed).length;
   checks.push(failed === 0 ? ok('failed jobs', 'none') : bad('failed jobs', `${failed} can be retried or discarded`, 'see: berth jobs:failed', 'warn'));
+  checks.push(await backup(core));
+  const { failed: broken } = (await core.repository.load(audit, AUDIT)).state;
+  if (broken) checks.push(bad('log integrity', `${broken.message} (${broken.kind} at position ${broken.position})`, 'berth audit:verify; compare with a checkpoint kept elsewhere, or restore a backup'));
   checks.push(ok('event log', `${await core.store.head()} positions, ${Object.keys(board.apps).length} apps`));
   return checks;
 }
