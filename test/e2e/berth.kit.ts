@@ -59,7 +59,7 @@ export interface AppWishes { version?: string; args?: string; procfile?: string;
 
 /** A base image without a registry: busybox and the server. Labelled as the fixture's, so that it goes with it. */
 export async function baseImage(berth: Fixture): Promise<(wishes?: AppWishes) => AppFiles> {
-  const engine = new DockerDriver('/var/run/docker.sock');
+  const engine = new DockerDriver(berth.env['BERTH_DOCKER']!);
   const tag = `${berth.instance}-base:1`;
   const { imageId } = await engine.build(tarOf({
     busybox: busyboxBinary(), server: serverBinary(), passwd: 'root:x:0:0::/:/bin/sh\n',
@@ -102,7 +102,7 @@ export class Poller {
     const at = new Date().toISOString().slice(11, 23);
     return new Promise((done) => {
       const fail = (why: string): void => { this.failures.push(`${at} ${why}`); done(); };
-      const sent = httpRequest({ host: '127.0.0.1', port: this.berth.httpPort, path: this.path, agent: this.agent, headers: { host: `${this.app}.${this.berth.domain}` }, timeout: 20_000 }, (reply) => {
+      const sent = httpRequest({ host: this.berth.httpHost, port: this.berth.httpPort, path: this.path, agent: this.agent, headers: { host: `${this.app}.${this.berth.domain}` }, timeout: 20_000 }, (reply) => {
         let body = '';
         reply.setEncoding('utf8').on('data', (text: string) => { body += text; }).on('error', (error) => fail(error.message)).on('end', () => {
           if (reply.statusCode !== 200) return fail(`${reply.statusCode} ${body.slice(0, 80)}`);

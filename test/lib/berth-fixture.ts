@@ -1,12 +1,13 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { PrivateEngine } from './private-engine.ts';
 
 /**
  * A private Berth for tests: Redis, HAProxy, API, workers and sshd as children of the test, in a folder of its own, on free
@@ -29,6 +30,10 @@ export interface FixtureOptions {
   readonly root?: string;
   /** how long everything may take until it answers */
   readonly readyMs?: number;
+  /** an engine of its own, which may be killed: programs `containerd` and `dockerd` */
+  readonly engine?: { readonly liveRestore: boolean };
+  /** processes of the API beside each other, with sockets of their own; the second one is `api-2` */
+  readonly secondApi?: boolean;
 }
 
 export type WorkerKind = 'clone' | 'detect' | 'build' | 'release' | 'route';
@@ -174,7 +179,11 @@ export class Fixture {
     readonly env: NodeJS.ProcessEnv,
     private readonly keep: boolean,
     private readonly dockerSocket: string,
+    readonly ownEngine: PrivateEngine | null = null,
   ) {}
+
+  /** where the router is reached */
+  get httpHost(): string { return this.ownEngine?.address ?? '127.0.0.1'; }
 
   program(name: string): Program {
     const program = this.programs.get(name);
@@ -255,7 +264,7 @@ export class Fixture {
 
   /** An HTTP request through the router. `host`: an app's name or a whole host name. */
   http(host: string, path = '/', options: { method?: string; body?: string; headers?: Record<string, string>; timeoutMs?: number } = {}): Promise<Answer> {
-    return call({ host: '127.0.0.1', port: this.httpPort }, path, { ...options, headers: { host: host.includes('.') ? host : `${host}.${this.domain}`, ...options.headers } });
+    return call({ host: this.httpHost, port: this.httpPort }, path, { ...options, headers: { host: host.includes('.') ? host : `${host}.${this.domain}`, ...options.headers } });
   }
 
   /** A request at the API's loopback port. */
@@ -318,10 +327,10 @@ export class Fixture {
   /** Ends every process: workers first, so that they give back what they hold. Data and containers stay. */
   async stopProcesses(): Promise<void> {
     const of = (test: (name: string) => boolean): Program[] => [...this.programs.values()].filter((program) => test(program.name));
-    const rest = new Set(['api', 'redis', 'router', 'sshd']);
+    const rest = new Set(['api', 'api-2', 'redis', 'router', 'sshd', 'containerd', 'dockerd']);
     await Promise.all(of((name) => name === 'sshd').map((program) => program.stop()));
     await Promise.all(of((name) => !rest.has(name)).map((program) => program.stop()));
-    await this.programs.get('api')?.stop();
+    await Promise.all(of((name) => name === 'api' || name === 'api-2').map((program) => program.stop()));
     await Promise.all(of((name) => name === 'redis' || name === 'router').map((program) => program.stop(3_000)));
   }
 
@@ -329,8 +338,29 @@ export class Fixture {
   async stop(): Promise<void> {
     fixtures.delete(this);
     await this.stopProcesses();
-    await this.removeOwned();
+    if (this.ownEngine) await this.stopEngine();
+    else await this.removeOwned();
     if (!this.keep) rmSync(this.root, { recursive: true, force: true, maxRetries: 5 });
+  }
+
+  /** The private engine's end: with everything in it. */
+  private async stopEngine(): Promise<void> {
+    for (const name of ['dockerd', 'containerd']) await this.programs.get(name)?.down();
+    await this.ownEngine!.powerOff();
+  }
+
+  /** Everything is off at once; `/run` is empty, containers are dead. Only what is on the disk stays. */
+  async powerOff(): Promise<void> {
+    await Promise.all([...this.programs.values()].map((program) => program.down()));
+    await this.ownEngine?.powerOff();
+    rmSync(this.runDir, { recursive: true, force: true });
+  }
+
+  /** After `powerOff`: everything is started, in this order or as it comes. */
+  powerOn(order: readonly string[] = [...this.programs.keys()]): void {
+    this.ownEngine?.network();
+    mkdirSync(this.runDir, { recursive: true });
+    for (const name of order) this.program(name).start();
   }
 
   async removeOwned(): Promise<void> {
@@ -342,6 +372,9 @@ export class Fixture {
     for (const id of images) await this.engine('DELETE', `/images/${id}?force=1`).catch(() => {});
   }
 }
+
+/** Not in the namespace of a private engine: sshd is what tests come to by TCP, and those of the engine go there by themselves. */
+const OUTSIDE = new Set(['sshd', 'containerd', 'dockerd']);
 
 /** At the end of the test process nothing of ours goes on, however it ends. */
 const fixtures = new Set<Fixture>();
@@ -361,7 +394,8 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
   // unix sockets have short names only
   const runDir = join(root, 'run');
   for (const folder of ['run', 'logs', 'ssh', 'work', 'processes', 'router', 'repos', 'sources', 'keys', 'cache', 'home']) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
-  const dockerSocket = options.env?.['BERTH_DOCKER'] ?? process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock';
+  const own = options.engine ? new PrivateEngine(`berth-${instance}`, join(root, 'engine'), options.engine.liveRestore) : null;
+  const dockerSocket = own?.socket ?? options.env?.['BERTH_DOCKER'] ?? process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock';
   const env: NodeJS.ProcessEnv = {
     PATH: process.env['PATH'], HOME: join(root, 'home'), LANG: 'C.UTF-8', TZ: process.env['TZ'],
     // tells test/run what is left over
@@ -374,13 +408,22 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
     BERTH_NETWORK_POOL: `10.${64 + (randomBytes(1)[0] as number) % 128}.0.0/16`,
     ...privateCa(), ...options.env,
   };
-  const fixture = new Fixture(root, runDir, instance, domain, Number(env['BERTH_HTTP_PORT']), Number(env['BERTH_API_PORT']), options.sshPort ?? sshPort, env, options.root !== undefined, dockerSocket);
+  const fixture = new Fixture(root, runDir, instance, domain, Number(env['BERTH_HTTP_PORT']), Number(env['BERTH_API_PORT']), options.sshPort ?? sshPort, env, options.root !== undefined, dockerSocket, own);
   fixtures.add(fixture);
   const add = (name: string, command: ConstructorParameters<typeof Program>[2]): Program => {
-    const program = new Program(name, join(root, 'processes', `${name}.log`), command);
+    const program = new Program(name, join(root, 'processes', `${name}.log`), () => {
+      // whoever comes first makes it, as deploy/exec.sh does
+      mkdirSync(runDir, { recursive: true });
+      const { file, args, ...rest } = command();
+      return { ...rest, ...(own && !OUTSIDE.has(name) ? own.inside(file, args) : { file, args }) };
+    });
     fixture.programs.set(name, program);
     return program;
   };
+  if (own) {
+    add('containerd', () => ({ ...own.containerd(), env }));
+    add('dockerd', () => ({ ...own.dockerd(), env }));
+  }
 
   add('redis', () => ({
     file: 'redis-server', env,
@@ -394,7 +437,16 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
       if (status !== 0) throw new Error(`router-init ended with ${String(status)}: ${stderr}`);
     },
   }));
-  add('api', () => ({ file: node, args: [...nodeFlags('api'), join(dist, 'api.mjs')], env }));
+  const api = { file: node, args: [...nodeFlags('api'), join(dist, 'api.mjs')] };
+  add('api', () => ({ ...api, env }));
+  if (options.secondApi) {
+    add('api-2', () => {
+      const second = join(root, 'run-2');
+      mkdirSync(second, { recursive: true });
+      for (const name of ['haproxy.sock', 'haproxy-master.sock', 'haproxy.pid']) if (!readdirSync(second).includes(name)) symlinkSync(join(runDir, name), join(second, name));
+      return { ...api, env: { ...env, BERTH_RUN: second, BERTH_API_PORT: '0' } };
+    });
+  }
   for (const kind of WORKER_KINDS) {
     for (let i = 1; i <= (options.workers?.[kind] ?? 1); i++) {
       const name = `${kind}-${i}`;
@@ -404,6 +456,11 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
   await addSshd(fixture, add);
 
   try {
+    if (own) {
+      own.network();
+      for (const name of ['containerd', 'dockerd']) fixture.program(name).start();
+      await own.ready().catch((error: Error) => { throw new Error(`${error.message}\n${fixture.program('dockerd').log()}`); });
+    }
     for (const program of fixture.programs.values()) program.start();
     await fixture.ready(options.readyMs ?? 60_000);
     const added = await fixture.cli(['ssh-keys:add', 'test'], { stdin: readFileSync(`${fixture.key}.pub`) });
