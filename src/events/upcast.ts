@@ -6,7 +6,9 @@ type Upcaster = (data: never) => unknown;
  * How an event of schema n becomes one of schema n + 1: `upcasters[type][n]`. Events keep the shape they were written in;
  * readers only ever see the newest. Add a row here whenever a shape changes, and a sample of the old one to `test/events/`.
  */
-const upcasters: Readonly<Record<string, Readonly<Record<number, Upcaster>>>> = {};
+const upcasters: Readonly<Record<string, Readonly<Record<number, Upcaster>>>> = {
+  RepairStarted: { 1: (data: object) => ({ ...data, by: 'deploy' }) },
+};
 
 /** The event in its newest shape. */
 export function upcast<E extends NewEvent & { schema: number }>(event: E, table: Readonly<Record<string, Readonly<Record<number, Upcaster>>>> = upcasters): E {

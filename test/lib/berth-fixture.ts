@@ -273,8 +273,9 @@ export class Fixture {
   }
 
   /** A request at the engine, for looking behind Berth's back. */
-  async engine<T = unknown>(method: string, path: string): Promise<T> {
-    const { status, body } = await call({ socketPath: this.dockerSocket }, path, { method, timeoutMs: 120_000 });
+  async engine<T = unknown>(method: string, path: string, input?: object): Promise<T> {
+    const sent = input && { body: JSON.stringify(input), headers: { 'content-type': 'application/json' } };
+    const { status, body } = await call({ socketPath: this.dockerSocket }, path, { method, timeoutMs: 120_000, ...sent });
     if (status >= 400 && status !== 404) throw new Error(`engine: ${method} ${path}: ${status} ${body}`);
     return (body === '' ? null : JSON.parse(body)) as T;
   }

@@ -63,6 +63,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     // §2.5
     name: 'a cancel leaves the work row',
+    within: 1500,
     db: (db) => { db.tamper = (tx) => ({ ...tx, drop: [] }); },
   },
   {

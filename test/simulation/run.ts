@@ -151,7 +151,7 @@ class Simulation {
     };
     const seen = this.mutant?.blindSweep ? Object.assign(Object.create(core) as Core, { board: { now: async () => ({ ...(await core.board.now()), deploys: {} }) } }) : core;
     const sweeper = new Sweeper(seen, this.engine.handle(proc), this.router.handle(proc), report, folders, proc.clock);
-    const rounds = new Rounds({ store, clock: proc.clock, owner: `${proc.name}:${proc.life}`, relay, report, sweep: () => sweeper.sweep(), leads: () => this.world.count('conductor leads') });
+    const rounds = new Rounds({ store, clock: proc.clock, owner: `${proc.name}:${proc.life}`, relay, report, sweep: () => sweeper.sweep(), restore: () => sweeper.restore(), leads: () => this.world.count('conductor leads') });
     core.sweep = () => rounds.sweepNow();
     rounds.start();
     return { proc, core, stop: async () => { await rounds.stop(); await rounds.release(); } };

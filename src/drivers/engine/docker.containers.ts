@@ -95,7 +95,7 @@ export class DockerContainers {
     const started = performance.now();
     const over = new AbortController();
     const both = signal ? AbortSignal.any([signal, over.signal]) : over.signal;
-    const told = (this.calls.docker.getContainer(id).wait({ condition, abortSignal: both }) as Promise<{ StatusCode: number }>).then((answer) => answer.StatusCode);
+    const told = this.exit(id, condition, both);
     const looked = (async () => {
       for (;;) {
         await sleep(LOOK_MS, undefined, { signal: both });
@@ -115,6 +115,18 @@ export class DockerContainers {
       told.catch(() => {});
       this.calls.report('container.wait', performance.now() - started, id.slice(0, 12));
     }
+  }
+
+  /** As a stream: docker-modem never tells that an answer broke off after its head, which an engine sends at once here. */
+  private async exit(id: string, condition: string, abortSignal: AbortSignal): Promise<number> {
+    const reply = await new Promise<AsyncIterable<Buffer>>((resolve, reject) => {
+      this.calls.docker.modem.dial({ path: `/containers/${id}/wait?`, method: 'POST', options: { condition }, abortSignal, isStream: true, statusCodes: { 200: true, 404: 'no such container', 500: 'server error' } } as Docker.DockerOptions as never,
+        (error: unknown, answer: unknown) => (error ? reject(error) : resolve(answer as AsyncIterable<Buffer>)));
+    });
+    let text = '';
+    for await (const piece of reply) text += piece.toString('utf8');
+    if (text === '') throw this.calls.lostStream(`the wait for ${id.slice(0, 12)}`);
+    return (JSON.parse(text) as { StatusCode: number }).StatusCode;
   }
 
   async run(spec: ContainerSpec, onLine: (line: string, stream: 'stdout' | 'stderr') => void, signal: AbortSignal): Promise<RunResult> {

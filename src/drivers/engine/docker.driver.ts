@@ -1,4 +1,5 @@
 import { statfs } from 'node:fs/promises';
+import { Agent } from 'node:http';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
 import { DockerBuild } from './docker.build.js';
@@ -48,7 +49,9 @@ export class DockerDriver extends EnginePort {
   }
 
   override async ping(): Promise<void> {
-    await this.calls.run('ping', undefined, (docker) => docker.ping(), 5000);
+    // by a connection of its own: an engine that is being stopped takes no new ones
+    const docker = this.options.docker ?? new Docker({ socketPath: this.socket, agent: new Agent({ keepAlive: false }) } as Docker.DockerOptions);
+    await this.calls.run('ping', undefined, () => docker.ping(), 5000);
   }
 
   override async info(): Promise<EngineInfo> {

@@ -17,7 +17,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   ConfigSet: 1, ConfigUnset: 1, ContainerScaled: 1,
   SshKeyAdded: 1, SshKeyRemoved: 1, TokenCreated: 1, TokenRevoked: 1,
   GlobalDomainSet: 1, TraceSwitched: 1, ServerSettingChanged: 1,
-  DriftDetected: 1, DriftEnded: 1, RepairStarted: 1, CrashLoopDetected: 1,
+  DriftDetected: 1, DriftEnded: 1, RepairStarted: 2, CrashLoopDetected: 1,
   BuildRequested: 1, DeployRequested: 1, DeployStarted: 1, DeploySuperseded: 1,
   StepQueued: 1, StepStarted: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,

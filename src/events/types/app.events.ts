@@ -40,11 +40,14 @@ export type ServerEvent =
 
 export type DriftKind = 'container-missing' | 'container-stopped' | 'container-restarting' | 'route';
 
+/** the containers that stopped are started again, or a deploy makes new ones */
+export type RepairBy = 'start' | 'deploy';
+
 /** stream `drift-<app id>`: what the reconciler saw that is not as the log says, and what it did about it */
 export type DriftEvent =
   | NewEvent<'DriftDetected', { app: string; what: DriftKind; subject: string; detail: string; at: number }>
   | NewEvent<'DriftEnded', { app: string; what: DriftKind; subject: string; lastedMs: number }>
-  | NewEvent<'RepairStarted', { app: string; attempt: number; subjects: string[]; at: number }>
+  | NewEvent<'RepairStarted', { app: string; attempt: number; subjects: string[]; by: RepairBy; at: number }>
   | NewEvent<'CrashLoopDetected', { app: string; repairs: number; withinMs: number; nextTry: number }>;
 
 /** stream `request-<hash of actor and Idempotency-Key>`: a request that is carried out once, however often it comes */

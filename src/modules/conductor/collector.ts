@@ -26,22 +26,29 @@ export class LogCollector {
   private readonly writers = new Map<string, { writer: LogWriter; users: number; lines: number }>();
   private readonly stopping = new AbortController();
 
-  /** @param changed told of every container that ends or goes, so that drift is seen at once */
-  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly report: Report, private readonly changed: () => void = () => {}) {}
+  /**
+   * @param changed told of every container that ends or goes, so that drift is seen at once
+   * @param back told when the engine answers again after it did not
+   */
+  constructor(private readonly core: Core, private readonly engine: EnginePort, private readonly report: Report, private readonly changed: () => void = () => {}, private readonly back: () => void = () => {}) {}
 
   /** Follows every container of ours until `stop`. */
   async run(): Promise<void> {
     const { instance } = this.core.config;
     const { signal } = this.stopping;
+    let lost = false;
     while (!signal.aborted) {
       try {
         const since = this.core.now() - 1000;
         for (const c of await this.engine.listContainers({ instance })) this.follow(c.id, c.labels);
+        if (lost) this.back();
+        lost = false;
         for await (const event of this.engine.events({ labels: { instance }, actions: ['start', 'die', 'destroy'], since, signal })) {
           if (event.action === 'start') this.follow(event.id, event.labels);
           else this.changed();
         }
       } catch (error) {
+        lost = true;
         if (!signal.aborted) this.report('container events', error);
       }
       if (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 1000));

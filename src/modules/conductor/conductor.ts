@@ -37,9 +37,10 @@ export class Conductor {
         void this.audit.run(); // beside the sweeps, which shall not wait for a long log
         await sweeper.sweep();
       },
+      restore: () => sweeper.restore(),
       leads: () => { this.collecting = this.collector.run(); },
     });
-    this.collector = new LogCollector(core, engine, report, () => this.rounds.soon());
+    this.collector = new LogCollector(core, engine, report, () => this.rounds.soon(), () => { void this.rounds.restoreNow(); });
   }
 
   static async create(core: Core, report: Report): Promise<Conductor> {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../events/clock.js';
+import { systemClock, type Clock } from '../../events/clock.js';
 import type { EventStore } from '../../events/store.port.js';
 import { Rounds } from './rounds.js';
 
 /** A store that has one lease and wakes its listeners when told. */
-function setUp() {
+function setUp(restore: () => Promise<void> = async () => {}, clock: Clock = systemClock) {
   let holder: string | null = null;
   let wake = (): void => {};
   const did: string[] = [];
@@ -14,12 +14,45 @@ function setUp() {
     changes: (listener: () => void) => { wake = listener; return () => {}; },
   } as unknown as EventStore;
   const rounds = new Rounds({
-    store, clock: systemClock, owner: 'me', report: () => {}, leads: () => {}, sweep: async () => { did.push('sweep'); },
+    store, clock, owner: 'me', report: () => {}, leads: () => {}, sweep: async () => { did.push('sweep'); }, restore,
     relay: { pump: async () => { did.push('pump'); return 0; }, reconcile: async () => 0 },
   });
   return { rounds, did, wake: () => wake(), hold: (owner: string | null) => { holder = owner; } };
 }
 const soon = (): Promise<void> => new Promise((done) => { setTimeout(done, 30); });
+
+describe('the conductor, when it begins to lead', () => {
+  it('hands nothing out before what is live is brought back, and tries that again until it is known', async () => {
+    let [asked, known] = [0, (): void => {}];
+    const { rounds, did, wake } = setUp(() => {
+      asked += 1;
+      return asked === 1 ? Promise.reject(new Error('the engine does not answer')) : new Promise((done) => { known = done; });
+    });
+    rounds.start();
+    for (let i = 0; i < 200 && asked < 2; i += 1) {
+      wake();
+      await soon();
+    }
+    expect([asked, did]).toEqual([2, []]);
+    known();
+    await soon();
+    expect(did).toContain('pump');
+    await rounds.stop();
+  });
+
+  it('does not wait for ever for an engine that is not there', async () => {
+    let now = 1_000_000;
+    const { rounds, did, wake } = setUp(() => Promise.reject(new Error('the engine does not answer')), { ...systemClock, now: () => now });
+    rounds.start();
+    await soon();
+    expect(did).toEqual([]);
+    now += 120_000;
+    wake();
+    await soon();
+    expect(did).toContain('pump');
+    await rounds.stop();
+  });
+});
 
 describe('the conductor, asked to hold still', () => {
   it('relays and sweeps nothing until the work is done, and goes on by itself', async () => {

@@ -1,4 +1,4 @@
-import type { Clock, Timer } from '../../events/clock.js';
+import { sleep, type Clock, type Timer } from '../../events/clock.js';
 import { Rejected } from '../../events/decider.js';
 import type { EventStore } from '../../events/store.port.js';
 import type { Report } from '../commands/report.js';
@@ -10,6 +10,8 @@ const RENEW_MS = 1500;
 const TICK_MS = 500;
 const RECONCILE_MS = 1000;
 const SWEEP_MS = 15_000;
+/** longest that nothing is handed out because the engine does not say what runs; longer than a machine takes to come up */
+const RESTORE_MS = 120_000;
 /** after a change, so that a burst of events is swept once */
 const SWEEP_SOON_MS = 2000;
 
@@ -19,6 +21,8 @@ export interface RoundsPorts {
   readonly owner: string;
   readonly relay: Pick<Relay, 'pump' | 'reconcile'>;
   readonly sweep: () => Promise<void>;
+  /** brings back what is live and does not run; rejects when that cannot be known */
+  readonly restore: () => Promise<void>;
   /** this process begins to lead */
   readonly leads: () => void;
   readonly report: Report;
@@ -37,6 +41,8 @@ export class Rounds {
   private timer: Timer = null;
   private unsubscribe: () => void = () => {};
   private sweeping: Promise<void> = Promise.resolve();
+  /** nothing is handed out before that: what is live comes first; 0 = it is done */
+  private heldUntil = 0;
 
   constructor(private readonly ports: RoundsPorts) {}
 
@@ -77,6 +83,7 @@ export class Rounds {
     const { clock, relay } = this.ports;
     const now = clock.now();
     if (!(await this.lead(now))) return;
+    if (now < this.heldUntil) return;
     await relay.pump();
     if (now - this.lastReconcile >= RECONCILE_MS) {
       this.lastReconcile = now;
@@ -92,19 +99,50 @@ export class Rounds {
   private async lead(now: number): Promise<boolean> {
     if (this.leading && now >= this.renewedAt && now < this.renewedAt + RENEW_MS) return true;
     const leads = await this.ports.store.acquire('conductor', this.ports.owner, now, LEASE_MS);
-    if (leads && !this.leading) {
-      this.ports.leads();
-      this.sweepAt = now;
-    }
+    const begins = leads && !this.leading;
     this.leading = leads;
     this.renewedAt = now;
+    if (begins) {
+      this.ports.leads();
+      this.sweepAt = now;
+      this.heldUntil = now + RESTORE_MS;
+      void this.restoreFirst();
+    }
     return leads;
   }
 
   /** One sweep at a time; never rejects. */
   sweepNow(): Promise<void> {
-    this.sweeping = this.sweeping.then(() => (this.stopped || this.paused ? undefined : this.ports.sweep())).catch((error: unknown) => this.ports.report('sweep', error));
+    return this.inTurn('sweep', this.ports.sweep);
+  }
+
+  /** The engine came back: what died with it is brought back at once. Never rejects. */
+  restoreNow(): Promise<void> {
+    return this.inTurn('restore', this.ports.restore);
+  }
+
+  private inTurn(what: string, work: () => Promise<void>): Promise<void> {
+    this.sweeping = this.sweeping.then(() => (this.stopped || this.paused ? undefined : work())).catch((error: unknown) => this.ports.report(what, error));
     return this.sweeping;
+  }
+
+  /** Who leads does not know what happened before: the machine may have been off. */
+  private async restoreFirst(): Promise<void> {
+    const { clock, report, restore } = this.ports;
+    const until = this.heldUntil;
+    for (let told = false; !this.stopped && this.leading && this.heldUntil === until && clock.now() < until;) {
+      let done = false;
+      this.sweeping = this.sweeping.then(() => (this.paused ? undefined : restore().then(() => { done = true; }, (error: unknown) => {
+        if (!told) report('bringing back what is live, before anything else', error);
+        told = true;
+      })));
+      await this.sweeping;
+      if (done) break;
+      await sleep(clock, RECONCILE_MS);
+    }
+    if (this.heldUntil !== until) return;
+    this.heldUntil = 0;
+    this.poke();
   }
 
   /**

@@ -38,7 +38,18 @@ export class Sweeper {
     private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report,
     private readonly folders: Folders = disk, private readonly clock: Clock = systemClock,
   ) {
-    this.reconciler = new Reconciler(core);
+    this.reconciler = new Reconciler(core, engine);
+  }
+
+  /**
+   * What the log says should run and does not, after the machine, its engine or we were away: started again, and routed. Rejects when the
+   * engine does not answer; where nothing is live it is not asked.
+   */
+  async restore(): Promise<void> {
+    if (!Object.values((await this.core.board.now()).apps).some((app) => app.live)) return;
+    const containers = await this.engine.listContainers({ instance: this.core.config.instance });
+    await this.each('drift', () => this.reconciler.check(containers, true));
+    await this.routes();
   }
 
   async sweep(): Promise<void> {

@@ -30,6 +30,29 @@ describe('drift of an app', () => {
     expect(app.see(10_000, [])).toEqual([]);
   });
 
+  const stopped: Finding = { what: 'container-stopped', subject: 'web.2', detail: 'exited' };
+  const by = (app: Watch): unknown => app.events.findLast((event) => event.type === 'RepairStarted')?.data;
+
+  it('is a container that stopped: started again, also beside a deploy; made anew when it does not stay up', () => {
+    const app = new Watch();
+    expect(app.see(1000, [stopped, gone], true)).toEqual(['DriftDetected', 'DriftDetected', 'RepairStarted']);
+    expect(by(app)).toMatchObject({ by: 'start', subjects: ['web.2'] });
+    expect(app.see(17_000, [stopped, gone], true)).toEqual(['RepairStarted']);
+    expect(by(app)).toMatchObject({ by: 'start', attempt: 2 });
+    expect(app.see(80_000, [stopped, gone])).toEqual(['RepairStarted', 'CrashLoopDetected']);
+    expect(by(app)).toMatchObject({ by: 'deploy', subjects: ['web.2', 'web.1'] });
+  });
+
+  it('that came with the end of the machine or its engine is repaired at once, however often that was before', () => {
+    const app = new Watch();
+    for (let now = 1000; now < 5000; now += 1000) {
+      app.state = fold(drift, [], app.state);
+      const events = drift.decide({ type: 'Observe', app: 'a', findings: [stopped], now, busy: false, back: true }, app.state);
+      app.state = fold(drift, events, app.state);
+      expect(events.at(-1)).toMatchObject({ type: 'RepairStarted', data: { by: 'start', attempt: 1 } });
+    }
+  });
+
   it('is left to a deploy that is under way, and to the engine while it restarts a container', () => {
     const app = new Watch();
     expect(app.see(1000, [gone], true)).toEqual(['DriftDetected']);

@@ -12,7 +12,7 @@ export interface DriftState {
   readonly looping: boolean;
 }
 
-export interface Observe { readonly type: 'Observe'; readonly app: string; readonly findings: readonly Finding[]; readonly now: number; /** a deploy of the app is under way: it repairs by itself */ readonly busy: boolean }
+export interface Observe { readonly type: 'Observe'; readonly app: string; readonly findings: readonly Finding[]; readonly now: number; /** a deploy of the app is under way: it makes new containers by itself */ readonly busy: boolean; /** the machine or its engine has just come back: what stopped did so with it */ readonly back?: boolean }
 
 /** waits before the second, third, … repair, ms; the last one stays */
 export const REPAIR_BACKOFF = [0, 15_000, 60_000, 300_000, 900_000, 3_600_000] as const;
@@ -34,15 +34,18 @@ export function nextRepair(repairs: readonly number[]): number {
 export const drift: Decider<DriftState, Observe, DriftEvent> = {
   initial: { open: {}, repairs: [], looping: false },
 
-  decide({ app, findings, now, busy }, state) {
+  decide({ app, findings, now, busy, back = false }, state) {
     const seen = new Map(findings.map((finding) => [keyOf(finding), finding]));
     const events: DriftEvent[] = [];
     for (const [key, finding] of seen) if (!Object.hasOwn(state.open, key)) events.push({ type: 'DriftDetected', data: { app, what: finding.what, subject: finding.subject, detail: finding.detail, at: now } });
     for (const [key, { what, subject, since }] of Object.entries(state.open)) if (!seen.has(key)) events.push({ type: 'DriftEnded', data: { app, what, subject, lastedMs: Math.max(0, now - since) } });
     const broken = [...seen.values()].filter(repairable);
-    const recent = state.repairs.filter((at) => now - at < WELL_AFTER_MS + REPAIR_BACKOFF[Math.min(state.repairs.length, REPAIR_BACKOFF.length - 1)]!);
-    if (broken.length === 0 || busy || now < nextRepair(recent)) return events;
-    events.push({ type: 'RepairStarted', data: { app, attempt: recent.length + 1, subjects: broken.map((finding) => finding.subject), at: now } });
+    const stopped = broken.filter((finding) => finding.what === 'container-stopped');
+    const recent = back ? [] : state.repairs.filter((at) => now - at < WELL_AFTER_MS + REPAIR_BACKOFF[Math.min(state.repairs.length, REPAIR_BACKOFF.length - 1)]!);
+    // what does not stay up is made anew; while a deploy is under way that is the deploy's, and the app shall serve until then
+    const by = stopped.length > 0 && (recent.length === 0 || busy) ? 'start' : 'deploy';
+    if (broken.length === 0 || (by === 'deploy' && busy) || now < nextRepair(recent)) return events;
+    events.push({ type: 'RepairStarted', data: { app, attempt: recent.length + 1, subjects: (by === 'start' ? stopped : broken).map((finding) => finding.subject), by, at: now } });
     if (recent.length + 1 >= LOOP_AFTER && !state.looping) {
       events.push({ type: 'CrashLoopDetected', data: { app, repairs: recent.length + 1, withinMs: now - recent[0]!, nextTry: nextRepair([...recent, now]) } });
     }

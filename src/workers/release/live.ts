@@ -107,9 +107,12 @@ async function check(container: Started, watch: Watch): Promise<{ what: string }
 }
 
 async function crashed(container: Started, exitCode: number, watch: Watch): Promise<StepFailure> {
+  // one that is being stopped takes its containers with it, and still answers on connections that it has
+  await watch.engine.ping();
   const state = await watch.engine.inspectContainer(container.id);
   const lines = await tail(container, watch);
   if (state?.oomKilled) return new StepFailure('release.crashed', `${container.place} was killed: it used more memory than its limit${container.memory ? ` of ${binarySize(container.memory)}` : ''}`, 'raise the limit, or let the app use less');
+  if (exitCode === 137) return new StepFailure('release.killed', `${container.place} was killed from outside, not for its memory`, 'the engine was restarted, or somebody used docker kill', 'machine');
   // the container's init takes the command over after its start: what cannot be executed is told by its log
   const missing = lines.map((line) => /^\[FATAL tini \(\d+\)\] exec (\S+) failed: (.*)$/.exec(line)).find((found) => found !== null);
   if (missing) {

@@ -10,7 +10,7 @@ await startWorker('route', (core) => {
   const engine = new DockerDriver(core.config.dockerSocket);
   return routeStep({
     router: new HaproxyDriver(haproxyOptions(core.config)),
-    engine: { stop: (id, seconds) => engine.stopContainer(id, seconds), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null },
+    engine: { stop: (id, seconds) => engine.stopContainer(id, seconds), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id) },
     table: async () => liveTable(await core.board.now()),
     overtaken: async (app, deploy) => overtaken(await core.board.now(), app, deploy),
     lease: (work) => withRouterLease(core, 'route', work),

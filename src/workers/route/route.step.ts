@@ -11,6 +11,8 @@ export interface RetireEngine {
   remove(id: string): Promise<void>;
   /** where it is to be reached now; null when it does not run */
   address?(id: string): Promise<string | null>;
+  /** starts one that has ended; no error when it runs, or is gone */
+  start?(id: string): Promise<void>;
 }
 
 export interface RouteDeps {
@@ -100,6 +102,8 @@ class Switch {
       for (;;) {
         const ip = await engine.address!(container.id);
         if (ip !== null) return { ...container, ip };
+        // it was seen well: what ended since ended with its engine, or is started again by it
+        await engine.start?.(container.id);
         if (!isWeb(container)) return container;
         if (this.now() + 500 > until) throw this.notSeen(`${label(container)} does not run any more`);
         await this.sleep(500, signal);
