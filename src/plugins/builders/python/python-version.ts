@@ -18,11 +18,11 @@ export function wantedPython(tree: SourceTree): WantedPython | null {
   if (runtime !== undefined) return { text: runtime.replace(/^python-/i, ''), from: 'runtime.txt' };
   const tool = lines('.tool-versions').find((line) => /^python\s/.test(line));
   if (tool !== undefined) return { text: tool.split(/\s+/)[1]!, from: '.tool-versions' };
-  const pipfile = readToml(tree.text('Pipfile') ?? '').get('requires');
-  const pip = pipfile?.string('python_full_version') ?? pipfile?.string('python_version');
+  const pipfile = readToml(tree, 'Pipfile');
+  const pip = pipfile.string('requires', 'python_full_version') ?? pipfile.string('requires', 'python_version');
   if (pip) return { text: pip, from: 'Pipfile' };
-  const project = readToml(tree.text('pyproject.toml') ?? '');
-  const requires = project.get('project')?.string('requires-python') ?? project.get('tool.poetry.dependencies')?.string('python');
+  const project = readToml(tree, 'pyproject.toml');
+  const requires = project.string('project', 'requires-python') ?? project.string('tool', 'poetry', 'dependencies', 'python');
   return requires ? { text: requires, from: 'pyproject.toml' } : null;
 }
 

@@ -55,7 +55,7 @@ const locked = (text: string): Set<string> => new Set([...text.matchAll(/^\[\[pa
 
 /** Which of the package managers a repository speaks of; Heroku's order. */
 function installer(tree: SourceTree): Installer {
-  const pyproject = readToml(tree.text('pyproject.toml') ?? '');
+  const pyproject = readToml(tree, 'pyproject.toml');
   if (tree.has('Pipfile') || tree.has('Pipfile.lock')) {
     if (!tree.has('Pipfile.lock')) throw new StepFailure('detect.no-lock', 'there is a Pipfile and no Pipfile.lock', 'pipenv lock, and commit both');
     if (!tree.has('Pipfile')) throw new StepFailure('detect.no-lock', 'there is a Pipfile.lock and no Pipfile', 'commit both');
@@ -69,9 +69,9 @@ function installer(tree: SourceTree): Installer {
     if (!tree.has('pyproject.toml')) throw new StepFailure('detect.no-lock', `there is a ${kind}.lock and no pyproject.toml`, 'commit both');
     return { kind, file: `${kind}.lock`, packages: locked((tree.text(`${kind}.lock`) ?? '').replace(/\r\n/g, '\n')) };
   }
-  if (pyproject.has('tool.poetry.dependencies')) throw new StepFailure('detect.no-lock', 'pyproject.toml is Poetry\'s and there is no poetry.lock', 'poetry lock, and commit it');
+  if (pyproject.has('tool', 'poetry', 'dependencies')) throw new StepFailure('detect.no-lock', 'pyproject.toml is Poetry\'s and there is no poetry.lock', 'poetry lock, and commit it');
   if (!pyproject.has('project')) throw new StepFailure('detect.no-packages', 'pyproject.toml has no [project] table and there is no requirements.txt', 'list the packages in one of them');
-  return { kind: 'pyproject', file: 'pyproject.toml', packages: named(pyproject.get('project')!.list('dependencies')) };
+  return { kind: 'pyproject', file: 'pyproject.toml', packages: named(pyproject.list('project', 'dependencies')) };
 }
 
 /** `docker build` splits and substitutes words of COPY: only plain names go there, others make us copy everything. */
@@ -83,7 +83,7 @@ function dependencies(project: Project, how: Installer): string[] {
   const pip = `python3 -m pip --python ${VENV}/bin/python install`;
   const cache = (what: string, target: string): string => `RUN --mount=type=cache,id=${app}-${what},target=${target}`;
   const pipCache = cache('pip', '/root/.cache/pip');
-  const pyproject = readToml(tree.text('pyproject.toml') ?? '');
+  const pyproject = readToml(tree, 'pyproject.toml');
   const tool = (name: string, spec: string): string => `${pipCache} python3 -m venv --without-pip /opt/${name} && python3 -m pip --python /opt/${name}/bin/python install --quiet '${spec}'`;
   const everything = 'COPY . .';
   const uv = 'UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 /opt/uv/bin/uv';
@@ -97,14 +97,14 @@ function dependencies(project: Project, how: Installer): string[] {
     case 'pipenv':
       return [tool('pipenv', 'pipenv>=2024'), ...args, 'COPY Pipfile Pipfile.lock ./', `${pipCache} /opt/pipenv/bin/pipenv verify && /opt/pipenv/bin/pipenv requirements --hash > /tmp/requirements.txt && ${pip} -r /tmp/requirements.txt`];
     case 'poetry': {
-      const root = pyproject.has('build-system') && !/^\s*package-mode\s*=\s*false/m.test(tree.text('pyproject.toml') ?? '');
+      const root = pyproject.has('build-system') && !pyproject.is(false, 'tool', 'poetry', 'package-mode');
       const install = `${cache('poetry', '/root/.cache/pypoetry')} VIRTUAL_ENV=${VENV} POETRY_VIRTUALENVS_CREATE=false /opt/poetry/bin/poetry install --only main --no-interaction --no-ansi`;
       return [tool('poetry', 'poetry>=2,<3'), ...args, 'COPY pyproject.toml poetry.lock ./', `RUN /opt/poetry/bin/poetry check --lock --no-ansi --quiet || { echo ' !     poetry.lock does not match pyproject.toml: poetry lock, and commit it'; exit 1; }`, `${install} --no-root`, ...(root ? [everything, install] : [])];
     }
     case 'uv': {
       const sync = `${cache('uv', '/root/.cache/uv')} UV_PROJECT_ENVIRONMENT=${VENV} ${uv} sync --locked --no-dev --no-progress`;
       const root = pyproject.has('build-system');
-      const whole = pyproject.has('tool.uv.workspace') || /\bpath\s*=|workspace\s*=\s*true/.test(tree.text('pyproject.toml') ?? '');
+      const whole = pyproject.has('tool', 'uv', 'workspace') || /\bpath\s*=|workspace\s*=\s*true/.test(tree.text('pyproject.toml') ?? '');
       return [tool('uv', 'uv'), ...args, ...(whole ? [everything, sync] : ['COPY pyproject.toml uv.lock ./', `${sync} --no-install-project`, ...(root ? [everything, sync] : [])])];
     }
     case 'pyproject': {
@@ -157,8 +157,8 @@ export const pythonBuildpack: Builder = {
     const found = FILES.filter((file) => tree.has(file));
     // many projects of other languages keep a pyproject.toml for their tools: alone it must say that there is a project
     if (found.length === 1 && found[0] === 'pyproject.toml') {
-      const tables = readToml(tree.text('pyproject.toml') ?? '');
-      if (!tables.has('project') && !tables.has('tool.poetry') && !tables.has('tool.poetry.dependencies')) return null;
+      const tables = readToml(tree, 'pyproject.toml');
+      if (!tables.has('project') && !tables.has('tool', 'poetry')) return null;
     }
     return found.length > 0 ? { reason: `${found.join(', ')} ${found.length > 1 ? 'are' : 'is'} there` } : null;
   },
