@@ -8,7 +8,7 @@ export type Files = Readonly<Record<string, string>>;
 /** A stack with short image names, so that snapshots do not change with its version. */
 export const stack: Stack = {
   name: 'berth-13', run: 'stack-run', build: 'stack-build', image: (kind, part) => `stack-${kind}-${part}`,
-  versions: { python: '3.13', go: '1.24', rust: '1.85', java: '21', ruby: '3.3', php: '8.4', elixir: '1.18' }, user: { name: 'app', uid: 1000, home: '/app' },
+  versions: { python: '3.13', go: '1.24', rust: '1.96', java: '21', ruby: '3.3', php: '8.4', elixir: '1.18' }, user: { name: 'app', uid: 1000, home: '/app' },
 };
 
 /** Which builder takes a repository of these texts, and its plan. */

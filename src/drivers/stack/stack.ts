@@ -39,14 +39,16 @@ export const STACK: StackDefinition = Object.freeze({
   build: ['build-essential', 'python3-dev', 'python3-venv', 'python3-pip', 'git', 'pkg-config', 'libpq-dev', 'libmariadb-dev', 'libffi-dev', 'libssl-dev', 'zlib1g-dev', 'libjpeg-dev', 'libxml2-dev', 'libxslt1-dev'],
   parts: {
     go: { run: [], build: ['golang-go'] },
-    rust: { run: [], build: ['cargo', 'rustc'] },
+    rust: { run: [], build: ['cargo-web', 'rustc-web'] },
+    rustup: { run: [], build: ['rustup'] },
     java: { run: ['openjdk-21-jre-headless'], build: ['openjdk-21-jdk-headless', 'maven'] },
+    java25: { run: ['openjdk-25-jre-headless'], build: ['openjdk-25-jdk-headless', 'maven'] },
     ruby: { run: ['ruby', 'libyaml-0-2', 'libsqlite3-0'], build: ['ruby-dev', 'ruby-bundler', 'libyaml-dev', 'libsqlite3-dev'] },
     php: { run: ['php-cli', 'php-fpm', 'php-curl', 'php-intl', 'php-mbstring', 'php-mysql', 'php-pgsql', 'php-sqlite3', 'php-xml', 'php-zip', 'nginx-light'], build: ['composer', 'unzip'] },
     elixir: { run: [], build: ['elixir', 'erlang-dev', 'erlang-parsetools', 'erlang-xmerl'] },
     static: { run: ['nginx-light'], build: [] },
   },
-  versions: { python: '3.13', go: '1.24', rust: '1.85', java: '21', ruby: '3.3', php: '8.4', elixir: '1.18' },
+  versions: { python: '3.13', go: '1.24', rust: '1.96', java: '21', ruby: '3.3', php: '8.4', elixir: '1.18' },
   user: { name: 'app', uid: 1000, home: '/app' },
 });
 

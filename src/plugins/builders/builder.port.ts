@@ -7,7 +7,7 @@ import type { SourceTree } from './source-tree.js';
  * Keys of the app's configuration that decide how it is built. Who queues `detect` copies them from the config into
  * `DetectInput.settings` beside the app's settings (`dockerfile-path`, `procfile-path`, `appjson-path`, `build-args`).
  */
-export const DETECT_CONFIG_KEYS = ['BUILDPACK_URL', 'DISABLE_COLLECTSTATIC'] as const;
+export const DETECT_CONFIG_KEYS = ['BUILDPACK_URL', 'DISABLE_COLLECTSTATIC', 'GOVERSION', 'MAVEN_CUSTOM_GOALS', 'MAVEN_CUSTOM_OPTS', 'MAVEN_OPTS', 'GRADLE_TASK', 'GRADLE_OPTS'] as const;
 
 /** The stack that buildpacks may stand on. */
 export interface Stack {
@@ -17,7 +17,7 @@ export interface Stack {
   readonly run: string;
   /** the same with compilers */
   readonly build: string;
-  /** one of the two with what a language needs beyond that (`go`, `rust`, `java`, `ruby`, `php`, `elixir`, `static`); made when it is not there */
+  /** one of the two with what a language needs beyond that (`go`, `rust`, `java`, …: see `parts` of the stack); made when it is not there */
   image(kind: 'run' | 'build', part: string): string;
   /** language → `major.minor` */
   readonly versions: Readonly<Record<string, string>>;

@@ -1,10 +1,20 @@
 import type { Builder } from './builder.port.js';
+import { dotnetBuildpack } from './dotnet/dotnet.buildpack.js';
+import { elixirBuildpack } from './elixir/elixir.buildpack.js';
+import { goBuildpack } from './go/go.buildpack.js';
+import { javaBuildpack } from './java/java.buildpack.js';
 import { pythonBuildpack } from './python/python.buildpack.js';
+import { rustBuildpack } from './rust/rust.buildpack.js';
 
 /**
  * Our own buildpacks in the order in which they are asked. Node.js and what has no language of its own come last: many apps of
  * other languages keep a package.json for their assets.
  */
 export const BUILDPACKS: readonly Builder[] = [
+  elixirBuildpack,
   pythonBuildpack,
+  javaBuildpack,
+  goBuildpack,
+  rustBuildpack,
+  dotnetBuildpack,
 ];

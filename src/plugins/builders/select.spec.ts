@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StepFailure } from '../../events/step.js';
 import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic/classic.buildpack.js';
 import { exposedPorts } from './dockerfile.builder.js';
-import { namedPaths } from './select.js';
+import { namedPaths, type NothingFits } from './select.js';
 import { choose, failure } from '../../../test/builders/kit.js';
 import { readSourceTree } from './source-tree.js';
 
@@ -16,11 +16,13 @@ describe('which builder takes a repository', () => {
   it('a Dockerfile first', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { BUILDPACK_URL: 'https://x/y' }).plan).toMatchObject({ builder: 'dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, processTypes: { web: 'x' } }); });
   it('then BUILDPACK_URL', () => { expect(choose(python, { BUILDPACK_URL: 'https://x/y#v1' }).plan).toMatchObject({ builder: 'classic-buildpack', buildpack: 'https://x/y#v1' }); });
   it('of which the repository\'s .env wins', () => { expect(choose({ ...python, '.env': 'export BUILDPACK_URL=https://own/one' }, { BUILDPACK_URL: 'https://x/y' }).plan.buildpack).toBe('https://own/one'); });
-  it('then our own, and tells who was asked', () => { expect(choose(python).asked).toEqual([{ builder: 'dockerfile', answer: 'no' }, { builder: 'BUILDPACK_URL', answer: 'not set' }, { builder: 'python', answer: 'requirements.txt is there' }]); });
+  it('then our own, and tells who was asked', () => { expect(choose(python).asked.filter(({ answer }) => answer !== 'no')).toEqual([{ builder: 'BUILDPACK_URL', answer: 'not set' }, { builder: 'python', answer: 'requirements.txt is there' }]); });
   it('nothing fits: says what was looked for and found', () => {
-    const error = failure({ 'index.html': '', 'src/a.js': '', 'src/b.js': '' });
+    const error = failure({ 'notes.md': '', 'src/a.js': '', 'src/b.js': '' }) as NothingFits;
     expect(error.code).toBe('detect.nothing');
-    expect(error.message).toMatchInlineSnapshot(`"no Dockerfile and no buildpack fits: looked for Dockerfile (setting dockerfile-path) (dockerfile); requirements.txt, pyproject.toml, Pipfile, Pipfile.lock, poetry.lock, uv.lock (python); at the root there is index.html, src/"`);
+    expect(error.message).toMatchInlineSnapshot(`"there is no Dockerfile, and no buildpack fits: at the root there is notes.md, src/"`);
+    expect(error.lookedFor).toContain('python: requirements.txt, pyproject.toml, Pipfile, Pipfile.lock, poetry.lock, uv.lock');
+    expect(failure({ 'notes.md': '', 'backend/go.mod': '' }).hint).toContain('build-dir backend');
     expect(failure({}).message).toContain('the repository is empty');
     expect(failure({ 'manage.py': '' }).hint).toContain('requirements.txt');
     expect(failure({ 'a\u001b[2J\nb': '' }).message).toMatch(/^[^\p{Cc}]*$/u);

@@ -15,6 +15,8 @@ export interface Selected extends Planned {
   readonly asked: readonly { readonly builder: string; readonly answer: string }[];
 }
 
+const SUBFOLDER = /^[\w.*-]+(?:, [\w.*-]+)*$/;
+
 const root = (path: string): string => path.replace(/^(\.?\/)+/, '');
 
 /** Paths whose text must be read whatever they are called. */
@@ -48,7 +50,7 @@ export function projectOf(app: string, tree: SourceTree, settings: Readonly<Reco
 
 /**
  * Which builder takes the project, and its plan: a Dockerfile, else BUILDPACK_URL, else our buildpacks in order.
- * @throws StepFailure `detect.nothing` that says what was looked for and found, and what builders throw
+ * @throws StepFailure NothingFits, and what builders throw
  */
 export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS): Selected {
   const asked: { builder: string; answer: string }[] = [];
@@ -66,14 +68,22 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
     const taken = ask(builder);
     if (taken !== null) return taken;
   }
-  throw nothing(project.tree, buildpacks);
+  throw new NothingFits(project.tree, [dockerfileBuilder, ...buildpacks]);
 }
 
-function nothing(tree: SourceTree, buildpacks: readonly Builder[]): StepFailure {
-  const wanted = [dockerfileBuilder, ...buildpacks].map((builder) => `${builder.looksFor} (${builder.name})`).join('; ');
-  const top = [...new Set(tree.paths.map((path) => (path.includes('/') ? `${path.split('/')[0]!}/` : path)))].map((name) => (/^[\x20-\x7e]{1,60}$/.test(name) ? name : JSON.stringify(name).slice(0, 60)));
-  const found = top.length === 0 ? 'the repository is empty' : `at the root there is ${top.slice(0, 12).join(', ')}${top.length > 12 ? ` and ${top.length - 12} more` : ''}`;
-  const python = tree.paths.some((path) => /^[^/]+\.py$/.test(path));
-  return new StepFailure('detect.nothing', `no Dockerfile and no buildpack fits: looked for ${wanted}; ${found}`,
-    python ? 'a Python app lists its packages in requirements.txt (it may be empty)' : 'add one of these files, or name a buildpack: config:set <app> BUILDPACK_URL=<git URL>');
+/** No builder takes the repository. `lookedFor` says what each of them wants, one line each. */
+export class NothingFits extends StepFailure {
+  readonly lookedFor: readonly string[];
+  constructor(tree: SourceTree, builders: readonly Builder[]) {
+    const top = [...new Set(tree.paths.map((path) => (path.includes('/') ? `${path.split('/')[0]!}/` : path)))].map((name) => (/^[\x20-\x7e]{1,60}$/.test(name) ? name : JSON.stringify(name).slice(0, 60)));
+    const found = top.length === 0 ? 'the repository is empty' : `at the root there is ${top.slice(0, 12).join(', ')}${top.length > 12 ? ` and ${top.length - 12} more` : ''}`;
+    const below = top.length > 0 ? builders.find((builder) => SUBFOLDER.test(builder.looksFor) && tree.paths.some((path) => path.split('/').length === 2 && builder.looksFor.split(', ').includes(path.split('/')[1]!))) : undefined;
+    const folder = below && tree.paths.find((path) => path.split('/').length === 2 && below.looksFor.split(', ').includes(path.split('/')[1]!))!.split('/')[0]!;
+    const python = tree.paths.some((path) => /^[^/]+\.py$/.test(path));
+    super('detect.nothing', `there is no Dockerfile, and no buildpack fits: ${found}`,
+      python ? 'a Python app lists its packages in requirements.txt (it may be empty)'
+        : folder ? `${folder}/ looks like the app: builder:set <app> build-dir ${folder}`
+          : 'add one of the files above, or name a buildpack: buildpacks:set <app> <git URL>');
+    this.lookedFor = builders.map(({ name, looksFor }) => `${name}: ${looksFor}`);
+  }
 }

@@ -1,9 +1,9 @@
 import { stat } from 'node:fs/promises';
 import { DETECT_CONFIG_KEYS, type Stack } from '../../plugins/builders/builder.port.js';
-import { namedPaths, projectOf, select } from '../../plugins/builders/select.js';
+import { namedPaths, NothingFits, projectOf, select } from '../../plugins/builders/select.js';
 import { readSourceTree } from '../../plugins/builders/source-tree.js';
 import { STACK, stackImage, stackImages, type StackDefinition } from '../../drivers/stack/stack.js';
-import { StepFailure, type StepWork } from '../../events/step.js';
+import { StepFailure, type StepLog, type StepWork } from '../../events/step.js';
 
 export { DETECT_CONFIG_KEYS };
 
@@ -23,7 +23,7 @@ export function detectStep(stack: Stack = stackFor()): StepWork<'detect'> {
     await stat(input.source).catch((error: Error) => { throw new StepFailure('detect.no-source', `the source archive is gone: ${input.source}`, 'push again, or deploys:retry from the clone step', 'machine', { cause: error }); });
     const tree = await readSourceTree(input.source, namedPaths(input.settings), signal);
     log.call('source.read', performance.now() - started, `${tree.paths.length} files`);
-    const chosen = select(projectOf(input.app, tree, input.settings, stack));
+    const chosen = look(() => select(projectOf(input.app, tree, input.settings, stack)), log);
     log.info(`${chosen.title} detected`);
     log.detail(chosen.reason);
     for (const line of chosen.details) log.detail(line);
@@ -32,4 +32,13 @@ export function detectStep(stack: Stack = stackFor()): StepWork<'detect'> {
     for (const line of chosen.plan.dockerfile?.split('\n') ?? []) log.output(line);
     return chosen.plan;
   };
+}
+
+/** When nothing fits, the push tells what each builder looks for. */
+function look<T>(selected: () => T, log: StepLog): T {
+  try { return selected(); }
+  catch (error) {
+    if (error instanceof NothingFits) { log.info('No builder takes this repository; they look for'); for (const line of error.lookedFor) log.detail(line); }
+    throw error;
+  }
 }

@@ -1,0 +1,3 @@
+defmodule A do
+  def project, do: [app: :a, deps: [{:jason, "~> 1.4"}]]
+end
