@@ -36,7 +36,7 @@ export const programOf = (module: string): string => module.replace(/\/v\d+$/, '
 function programs(tree: SourceTree): string[] {
   const isMain = (path: string): boolean => /^\s*package\s+main\b/m.test(tree.text(path) ?? '') && !path.endsWith('_test.go');
   const root = tree.paths.some((path) => /^[^/]+\.go$/.test(path) && isMain(path));
-  const below = tree.paths.filter((path) => /\/main\.go$/.test(path) && !/(^|\/)(?:vendor|testdata|examples?|_[^/]*)\//.test(path) && isMain(path)).map((path) => path.slice(0, -'/main.go'.length));
+  const below = tree.paths.filter((path) => path.endsWith('/main.go') && !/(^|\/)(?:vendor|testdata|examples?|_[^/]*)\//.test(path) && isMain(path)).map((path) => path.slice(0, -'/main.go'.length));
   return [...(root ? ['.'] : []), ...below];
 }
 
