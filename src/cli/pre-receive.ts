@@ -70,6 +70,7 @@ function follow(request: Omit<GitPushRequest, 'after' | 'gone'> & { after: numbe
         const frame = decode(text);
         if (frame === null || gone !== request.gone) return; // a connection from before the pusher left
         if ('exit' in frame) exit = frame.exit & 255;
+        else if ('note' in frame) process.stderr.write(frame.note);
         else if ('o' in frame || 'e' in frame) {
           request.after += 1;
           if (gone !== undefined) return;

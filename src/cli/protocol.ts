@@ -44,11 +44,14 @@ export type ClientFrame =
 
 /** Text for the two outputs, written as it is: newlines are part of it. */
 export type OutputFrame = { readonly o: string } | { readonly e: string };
+/** To the pusher's terminal, but not an output frame: it is said once to whoever waits now, and not counted. */
+export interface NoteFrame { readonly note: string }
 /** Always the last frame. 0–255 */
 export interface ExitFrame { readonly exit: number }
 
 export type ServerFrame =
   | OutputFrame
+  | NoteFrame
   | ExitFrame
   /** bytes for standard output, base64 */
   | { readonly b: string }
@@ -75,7 +78,7 @@ export interface GitOpenReply {
 
 export interface RefUpdate { readonly old: string; readonly new: string; readonly ref: string }
 
-/** Body of `/v1/git/push`; the reply streams OutputFrames, heartbeats and one ExitFrame. */
+/** Body of `/v1/git/push`; the reply streams OutputFrames, NoteFrames, heartbeats and one ExitFrame. */
 export interface GitPushRequest {
   readonly app: string;
   readonly name: string;

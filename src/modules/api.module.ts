@@ -1,7 +1,8 @@
 import { Module, type DynamicModule } from '@nestjs/common';
-import { APP_GUARD } from '@nestjs/core';
+import { APP_FILTER, APP_GUARD } from '@nestjs/core';
 import { CliController } from './commands/cli.controller.js';
 import { DoorGuard } from './commands/guard.js';
+import { HttpErrors } from './commands/http-errors.js';
 import { REPORT, type Report } from './commands/report.js';
 import { REST_CONTROLLERS } from './commands/rest.controllers.js';
 import { Core } from './core.js';
@@ -13,7 +14,7 @@ export class ApiModule {
     return {
       module: ApiModule,
       controllers: [CliController, ...REST_CONTROLLERS],
-      providers: [{ provide: Core, useValue: core }, { provide: REPORT, useValue: report }, { provide: APP_GUARD, useClass: DoorGuard }],
+      providers: [{ provide: Core, useValue: core }, { provide: REPORT, useValue: report }, { provide: APP_GUARD, useClass: DoorGuard }, { provide: APP_FILTER, useClass: HttpErrors }],
     };
   }
 }

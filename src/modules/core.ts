@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import type { Config } from '../config.js';
+import type { Space } from '../drivers/disk/space.js';
 import type { GitTransfer } from '../drivers/git/git.port.js';
+import type { Certificate } from '../drivers/router/haproxy.certificates.js';
 import { LogStore } from '../drivers/logs/log-store.js';
 import { Rejected } from '../events/decider.js';
 import { openStore } from '../events/open-store.js';
 import { Repository } from '../events/repository.js';
 import { masterKey, SecretBox } from '../events/seal.js';
-import type { EventStore } from '../events/store.port.js';
+import { StoreUnavailable, type EventStore } from '../events/store.port.js';
 import { shown } from './apps/app.decider.js';
 import { config as configDecider } from './config/config.decider.js';
 import { configStream } from './apps/app-context.js';
@@ -26,8 +28,9 @@ export class Core {
   workers: (() => Promise<WorkerStatus[]>) | null = null;
   /** set where the conductor runs: asks a part how it is, rejects when it is not well; free and total bytes of the disks that matter */
   probes: {
-    engine(): Promise<string>; redis(): Promise<string>; router(): Promise<string>;
-    space(): Promise<Record<string, { path: string; free: number; total: number }>>;
+    engine(): Promise<string>; redis(): Promise<string>; router(): Promise<string>; certificates(): Promise<readonly Certificate[]>;
+    /** `images` null while the engine is away */
+    space(): Promise<{ log: Space; images: Space | null }>;
   } | null = null;
   /** set where sshd reads what we write: rewrites authorized_keys from the log */
   writeKeys: (() => Promise<void>) | null = null;
@@ -53,6 +56,20 @@ export class Core {
   /** Opens the store that the configuration names. */
   static async open(config: Config): Promise<Core> {
     return new Core(config, await openStore(config.store));
+  }
+
+  /** Like `open`, for a process that has nothing to do without: waits, as long as it takes, while the disk is full or the database away. */
+  static async opened(config: Config, report: (message: string, error: unknown) => void): Promise<Core> {
+    for (;;) {
+      try {
+        return await Core.open(config);
+      } catch (error) {
+        const why = error instanceof StoreUnavailable ? error : (error as NodeJS.ErrnoException).code === 'ENOSPC' ? error : null;
+        if (!why) throw error;
+        report('waiting for the event log', why);
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+      }
+    }
   }
 
   /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */

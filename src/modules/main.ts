@@ -50,12 +50,17 @@ async function main(): Promise<void> {
   const config = readConfig();
   mkdirSync(config.root, { recursive: true });
   mkdirSync(config.run, { recursive: true });
-  const core = await Core.open(config);
+  const core = await Core.opened(config, report);
   const conductor = await Conductor.create(core, report);
 
   let handler: RequestListener = (_, response) => response.writeHead(503).end();
   const adapter = new FastifyAdapter({ bodyLimit: 16 << 20, serverFactory: (listener: RequestListener) => { handler = listener; return createServer(listener); } });
   adapter.getInstance().addContentTypeParser(NDJSON, (_request: unknown, _payload: unknown, done: (error: null) => void) => done(null));
+  // no body is no input, whatever type it would have had
+  adapter.getInstance().addHook('onRequest', (request: { headers: Record<string, unknown> }, _reply: unknown, done: () => void) => {
+    if (!request.headers['transfer-encoding'] && !Number(request.headers['content-length'] ?? 0)) delete request.headers['content-type'];
+    done();
+  });
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(core, report), adapter, { logger: ['error', 'warn'], abortOnError: false });
   const document = new DocumentBuilder().setTitle('Berth').setDescription('The one door for the command line, the git hook and everything else.').setVersion(VERSION).addBearerAuth().build();
   SwaggerModule.setup('v1/docs', app, () => SwaggerModule.createDocument(app, document, { autoTagControllers: false }), { jsonDocumentUrl: 'v1/openapi.json', yamlDocumentUrl: 'v1/openapi.yaml' });

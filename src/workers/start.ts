@@ -16,7 +16,7 @@ export async function startWorker<S extends Step>(kind: S, work: (core: Core, re
   process.on('unhandledRejection', (error) => report('unhandled', error));
   try {
     if (!/^[a-z0-9][a-z0-9-]{0,40}$/.test(name)) throw new Error(`BERTH_WORKER_NAME=${name}: lower-case letters, digits and hyphens only`);
-    const core = await Core.open(readConfig());
+    const core = await Core.opened(readConfig(), report);
     const host = new WorkerHost(core, kind, name, work(core, report) as unknown as StepWork<Step>, report);
     const app = await NestFactory.createApplicationContext(WorkerModule.with(core, host), { logger: ['error', 'warn'], abortOnError: false });
     app.enableShutdownHooks();

@@ -41,6 +41,7 @@ function failureOf(error: unknown, why: Stopped | null, stoodMs: number): Failur
   // every limit of the step ran out while nobody ran: what it says of the app means nothing
   if (stoodMs > 0 && error instanceof StepFailure && error.fault === 'user') return { code: 'step.stood-still', message: `this server stood still for ${Math.round(stoodMs / 1000)} s; the step said: ${error.message}`, hint: 'a fault of this server, not of the app', fault: 'machine' };
   if (error instanceof StepFailure) return { code: error.code, message: error.message, hint: error.hint, fault: error.fault };
+  if ((error as NodeJS.ErrnoException | null)?.code === 'ENOSPC') return { code: 'step.disk-full', message: `no space left on this server's disk: ${(error as Error).message}`, hint: 'make room: see berth doctor; the step is tried again by itself', fault: 'machine' };
   const text = error instanceof Error ? error.message : String(error);
   return { code: 'step.fault', message: text, hint: 'a fault of this server, not of the app', fault: 'machine' };
 }

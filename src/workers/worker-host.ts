@@ -8,6 +8,7 @@ import type { WorkerStatus } from '../modules/server/worker-status.js';
 import { openStepLog } from './step-log.js';
 import { StepRunner } from './step-runner.js';
 import type { StepWork } from '../events/step.js';
+import { VERSION } from '../version.js';
 
 const STATUS_MS = 3000;
 /** how long a stopping worker lets its steps end, ms */
@@ -32,8 +33,8 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, store, now } = this.core;
-    // a predecessor of this name is dead: what it had is free at once
-    await store.giveBack(`${this.name}:`, now());
+    // a predecessor of this name is dead: what it had is free at once, and where that cannot be written now, when its leases run out
+    await store.giveBack(`${this.name}:`, now()).catch((error: unknown) => this.report('giving back', error));
     this.tickets = takeTickets(config.redis, config.instance, this.kind, config.concurrency, async (id, ticket) => {
       try {
         await this.runner.take(id, `${process.pid}.${ticket}`);
@@ -50,7 +51,7 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
   private say(): void {
     if (!this.timer || this.redis.status !== 'ready') return; // stopping; still connecting, or away: its own errors are reported
     const status: WorkerStatus = {
-      name: this.name, kind: this.kind, pid: process.pid, host: this.core.config.host, since: this.since, seen: this.core.now(),
+      name: this.name, kind: this.kind, version: VERSION, pid: process.pid, host: this.core.config.host, since: this.since, seen: this.core.now(),
       done: this.runner.done, memory: process.memoryUsage.rss(), doing: this.runner.doing,
     };
     sayStatus(this.redis, this.core.config.instance, this.name, status).catch((error: unknown) => this.report('status', error));

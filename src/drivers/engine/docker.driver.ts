@@ -1,7 +1,7 @@
-import { statfs } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import type { Readable } from 'node:stream';
 import Docker from 'dockerode';
+import { spaceOf, type Space } from '../disk/space.js';
 import { DockerBuild } from './docker.build.js';
 import { EngineCalls } from './docker.call.js';
 import { DockerContainers } from './docker.containers.js';
@@ -61,10 +61,8 @@ export class DockerDriver extends EnginePort {
     return (this.known.info = { version: info.ServerVersion, cgroupVersion: info.CgroupVersion === '2' ? 2 : 1, cgroupDriver: driver, rootDir: info.DockerRootDir });
   }
 
-  override async space(): Promise<{ path: string; free: number; total: number }> {
-    const { rootDir } = await this.info();
-    const disk = await statfs(rootDir);
-    return { path: rootDir, free: disk.bavail * disk.bsize, total: disk.blocks * disk.bsize };
+  override async space(): Promise<Space> {
+    return spaceOf((await this.info()).rootDir);
   }
 
   override canPull(reference: string): Promise<boolean> { return this.images.canPull(reference); }

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { Space } from '../disk/space.js';
 import type { LabelValues } from './labels.js';
 
 /** Told of every call: name (`container.start`), duration in ms, and what it was about. */
@@ -170,8 +171,8 @@ export abstract class EnginePort {
   abstract observed(observer: CallObserver): EnginePort;
   abstract ping(): Promise<void>;
   abstract info(): Promise<EngineInfo>;
-  /** Free and total bytes of the disk that holds the engine's data. */
-  abstract space(): Promise<{ readonly path: string; readonly free: number; readonly total: number }>;
+  /** The disk that holds the engine's data. */
+  abstract space(): Promise<Space>;
   /** Whether the engine can reach the registry that holds this image; answers false within 3 s. */
   abstract canPull(reference: string): Promise<boolean>;
 

@@ -38,6 +38,17 @@ async function chunks(dir: string): Promise<{ first: number; file: string }[]> {
   return names.filter((name) => /^\d{12}\.log$/.test(name)).sort().map((name) => ({ first: Number(name.slice(0, 12)), file: join(dir, name) }));
 }
 
+/** False when there is no room for it. */
+async function made(dir: string): Promise<boolean> {
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o750 });
+    return true;
+  } catch (error) {
+    if (noRoom(error)) return false;
+    throw error;
+  }
+}
+
 /** Whole lines of a chunk; a last line that a dying writer cut is not counted until it is ended. */
 function whole(text: string): string[] {
   const end = text.lastIndexOf('\n');
@@ -52,7 +63,12 @@ function parse(text: string): LogLine {
   }
 }
 
-/** Appends to one log; one writer at a time. Lines are written in batches a few ms apart. */
+const noRoom = (error: unknown): boolean => ['ENOSPC', 'EDQUOT'].includes((error as NodeJS.ErrnoException).code ?? '');
+
+/**
+ * Appends to one log; one writer at a time. Lines are written in batches a few ms apart. What cannot be written is lost, not waited for;
+ * when writing works again a line says how much that was.
+ */
 export class LogWriter {
   private buffer: string[] = [];
   private pending: Promise<void> = Promise.resolve();
@@ -61,6 +77,8 @@ export class LogWriter {
   private size = 0;
   private next = 1;
   private failed: Error | null = null;
+  /** lines that a write failed with since `next` was `from` (null: not known then), and why */
+  private lost: { readonly lines: number; readonly from: number | null; readonly why: string } | null = null;
 
   constructor(private readonly dir: string, private readonly delayMs = 15) {}
 
@@ -71,13 +89,15 @@ export class LogWriter {
     else this.schedule(this.delayMs);
   }
 
-  /** All lines so far are in the file. Rejects with the first write that failed (disk full). */
+  /** All lines so far are in the file. Rejects when some could not be written (disk full). */
   async flush(): Promise<void> {
     if (this.timer) clearTimeout(this.timer);
     this.timer = null;
     this.pending = this.pending.then(() => this.write());
     await this.pending;
-    if (this.failed) throw this.failed;
+    const { failed } = this;
+    this.failed = null;
+    if (failed) throw failed;
   }
 
   async close(): Promise<void> {
@@ -102,16 +122,28 @@ export class LogWriter {
     this.buffer = [];
     try {
       if (!this.handle || this.size > CHUNK) await this.begin();
+      if (this.lost) this.confess(batch, this.lost);
       const bytes = Buffer.from(`${batch.join('\n')}\n`);
       await this.handle!.appendFile(bytes);
       this.size += bytes.length;
       this.next += batch.length;
+      this.lost = null;
     } catch (error) {
       this.failed = error as Error;
+      const before = this.lost ?? { lines: 0, from: this.handle ? this.next : null };
+      this.lost = { lines: before.lines + batch.length, from: before.from, why: noRoom(error) ? 'the disk was full' : this.failed.message };
       // some of it may stand in the file: the next write counts anew, and ends a line that was cut
       await this.handle?.close().catch(() => {});
       this.handle = null;
     }
+  }
+
+  /** Puts a line before `batch` that says how many are missing. Some of them may have come into the file after all. */
+  private confess(batch: string[], { lines, from, why }: NonNullable<LogWriter['lost']>): void {
+    const missing = lines - (from === null ? 0 : this.next - from);
+    if (missing <= 0) return;
+    const { v: _, ...line } = JSON.parse(batch[0]!) as LogLine;
+    batch.unshift(JSON.stringify({ ...line, m: ` !     ${missing} ${missing === 1 ? 'line is' : 'lines are'} missing here: ${why}`, k: 'e' }));
   }
 
   private async begin(): Promise<void> {
@@ -198,7 +230,9 @@ export class LogStore {
    */
   async follow(log: string, after: number, signal: AbortSignal, onLines: (lines: NumberedLine[]) => void | Promise<void>): Promise<void> {
     const dir = this.dir(log);
-    await mkdir(dir, { recursive: true, mode: 0o750 });
+    // a full disk has no room for a folder, either
+    while (!signal.aborted && !(await made(dir))) await new Promise((resolve) => setTimeout(resolve, 250));
+    if (signal.aborted) return;
     let wake: () => void = () => {};
     const watcher = watch(dir, () => wake());
     watcher.on('error', () => wake());

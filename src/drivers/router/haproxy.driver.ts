@@ -9,6 +9,7 @@ import { promisify } from 'node:util';
 import type { Config } from '../../config.js';
 import { StepFailure } from '../../events/step.js';
 import { putFile } from './atomic.js';
+import { certificatesOf, type Certificate } from './haproxy.certificates.js';
 import { PAGES, pageHtml, pageText } from './haproxy.pages.js';
 import { HaproxyRuntime, parseStats } from './haproxy.runtime.js';
 import { ask } from './haproxy.socket.js';
@@ -77,6 +78,9 @@ export class HaproxyDriver extends RouterPort {
     const names = new Map(tableInConfig(text)?.apps.map((app) => [app.id, app.name]));
     return { ...state, apps: state.apps.map((app) => ({ ...app, name: names.get(app.id) ?? app.name })) };
   }
+
+  /** What the running router serves TLS with; none when it speaks plain HTTP only. @throws StepFailure `route.router-down` */
+  certificates(): Promise<readonly Certificate[]> { return certificatesOf((command) => this.runtime.ask(command)); }
 
   override async apply(plan: RouterPlan): Promise<void> {
     checkTable(plan.desired);

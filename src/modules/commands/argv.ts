@@ -78,6 +78,9 @@ export function parse(command: AnyCommand, words: readonly string[], given: Glob
       if (format !== 'json' && format !== 'stdout') throw new Rejected('argv.format', `--format ${shown(format)}: json or stdout`, hint);
       if (!command.reads && format === 'json') throw new Rejected('argv.format', `${command.name} has no --format`, hint);
       global.json = format === 'json';
+    } else if (name === '--json') {
+      if (!command.reads) throw new Rejected('argv.format', `${command.name} has no --json`, hint);
+      global.json = true;
     } else if (name === '--quiet') global.quiet = true;
     else if (name === '--force') global.force = true;
     else if (name === '--help' || name === '-h') global.help = true;

@@ -165,7 +165,7 @@ export class CliController {
     const stream = new FrameStream(reply.raw);
     let exit = 1;
     try {
-      exit = await this.desk.push(request.body, (text) => stream.send({ o: text }), stream.signal);
+      exit = await this.desk.push(request.body, { output: (text) => stream.send({ o: text }), note: (text) => stream.send({ note: text }) }, stream.signal);
     } catch (error) {
       const { message, hint, ours } = explain(error);
       if (ours) this.report('git/push', error);

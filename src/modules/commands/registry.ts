@@ -87,7 +87,7 @@ export function helpCommand(command: AnyCommand): string[] {
     const width = Math.max(...fields.map((f) => label(f).length)) + 3;
     lines.push('Arguments:', ...fields.map((f) => `    ${label(f).padEnd(width)}${f.about}${f.optional && f.kind !== 'flag' ? ' (may be left out)' : ''}`));
   }
-  if (command.reads) lines.push('    --format json', '');
+  if (command.reads) lines.push('    --format json   (or --json)', '');
   else lines.push('');
   if (command.local) lines.push('Only on the server itself.', '');
   lines.push('Example:', `    ${command.example}`, '', `HTTP: ${command.http.method} /v1${command.http.path}`);

@@ -29,10 +29,14 @@ function inputOf(command: AnyCommand, { params, query, body }: Asked): Record<st
   return plain;
 }
 
+/** codes of what cannot be understood, whatever the state of the server */
+const MALFORMED = /^(?:input|argv)\.|^(?:job\.(?:which|edit)|time\.form|deploy\.number|events\.(?:type|range|until)|plan\.command)$/;
+
 function status(exit: number, code: string, ours: boolean): number {
+  if (code === 'disk.full' || code === 'store.disk-full') return 507;
   if (ours) return 503;
-  if (exit === 20 || code.endsWith('.missing')) return 404;
-  return code.startsWith('input.') || code.startsWith('argv.') ? 400 : 409;
+  if (MALFORMED.test(code)) return 400;
+  return exit === 20 || code.endsWith('.missing') ? 404 : 409;
 }
 
 async function stream(reply: FastifyReply, command: AnyCommand, context: CommandContext, input: object): Promise<void> {
@@ -141,7 +145,7 @@ function controllerFor(command: AnyCommand): Type {
     }
   } else if (fieldsOf(command.input).length > 0) decorate(ApiBody({ type: Input }));
   if (command.stream) decorate(ApiProduces('text/event-stream'));
-  for (const [code, description] of [[400, 'the input is not of its form'], [401, 'no token, or one that is not valid'], [404, 'no such app, deploy, job or key'], [409, 'the rules refuse it; message and hint say why']] as const) decorate(ApiResponse({ status: code, description }));
+  for (const [code, description] of [[400, 'the input is not of its form'], [401, 'no token, or one that is not valid'], [404, 'no such app, deploy, job or key'], [409, 'the rules refuse it; message and hint say why'], [503, 'a part of the server is away: nothing was changed, try again'], [507, 'the disk is full: nothing was changed']] as const) decorate(ApiResponse({ status: code, description }));
   Object.defineProperty(proto, 'handle', method);
   return CommandController;
 }

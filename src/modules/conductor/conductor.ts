@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, rename, statfs, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { spaceOf } from '../../drivers/disk/space.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
@@ -28,8 +29,9 @@ export class Conductor {
   private readonly rounds: Rounds;
   private readonly audit: DailyAudit;
   private collecting: Promise<void> | null = null;
+  private stopping = false;
 
-  private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, engine: DockerDriver, report: Report) {
+  private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, engine: DockerDriver, private readonly report: Report) {
     this.audit = new DailyAudit(core, report);
     this.rounds = new Rounds({
       store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, relay, report,
@@ -57,7 +59,8 @@ export class Conductor {
     core.git = {
       init: async (app) => {
         const path = join(config.root, 'repos', `${app}.git`);
-        if (!existsSync(join(path, 'HEAD'))) await git.initBare(path);
+        // all of it: a full disk may have left a part
+        if (!['HEAD', 'config', 'objects/info'].every((part) => existsSync(join(path, part)))) await git.initBare(path);
         return path;
       },
       resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
@@ -70,13 +73,12 @@ export class Conductor {
       redis: () => queue.ping(),
       router: async () => {
         const { apps, hosts } = await router.observe();
-        return `${apps.length} apps, ${hosts.length} hosts`;
+        return `${apps.length} ${apps.length === 1 ? 'app' : 'apps'}, ${hosts.length} ${hosts.length === 1 ? 'host' : 'hosts'}`;
       },
+      certificates: () => router.certificates(),
       space: async () => {
-        const own = await statfs(config.root);
-        const data = { path: config.root, free: own.bavail * own.bsize, total: own.blocks * own.bsize };
         const images = await engine.space().catch(() => null); // the engine's own check says that it is away
-        return { 'disk (log)': data, ...(images && { 'disk (images)': images }) };
+        return { log: await spaceOf(config.root), images };
       },
     };
     core.writeKeys = () => writeAuthorizedKeys(core);
@@ -84,12 +86,23 @@ export class Conductor {
     return conductor;
   }
 
+  /** Tries until it can be written; meanwhile those of before are let in. */
+  private async writeKeys(): Promise<void> {
+    try {
+      await this.core.writeKeys!();
+    } catch (error) {
+      this.report('authorized_keys', error);
+      if (!this.stopping) setTimeout(() => void this.writeKeys(), 5000).unref();
+    }
+  }
+
   async start(): Promise<void> {
-    await this.core.writeKeys!();
+    await this.writeKeys();
     this.rounds.start();
   }
 
   async stop(): Promise<void> {
+    this.stopping = true;
     await this.rounds.stop();
     await this.audit.stop();
     await this.collector.stop();
@@ -106,10 +119,17 @@ async function writeAuthorizedKeys(core: Core): Promise<void> {
   const node = process.env['BERTH_HOME'] ? join(home, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node') : process.execPath;
   const shell = join(home, 'dist', 'shell.cjs');
   const lines = (await core.board.now()).keys.map(({ name, key }) => `restrict,command="exec ${node} ${shell} --key ${name}" ${key} ${name}`);
+  const text = `# written by Berth: berth ssh-keys:add, ssh-keys:remove\n${lines.map((line) => `${line}\n`).join('')}`;
+  if (await readFile(file, 'utf8').catch(() => null) === text) return;
   await mkdir(dirname(file), { recursive: true });
-  await writeFile(`${file}.new`, `# written by Berth: berth ssh-keys:add, ssh-keys:remove\n${lines.map((line) => `${line}\n`).join('')}`, { mode: 0o644 });
-  await chmod(`${file}.new`, 0o644);
-  await rename(`${file}.new`, file);
+  try {
+    await writeFile(`${file}.new`, text, { mode: 0o644 });
+    await chmod(`${file}.new`, 0o644);
+    await rename(`${file}.new`, file);
+  } catch (error) {
+    await rm(`${file}.new`, { force: true });
+    throw error;
+  }
 }
 
 function workersFrom(redis: string, instance: string, report: Report): () => Promise<WorkerStatus[]> {

@@ -21,6 +21,7 @@ export class DeployPrinter {
   print(item: FollowItem): number | undefined {
     if (item.event === 'line') this.line(item.data);
     else if (item.event === 'end') return this.end(item.data);
+    else if (item.event === 'note') this.out.warn(item.data.text);
     else if (item.data.status === 'waiting') this.out.info(item.data.behind === null ? 'Waiting' : `Waiting: deploy ${item.data.behind} is running, this one comes next`);
     return undefined;
   }

@@ -3,6 +3,7 @@ import { Rejected } from '../../events/decider.js';
 import type { StreamItem } from '../commands/command.js';
 import type { Core } from '../core.js';
 import type { DeployRow, DeployStatus } from '../read/board.projection.js';
+import { standstill } from '../server/room.js';
 
 export const deployLog = (app: string, deploy: number): string => `deploys/${app}/${deploy}`;
 
@@ -12,6 +13,7 @@ export const isOver = (status: DeployStatus): boolean => OVER.has(status);
 export type FollowItem =
   | { id: string; event: 'state'; data: { status: DeployStatus; behind: number | null } }
   | { id: string; event: 'line'; data: NumberedLine }
+  | { id: string; event: 'note'; data: { text: string } }
   | { id: string; event: 'end'; data: EndOfDeploy };
 
 export interface EndOfDeploy {
@@ -20,6 +22,9 @@ export interface EndOfDeploy {
   live: number | null;
   failure: { code: string; message: string; hint: string | null; job: string | null } | null; endedBy: string | null;
 }
+
+/** how often the disk is looked at while nothing happens, ms */
+const LOOK_MS = 2000;
 
 /** `http://host[:port]` for every host of the app. */
 export function urlsOf(hosts: readonly string[], httpPort: number): string[] {
@@ -36,7 +41,7 @@ async function rowOf(core: Core, app: string, deploy: number): Promise<{ row: De
 
 /**
  * A deploy's output from line `after` + 1 to its end, as it comes: `state` when it begins to wait or to run, `line` for each line,
- * `end` last. Ids are line numbers, so that a client that was cut off goes on behind the last one it saw.
+ * `end` last, and a `note` when the server's disk is so full that nothing can go on, which no line of a log can say. Ids are line numbers, so that a client that was cut off goes on behind the last one it saw.
  */
 export async function* followDeploy(core: Core, app: string, deploy: number, after: number, signal: AbortSignal): AsyncGenerator<FollowItem & StreamItem> {
   let seen = after;
@@ -48,13 +53,25 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
   const stop = new AbortController();
   signal.addEventListener('abort', nudge);
   const queue: NumberedLine[] = [];
+  const notes: string[] = [];
   const following = core.logs.follow(deployLog(app, deploy), after, stop.signal, (lines) => { queue.push(...lines); nudge(); });
   let broken: unknown = null;
+  let note: string | null = null;
+  const look = setInterval(() => {
+    core.probes?.space().then(({ log }) => {
+      const now = standstill(log);
+      if ((now === null) === (note === null)) return;
+      note = now;
+      notes.push(now ?? 'There is room on the server\'s disk again: the deploy goes on');
+      nudge();
+    }, () => undefined); // said by berth doctor
+  }, LOOK_MS);
   following.catch((error: unknown) => { broken = error; nudge(); });
   try {
     while (!signal.aborted) {
       changed = false;
       if (broken) throw broken;
+      for (const text of notes.splice(0)) yield { id: String(seen), event: 'note', data: { text } };
       const { row, name, hosts, running, live } = await rowOf(core, app, deploy);
       const status = `${row.status}`;
       if (status !== told && !isOver(row.status)) {
@@ -78,6 +95,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
       if (!changed) await new Promise<void>((resolve) => { wake = resolve; });
     }
   } finally {
+    clearInterval(look);
     signal.removeEventListener('abort', nudge);
     unsubscribe();
     stop.abort();

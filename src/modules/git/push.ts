@@ -65,6 +65,9 @@ export function judge(name: string, branch: string | null, updates: readonly Ref
 /** Output that was handed to the pusher of a deploy, and whoever listens now: a later push of the same commit goes on there. */
 interface Listener { readonly push: string; readonly end: (exit: number, message: string) => void }
 
+/** Where a pusher's output goes: frames that are counted, and notes that are not. */
+export interface PushOutput { output(text: string): void; note(text: string): void }
+
 /** Pushes under way in this process: by `<app>.<deploy>`. */
 export class PushDesk {
   private readonly listeners = new Map<string, Listener>();
@@ -75,9 +78,9 @@ export class PushDesk {
 
   /**
    * Deploys a push and streams its output as one frame a line group, always cut the same way, so that a client that was cut off can
-   * say how many frames it has. `write` gets frames; answers the exit code.
+   * say how many frames it has. `to` gets frames; answers the exit code.
    */
-  async push(request: GitPushRequest, write: (text: string) => void, signal: AbortSignal): Promise<number> {
+  async push(request: GitPushRequest, to: PushOutput, signal: AbortSignal): Promise<number> {
     const { core } = this;
     const app = (await core.board.now()).apps[request.app];
     if (!app) throw new Rejected('app.missing', `App ${request.name} does not exist any more`, null, 20);
@@ -85,7 +88,7 @@ export class PushDesk {
     let left = request.after;
     const frame = (text: string): void => {
       if (left > 0) left -= 1;
-      else write(text);
+      else to.output(text);
     };
     if ('say' in verdict) {
       if (verdict.say.length > 0) frame(verdict.say.map((line, i) => (i === 0 ? `-----> ${line}\n` : `       ${line}\n`)).join(''));
@@ -99,7 +102,7 @@ export class PushDesk {
     const going = seen > 1 ? 'this goes on where its output was cut off' : 'this is its output';
     frame(`${verdict.first ? `-----> Set ${verdict.branch} as deploy-branch\n` : ''}-----> ${resumed ? `Deploy ${deploy} of ${sha} is under way: ${going}` : `Deploying ${app.name} at ${sha}, deploy ${deploy}`}\n`);
     if (seen > 1) left = seen - 1;
-    return this.stream(app.id, deploy, request.push, frame, signal).finally(() => {
+    return this.stream(app.id, deploy, request.push, frame, to.note, signal).finally(() => {
       if (this.taken.size > 500) this.taken.clear();
     });
   }
@@ -123,7 +126,7 @@ export class PushDesk {
     return { deploy: answer!, resumed: false };
   }
 
-  private async stream(app: string, deploy: number, push: string, frame: (text: string) => void, signal: AbortSignal): Promise<number> {
+  private async stream(app: string, deploy: number, push: string, frame: (text: string) => void, note: (text: string) => void, signal: AbortSignal): Promise<number> {
     const { core } = this;
     const key = `${app}.${deploy}`;
     const stop = new AbortController();
@@ -141,6 +144,10 @@ export class PushDesk {
     let waited = false;
     try {
       for await (const item of followDeploy(core, app, deploy, 0, stop.signal)) {
+        if (item.event === 'note') {
+          note(` !     ${item.data.text}\n`);
+          continue;
+        }
         const row = (await core.board.now()).deploys[app]?.[deploy - 1];
         if (!waited && row && (item.event !== 'state' || item.data.status !== 'waiting') && row.startedAt !== null && row.startedAt > row.requestedAt) {
           // the same frame for a client that saw it waiting and for one that comes later

@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
 import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import type { Recorded } from '../../events/event.js';
-import type { EventStore } from '../../events/store.port.js';
+import { StoreUnavailable, type EventStore } from '../../events/store.port.js';
 import { upcast } from '../../events/upcast.js';
 import { canonical, differences, type Difference } from './canonical.js';
 
@@ -111,7 +111,14 @@ export class Projection<S> {
       this.started = true;
     }
     await this.forward(this.built, this.shape);
-    if (this.built.position - this.built.saved >= SNAPSHOT_EVERY) await this.save();
+    if (this.built.position - this.built.saved < SNAPSHOT_EVERY) return;
+    try {
+      await this.save();
+    } catch (error) {
+      // a cache that cannot be written (disk full): who asks is answered all the same
+      if (!(error instanceof StoreUnavailable)) throw error;
+      this.built.saved = this.built.position;
+    }
   }
 
   private async save(): Promise<void> {

@@ -24,8 +24,8 @@ const workers = command({
       out.warn('see whether they run: systemctl status \'berth-*\', or sv status /etc/berth/sv/*');
       return 1;
     }
-    for (const line of table(['NAME', 'KIND', 'PID', 'HOST', 'UP', 'DONE', 'MEMORY', 'DOING'], all.map((w) => [
-      w.name, w.kind, String(w.pid), w.host, seconds(now - w.since), String(w.done), bytes(w.memory), w.doing.map((d) => `${d.job} for ${seconds(now - d.since)}`).join(', ') || 'idle',
+    for (const line of table(['NAME', 'KIND', 'VERSION', 'PID', 'HOST', 'UP', 'DONE', 'MEMORY', 'DOING'], all.map((w) => [
+      w.name, w.kind, w.version ?? '?', String(w.pid), w.host, seconds(now - w.since), String(w.done), bytes(w.memory), w.doing.map((d) => `${d.job} for ${seconds(now - d.since)}`).join(', ') || 'idle',
     ]))) out.line(line);
     return 0;
   },

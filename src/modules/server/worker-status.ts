@@ -1,6 +1,6 @@
 /** How a worker shows itself; written by the worker every few seconds, gone a few seconds after it died. Times in ms since the epoch, memory in bytes. */
 export interface WorkerStatus {
-  readonly name: string; readonly kind: string; readonly pid: number; readonly host: string;
+  readonly name: string; readonly kind: string; /** Berth's, of the program that runs */ readonly version: string; readonly pid: number; readonly host: string;
   readonly since: number; readonly seen: number; readonly done: number; readonly memory: number;
   readonly doing: readonly { readonly job: string; readonly since: number }[];
 }

@@ -9,10 +9,10 @@ import { readLabels } from '../../drivers/engine/labels.js';
 import { binarySize, size } from '../../drivers/engine/units.js';
 import type { BuildOutput } from '../../events/types/deploy.events.js';
 import { type StepContext, StepFailure, type StepWork } from '../../events/step.js';
+import { BUILD_ROOM } from '../../modules/server/room.js';
 
 /** where a generated Dockerfile lies in the context */
 const GENERATED = '.berth/Dockerfile';
-const MIN_FREE = 2 * 1024 ** 3;
 
 /** The app's config of one version, in the clear: name → value. */
 export type ReadEnv = (app: string, configVersion: number) => Promise<Readonly<Record<string, string>>> | Readonly<Record<string, string>>;
@@ -63,6 +63,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get('.dockerignore') ?? null) : null;
     const packed = packContext(input.source, { ignore, put: new Map([[path, dockerfile]]) });
 
+    const room = watchRoom(engine);
     const values = plan.buildArgs.length > 0 ? await deps.env(input.app, input.configVersion) : {};
     const started = performance.now();
     const image = await engine.build(packed, {
@@ -70,9 +71,12 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
       labels: { instance: deps.config.instance, app: input.app, deploy: context.deploy, attempt: context.attempt, job: context.job, source },
       buildArgs: { ...deps.config.buildProxy, ...pick(values, plan.buildArgs) },
       secrets: ca === null ? {} : { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) },
-      onLine: (line) => log.output(line.replaceAll(/ --mount=type=secret,id=berth_\S+/g, '')),
+      onLine: (line) => {
+        if (NO_SPACE.test(line)) room.look();
+        log.output(line.replaceAll(/ --mount=type=secret,id=berth_\S+/g, ''));
+      },
       onNote: (text) => log.warn(text),
-    });
+    }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(() => room.stop());
     const took = ((performance.now() - started) / 1000).toFixed(1);
     log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
     return output(tag, image, context);
@@ -94,8 +98,35 @@ function pick(values: Readonly<Record<string, string>>, names: readonly string[]
   return Object.fromEntries(names.flatMap((name) => (Object.hasOwn(values, name) ? [[name, values[name] as string]] : [])));
 }
 
+const NO_SPACE = /no space left on device/i;
+/** bytes below which a program that found no space found it on this disk, and not in a small file system of its own */
+const RUN_OUT = 256 * 1024 ** 2;
+
+/**
+ * Looks at the engine's disk during a build: a program that fails for want of space has failed by the machine's fault, and when its
+ * step is over what it wrote is gone again.
+ */
+function watchRoom(engine: EnginePort): { look(): void; explain(error: unknown): Promise<unknown>; stop(): void } {
+  let least = { path: '', free: Number.POSITIVE_INFINITY };
+  let looking: Promise<void> = Promise.resolve();
+  const look = (): void => {
+    // an engine that is away is the build's own error
+    looking = looking.then(() => engine.space()).then((now) => { if (now.free < least.free) least = now; }, () => undefined);
+  };
+  const timer = setInterval(look, 1000);
+  return {
+    look,
+    stop: () => clearInterval(timer),
+    explain: async (error) => {
+      await looking;
+      if (!(error instanceof StepFailure) || error.code !== 'build.failed' || least.free > RUN_OUT) return error;
+      return new StepFailure('build.disk-full', `the disk filled up while building, ${binarySize(least.free)} were left on ${least.path}: ${error.message}`, 'make room on the server: see berth doctor', 'machine', { cause: error });
+    },
+  };
+}
+
 async function checkSpace(engine: EnginePort, source: number): Promise<void> {
-  const needed = Math.max(MIN_FREE, 2 * source);
+  const needed = Math.max(BUILD_ROOM, 2 * source);
   const { path, free } = await engine.space();
   if (free < needed) {
     throw new StepFailure('build.disk-full', `there is not enough room to build: ${binarySize(free)} free on ${path}, ${binarySize(needed)} needed`, 'remove old images (docker image prune, docker builder prune) or give the disk more room', 'machine');

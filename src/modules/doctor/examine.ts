@@ -1,0 +1,81 @@
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { rootCertificates } from 'node:tls';
+import { VERSION } from '../../version.js';
+import { integrity } from '../audit/integrity.js';
+import { drift } from '../drift/drift.decider.js';
+import { driftStream } from '../drift/reconciler.js';
+import type { Core } from '../core.js';
+import { bad, ok, warn, type Check } from './check.js';
+import * as judge from './judge.js';
+import { START } from './judge.js';
+import { stuck } from './stuck.js';
+
+async function probe(check: string, ask: (() => Promise<string>) | undefined, means: string, todo: string): Promise<Check> {
+  if (!ask) return warn(check, 'not asked: the conductor does not run in this process', 'this says nothing about it', 'ask the API: berth doctor');
+  try {
+    return ok(check, await ask());
+  } catch (error) {
+    return bad(check, (error as Error).message, means, todo);
+  }
+}
+
+/** Everything worth checking, with what it means and what to do about it. Looks, changes nothing. */
+export async function examine(core: Core): Promise<Check[]> {
+  const now = core.now();
+  const { probes, config } = core;
+  const board = await core.board.now();
+  const [first] = await core.store.readAll(0, 1);
+  const head = await core.store.head();
+  const [newest] = head > 0 ? await core.store.readAll(head - 1, 1) : [];
+  const checks: Check[] = [
+    await probe('engine', probes?.engine, 'nothing can be built or started; what the router leads to may be gone', 'start it: systemctl start docker, or sv start /etc/berth/sv/docker'),
+    await probe('redis', probes?.redis, 'deploys that are asked for wait; nothing is lost, what serves goes on serving', `start it: ${START('redis')}`),
+    await probe('router', probes?.router, 'no app can be reached', `start it: ${START('router')}`),
+  ];
+  const loaded = await probes?.certificates().catch(() => null); // the router's own check says that it is away
+  if (loaded) checks.push(judge.certificates(loaded, now));
+  checks.push(judge.buildCa(await caBundle(config.buildCa), now));
+  const space = await probes?.space();
+  if (space) checks.push(judge.disk('log', space.log));
+  if (space?.images) checks.push(judge.disk('images', space.images));
+  checks.push(judge.workers((await core.workers?.().catch(() => null)) ?? null, VERSION, now));
+  const open = await core.store.openWork();
+  checks.push(judge.queue(open, now));
+  const held = stuck(board, open, now);
+  checks.push(held.length === 0 ? ok('stuck', 'nothing is stuck') : bad('stuck', held.map((s) => `${s.app}${s.deploy === null ? '' : ` deploy ${s.deploy}`}: ${s.why}`).join('; '), 'a deploy will not end by itself, which should be impossible', 'if workers, Redis and disks are well: please report it with berth events; berth deploys:cancel <app> ends it'));
+  checks.push(...await drifting(core));
+  const failed = Object.keys(board.failed).length;
+  checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys ended there; what served goes on serving', 'see: berth jobs:failed'));
+  checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
+  checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
+  checks.push(judge.clock(now, newest?.at ?? null, now - (performance.timeOrigin + performance.now())));
+  return checks;
+}
+
+async function drifting(core: Core): Promise<Check[]> {
+  const found: string[] = [];
+  const looping: string[] = [];
+  for (const app of Object.values((await core.board.now()).apps)) {
+    const { state } = await core.repository.load(drift, driftStream(app.id));
+    const now = Object.values(state.open);
+    if (now.length > 0) found.push(`${app.name}: ${now.map((f) => `${f.subject} ${f.what.replace('container-', '')}`).join(', ')}`);
+    if (state.looping && now.length > 0) looping.push(app.name);
+  }
+  return [
+    found.length === 0 ? ok('drift', 'what runs is what the log says') : warn('drift', found.join('; '), 'it is being repaired', 'see: berth events --type DriftDetected,RepairStarted'),
+    ...(looping.length > 0 ? [bad('crash loops', looping.join(', '), 'these apps exit again and again; they are started ever more rarely', 'look: berth logs <app>; then push a fix or roll back')] : []),
+  ];
+}
+
+async function caBundle(file: string | null): Promise<Parameters<typeof judge.buildCa>[0]> {
+  if (file === null) return null;
+  try {
+    const all = ((await readFile(file, 'utf8')).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem));
+    const known = new Set(rootCertificates.map((pem) => new X509Certificate(pem).fingerprint256));
+    const own = all.filter((one) => !known.has(one.fingerprint256)).map((one) => ({ subject: one.subject, notAfter: one.validToDate.getTime() }));
+    return { file, own, all: all.length };
+  } catch (error) {
+    return { file, broken: (error as Error).message };
+  }
+}
