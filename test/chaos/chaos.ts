@@ -80,8 +80,7 @@ export async function chaos(kills: number, seed: number, say: (line: string) => 
       return all.every((d) => OVER.has(d.status)) && all;
     }, 60_000);
     await poller.stop();
-    const doctor = await berth.cli(['doctor', '--format', 'json']); // its exit code says whether all is well: read either way
-    const stuck = (JSON.parse(doctor.out) as { check: string; health: string; detail: string }[]).filter((c) => c.check === 'stuck' && c.health !== 'ok').map((c) => c.detail);
+    const stuck = await berth.stuck();
     const orphans = await orphansOf(berth);
     const down = (line: string): boolean => {
       const at = Date.parse(`${new Date().toISOString().slice(0, 11)}${line.slice(0, 12)}Z`);

@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { appendFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { LINE_MAX, LogStore, type LogLine, type NumberedLine } from '../../src/drivers/logs/log-store.js';
 
 let root: string;
@@ -23,6 +24,45 @@ async function write(...texts: string[]): Promise<void> {
 const shown = (lines: readonly NumberedLine[]): string[] => lines.map(({ n, m }) => `${n} ${m}`);
 /** More than a chunk: 1 MiB. */
 const big = (prefix: string): string[] => Array.from({ length: 110 }, (_, i) => `${prefix}${i} ${'x'.repeat(10_000)}`);
+
+describe('a full disk', () => {
+  it('loses lines, says how many, and goes on by itself; who waits for a log that has no room yet gets it later', async (context) => {
+    const small = await mkdtemp(join(tmpdir(), 'berth-logs-small-'));
+    onTestFinished(() => rm(small, { recursive: true, force: true }));
+    if (spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]).status !== 0) return context.skip('mounting a small tmpfs needs root');
+    onTestFinished(() => { spawnSync('umount', ['-l', small]); });
+    const store = new LogStore(small);
+    const writer = store.writer('apps/a');
+    writer.append(line('first'));
+    await writer.flush();
+    const ballast = join(small, 'ballast');
+    await writeFile(ballast, Buffer.alloc(1 << 20)).catch(() => undefined); // as much as there is room for
+    for (let i = 0; i < 30; i += 1) writer.append(line('x'.repeat(10_000)));
+    await expect(writer.flush()).rejects.toMatchObject({ code: 'ENOSPC' });
+    writer.append(line('y'.repeat(10_000)));
+    await expect(writer.flush()).rejects.toMatchObject({ code: 'ENOSPC' });
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const following = store.follow('apps/new/one', 0, stop.signal, (lines) => { seen.push(...lines.map((l) => l.m)); });
+    await sleep(300); // it is refused its folder meanwhile
+    await rm(ballast);
+    writer.append(line('after'));
+    await writer.close();
+    const all = await store.read('apps/a');
+    const told = all.findIndex(({ m }) => m.includes('missing here'));
+    const whole = all.filter(({ m }) => /^[xy]{10000}$/.test(m)).length;
+    const cut = all.filter(({ m, s }) => s === '?' && m.length > 0).length;
+    expect(all[0]!.m).toBe('first');
+    expect(all[told]).toMatchObject({ k: 'e', m: ` !     ${31 - whole - cut} lines are missing here: the disk was full` });
+    expect(all.at(-1)).toMatchObject({ m: 'after', n: all.length });
+    const other = store.writer('apps/new/one');
+    other.append(line('there'));
+    await other.close();
+    await expect.poll(() => seen).toEqual(['there']);
+    stop.abort();
+    await following;
+  });
+});
 
 describe('a log', () => {
   it('is empty before its first line', async () => {

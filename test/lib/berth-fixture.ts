@@ -335,13 +335,32 @@ export class Fixture {
     await Promise.all(of((name) => name === 'redis' || name === 'router').map((program) => program.stop(3_000)));
   }
 
-  /** Leaves nothing behind: processes, containers, networks, volumes, images of this instance, the folder. */
+  /**
+   * Leaves nothing behind: processes, containers, networks, volumes, images of this instance, the folder.
+   * @throws when `berth doctor` says that something is stuck: then all is removed, and the test has failed
+   */
   async stop(): Promise<void> {
+    const stuck = await this.stuck();
+    const logs = stuck.length > 0 ? this.logs(60) : '';
     fixtures.delete(this);
     await this.stopProcesses();
     if (this.ownEngine) await this.stopEngine();
     else await this.removeOwned();
     if (!this.keep) rmSync(this.root, { recursive: true, force: true, maxRetries: 5 });
+    if (stuck.length > 0) throw new Error(`stuck at the end: ${stuck.join('; ')}\n${logs}`);
+  }
+
+  /** What nobody is going to bring to an end. Work that is open has its time to end, or to be called stuck. Nothing while the test holds the API down. */
+  async stuck(): Promise<string[]> {
+    for (const end = Date.now() + 75_000; this.programs.get('api')?.alive;) {
+      const { out } = await this.cli(['doctor', '--json'], { timeoutMs: 30_000 }); // its exit code says whether all is well
+      const checks = out.startsWith('[') ? (JSON.parse(out) as { check: string; health: string; detail: string }[]) : [];
+      const stuck = checks.filter((one) => one.check === 'stuck' && one.health !== 'ok').map((one) => one.detail);
+      const open = Number(/^\d+/.exec(checks.find((one) => one.check === 'queue')?.detail ?? '')?.[0] ?? 0);
+      if (stuck.length > 0 || open === 0 || Date.now() > end) return stuck;
+      await sleep(500);
+    }
+    return [];
   }
 
   /** The private engine's end: with everything in it. */

@@ -156,8 +156,7 @@ export class LogWriter {
         // a line cut by a crash is ended, so that the next one starts clean
         if (text.length > 0 && !text.endsWith('\n')) {
           const repair = await open(last.file, 'a');
-          await repair.appendFile('\n');
-          await repair.close();
+          try { await repair.appendFile('\n'); } finally { await repair.close(); }
           this.next += 1;
         }
         if (Buffer.byteLength(text) <= CHUNK) {

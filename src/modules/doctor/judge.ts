@@ -66,7 +66,7 @@ export function buildCa(bundle: { readonly file: string; readonly own: readonly 
   if ('broken' in bundle) return bad(name, `${bundle.file}: ${bundle.broken}`, 'every build fails', todo);
   if (bundle.all === 0) return bad(name, `${bundle.file} holds no certificate`, 'builds trust nobody: downloads fail', todo);
   const soon = bundle.own.toSorted((a, b) => a.notAfter - b.notAfter)[0];
-  const text = `${bundle.all} certificates in ${bundle.file}${soon ? `, ${bundle.own.length} of them not public; the first expires ${soon.notAfter < now ? `(has expired) ` : ''}${when(soon.notAfter).slice(0, 10)}: ${soon.subject.replaceAll('\n', ', ')}` : ''}`;
+  const text = `${bundle.all} certificate${bundle.all === 1 ? '' : 's'} in ${bundle.file}${soon ? `, ${bundle.own.length} of them not public; the first expires ${soon.notAfter < now ? `(has expired) ` : ''}${when(soon.notAfter).slice(0, 10)}: ${soon.subject.replaceAll('\n', ', ')}` : ''}`;
   return soon && soon.notAfter - now < EXPIRES_SOON * DAY ? warn(name, text, 'builds that reach the network through it will fail', 'put its successor into the bundle') : ok(name, text);
 }
 
@@ -109,15 +109,17 @@ export function logIntegrity({ problem, checked, head, checkpoint }: Integrity, 
   return now - checkpoint.takenAt > DAILY ? warn(name, text, 'nothing vouches for what came since', daily) : ok(name, text);
 }
 
-/** @param takenAt of the newest backup; null: none is recorded */
-export function backup(takenAt: number | null, firstAt: number | null, now: number): Check {
-  const todo = 'berth backup <file>, kept on another machine; daily is best';
-  if (takenAt === null) return firstAt !== null && now - firstAt > DAILY ? warn('backup', 'none was ever taken', 'if this machine dies, everything is lost', todo) : ok('backup', 'none was taken yet');
-  const text = `the last one is ${age(now - takenAt)} old`;
-  return now - takenAt > WEEKLY ? warn('backup', text, 'what came since is lost if this machine dies', todo) : ok('backup', text);
+/** @param firstAt of the log's first event: a server that is new has none yet */
+export function backup({ ageMs, failed, restoring }: { readonly ageMs: number | null; readonly failed: string | null; readonly restoring: boolean }, firstAt: number | null, now: number): Check {
+  const todo = 'take one every day, and keep it on another machine: berth help backup';
+  if (restoring) return warn('backup', 'a restore has not ended yet', 'apps come back one after another', 'wait for it: berth events -t');
+  if (failed !== null) return warn('backup', `the last one failed: ${failed}`, 'what came since the one before is lost if this machine dies', todo);
+  if (ageMs === null) return firstAt !== null && now - firstAt > DAILY ? warn('backup', 'none was ever taken', 'if this machine dies, everything is lost', todo) : ok('backup', 'none was taken yet');
+  const text = `the last one is ${age(ageMs)} old`;
+  return ageMs > WEEKLY ? warn('backup', text, 'what came since is lost if this machine dies', todo) : ok('backup', text);
 }
 
-/** @param newestAt of the log's newest event; `awake`: ms by which the clock was moved since this process started */
+/** @param newestAt of the log's newest event; `moved`: ms by which the clock was moved since this process started */
 export function clock(now: number, newestAt: number | null, moved: number): Check {
   const todo = 'let it be set by NTP: timedatectl set-ntp true, or chrony';
   const ahead = newestAt === null ? 0 : newestAt - now;
