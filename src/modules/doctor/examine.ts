@@ -2,6 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { rootCertificates } from 'node:tls';
 import { VERSION } from '../../version.js';
+import { newestBackup } from '../backup/newest.js';
 import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
 import { driftStream } from '../drift/reconciler.js';
@@ -49,6 +50,7 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys ended there; what served goes on serving', 'see: berth jobs:failed'));
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
+  checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
   checks.push(judge.clock(now, newest?.at ?? null, now - (performance.timeOrigin + performance.now())));
   return checks;
 }

@@ -17,7 +17,7 @@ describe('the doctor', () => {
     const sick = [
       judge.disk('log', { path: '/d', free: 1e6, total: 1e12 }), judge.certificates([certificate(-1)], NOW), judge.buildCa({ file: '/ca', broken: 'ENOENT' }, NOW),
       judge.workers([], '1.0.0', NOW), judge.queue([row({})], NOW), judge.logIntegrity({ problem: null, checked: 9, head: 9, checkpoint: null }, NOW - 3 * DAY, NOW), judge.clock(NOW, NOW + 60_000, 0),
-      judge.backup({ ageMs: null, failed: null, restoring: false }, NOW - 3 * DAY, NOW),
+      judge.backup({ takenAt: null, to: null, failed: null, restoring: false }, NOW - 3 * DAY, NOW),
     ];
     for (const check of sick) {
       expect(check.health, check.check).not.toBe('ok');
@@ -64,10 +64,11 @@ describe('the doctor', () => {
     expect(judge.logIntegrity({ ...sound, checkpoint }, 0, NOW)).toMatchObject({ health: 'warn', detail: 'sound up to event 9; the last verified checkpoint is 3 days old and covers 5 events' });
     expect(judge.logIntegrity({ ...sound, checkpoint: { ...checkpoint, takenAt: NOW - 3_600_000 } }, 0, NOW).health).toBe('ok');
     expect(judge.logIntegrity({ ...sound, checked: 4 }, NOW, NOW).detail).toContain('up to event 4 of 9, the rest at the next look');
-    expect(judge.logIntegrity({ ...sound, problem: { kind: 'altered', position: 3, type: null, message: 'event 3 is not as it was written' } }, 0, NOW)).toMatchObject({ health: 'bad', detail: 'event 3 is not as it was written (altered at position 3)' });
-    expect(judge.backup({ ageMs: null, failed: null, restoring: false }, NOW, NOW)).toMatchObject({ health: 'ok' });
-    expect(judge.backup({ ageMs: 9 * DAY, failed: null, restoring: false }, 0, NOW)).toMatchObject({ health: 'warn', detail: 'the last one is 9 days old' });
-    expect(judge.backup({ ageMs: DAY, failed: 'no room (disk.full)', restoring: false }, 0, NOW)).toMatchObject({ health: 'warn', detail: expect.stringContaining('no room') });
+    expect(judge.logIntegrity({ ...sound, problem: { kind: 'altered', position: 3, message: 'event 3 is not as it was written' } }, 0, NOW)).toMatchObject({ health: 'bad', detail: 'event 3 is not as it was written (altered at position 3)' });
+    expect(judge.backup({ takenAt: null, to: null, failed: null, restoring: false }, NOW, NOW)).toMatchObject({ health: 'ok' });
+    expect(judge.backup({ takenAt: NOW - 9 * DAY, to: '/b', failed: null, restoring: false }, 0, NOW)).toMatchObject({ health: 'warn', detail: 'the last one is 9 days old: /b' });
+    expect(judge.backup({ takenAt: NOW - DAY, to: '/b', failed: 'no room (disk.full)', restoring: false }, 0, NOW)).toMatchObject({ health: 'warn', detail: expect.stringContaining('no room') });
+    expect(judge.backup({ takenAt: NOW - DAY, to: '/b', failed: null, restoring: true }, 0, NOW).health).toBe('warn');
   });
 
   it('sees a clock that was put back, or jumped', () => {

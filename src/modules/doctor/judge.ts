@@ -2,6 +2,7 @@ import type { Space } from '../../drivers/disk/space.js';
 import type { Certificate } from '../../drivers/router/haproxy.certificates.js';
 import type { WorkRow } from '../../events/store.port.js';
 import { STEPS } from '../../events/types/deploy.events.js';
+import type { NewestBackup } from '../backup/newest.js';
 import type { Integrity } from '../audit/integrity.js';
 import { seconds, when } from '../commands/words.js';
 import { roomOn, roomText, type Disk } from '../server/room.js';
@@ -100,9 +101,9 @@ export function logIntegrity({ problem, checked, head, checkpoint }: Integrity, 
   const name = 'log integrity';
   if (problem) return bad(name, `${problem.message} (${problem.kind} at position ${problem.position})`, 'somebody changed the event log, or the disk did', 'berth audit:verify names the first such event; compare with a checkpoint kept elsewhere, or restore a backup');
   const scope = checked < head ? `sound up to event ${checked} of ${head}, the rest at the next look` : `sound up to event ${head}`;
-  const daily = 'run it daily, and keep its answer elsewhere: berth audit:checkpoint --format json';
+  const daily = 'it is taken every day by itself: where it is not, see the API\'s log, or take it by hand: berth audit:checkpoint';
   if (checkpoint === null) {
-    const text = `${scope}; no checkpoint was ever taken`;
+    const text = `${scope}; no checkpoint was taken yet`;
     return firstAt !== null && now - firstAt > DAILY ? warn(name, text, 'nothing vouches for the log: whoever can write the database could have made it anew', daily) : ok(name, text);
   }
   const text = `${scope}; the last verified checkpoint is ${age(now - checkpoint.takenAt)} old and covers ${checkpoint.position} events`;
@@ -110,13 +111,13 @@ export function logIntegrity({ problem, checked, head, checkpoint }: Integrity, 
 }
 
 /** @param firstAt of the log's first event: a server that is new has none yet */
-export function backup({ ageMs, failed, restoring }: { readonly ageMs: number | null; readonly failed: string | null; readonly restoring: boolean }, firstAt: number | null, now: number): Check {
+export function backup({ takenAt, to, failed, restoring }: NewestBackup, firstAt: number | null, now: number): Check {
   const todo = 'take one every day, and keep it on another machine: berth help backup';
-  if (restoring) return warn('backup', 'a restore has not ended yet', 'apps come back one after another', 'wait for it: berth events -t');
-  if (failed !== null) return warn('backup', `the last one failed: ${failed}`, 'what came since the one before is lost if this machine dies', todo);
-  if (ageMs === null) return firstAt !== null && now - firstAt > DAILY ? warn('backup', 'none was ever taken', 'if this machine dies, everything is lost', todo) : ok('backup', 'none was taken yet');
-  const text = `the last one is ${age(ageMs)} old`;
-  return ageMs > WEEKLY ? warn('backup', text, 'what came since is lost if this machine dies', todo) : ok('backup', text);
+  if (restoring) return warn('backup', 'a restore has not ended yet', 'apps come back one after another', 'wait for it: berth backup:list');
+  if (failed !== null) return warn('backup', `the last one failed: ${failed}`, 'what came since the one before is lost if this machine dies', `see: berth backup:list; ${todo}`);
+  if (takenAt === null) return firstAt !== null && now - firstAt > DAILY ? warn('backup', 'none was ever taken', 'if this machine dies, everything is lost', todo) : ok('backup', 'none was taken yet');
+  const text = `the last one is ${age(now - takenAt)} old: ${to}`;
+  return now - takenAt > WEEKLY ? warn('backup', text, 'what came since is lost if this machine dies', todo) : ok('backup', text);
 }
 
 /** @param newestAt of the log's newest event; `moved`: ms by which the clock was moved since this process started */
