@@ -1,8 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Docker from 'dockerode';
@@ -11,7 +9,8 @@ import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import { BuildpackFetch } from '../../src/drivers/stack/buildpack-fetch.js';
 import { DockerSandbox } from '../../src/drivers/stack/sandbox.js';
 import type { BuildOutput, BuildPlan } from '../../src/events/types/deploy.events.js';
-import { cacheVolume, classicBuild } from '../../src/plugins/builders/classic/classic.runner.js';
+import { cacheVolume, classicBuilds } from '../../src/plugins/builders/classic/classic.runner.js';
+import { buildStep } from '../../src/workers/build/build.step.js';
 import { detectStep, stackFor } from '../../src/workers/detect/detect.step.js';
 import type { StepContext, StepFailure } from '../../src/events/step.js';
 
@@ -20,6 +19,7 @@ const docker = new Docker({ socketPath: socket });
 const engine = new DockerDriver(socket);
 const sandbox = new DockerSandbox(docker);
 const instance = `t${randomBytes(4).toString('hex')}`;
+const SHA = '0123456789abcdef0123456789abcdef01234567';
 let folder: string;
 let lines: string[];
 
@@ -50,12 +50,14 @@ function context<S extends 'detect' | 'build'>(step: S, input: StepContext<S>['i
   return { step, app: 'a1', deploy: deploys, job: `a1.${deploys}.${step}`, attempt: 1, input, log, signal };
 }
 interface Options { readonly timeoutMs?: number; readonly memory?: number; readonly settings?: Record<string, string>; readonly env?: Record<string, string>; readonly signal?: AbortSignal }
-async function build(tar: string, url: string, options: Options = {}): Promise<BuildOutput> {
+async function build(tar: string, named: string | readonly string[], options: Options = {}): Promise<BuildOutput> {
   lines = [];
-  const plan: BuildPlan = await detectStep()(context('detect', { app: 'a1', name: 'demo', source: tar, configVersion: 1, settings: { BUILDPACK_URL: url, ...options.settings } }));
-  expect(plan.builder).toBe('classic-buildpack');
-  return classicBuild({ engine, sandbox, fetcher: new BuildpackFetch(join(folder, 'cache'), 10_000), stack: stackFor(), instance, env: () => options.env ?? {}, ca: async () => null, proxy: {} })(
-    context('build', { app: 'a1', name: 'demo', source: tar, plan, configVersion: 1, limits: { memory: options.memory ?? 0, cpus: 0, timeoutMs: options.timeoutMs ?? 60_000 } }, options.signal));
+  const packs = typeof named === 'string' ? [named] : named;
+  const plan: BuildPlan = await detectStep()(context('detect', { app: 'a1', name: 'demo', source: tar, configVersion: 1, settings: { buildpacks: packs.join('\n'), ...options.settings } }));
+  const env = (): Record<string, string> => options.env ?? {};
+  const classic = classicBuilds({ engine, sandbox, fetcher: new BuildpackFetch(join(folder, 'cache'), { timeoutMs: 10_000 }), stack: stackFor(), instance, env, ca: async () => null, proxy: {} });
+  return buildStep({ engine, config: { instance, buildCa: null, buildProxy: {} }, env, classic })(
+    context('build', { app: 'a1', name: 'demo', source: tar, plan, configVersion: 1, sha: SHA, limits: { memory: options.memory ?? 0, cpus: 0, timeoutMs: options.timeoutMs ?? 60_000 } }, options.signal));
 }
 const failing = async (...args: Parameters<typeof build>): Promise<StepFailure> => build(...args).then(() => { throw new Error('was built'); }, (error: unknown) => error as StepFailure);
 async function output(image: string, ...cmd: string[]): Promise<string> {
@@ -161,30 +163,4 @@ describe('a third-party buildpack', () => {
     expect((await failing(app, url)).code).toBe('build.failed');
     expect(await leftovers()).toBe(0);
   }, 120_000);
-
-  it('is not there, has no such ref, can\'t be reached, hangs', async () => {
-    expect(await failing(app, `file://${folder}/nowhere`)).toMatchObject({ code: 'build.buildpack', fault: 'user' });
-    expect((await failing(app, `file://${good}#nope`)).message).toContain('has no nope');
-    expect((await failing(app, `file://${good}#0123456789012345678901234567890123456789`)).message).toContain('has no');
-    expect(await failing(app, 'https://127.0.0.1:1/x.git')).toMatchObject({ code: 'build.buildpack', fault: 'machine' });
-    const held = new Set<import('node:net').Socket>();
-    const silent = createServer((connection) => { held.add(connection); }).listen(0, '127.0.0.1');
-    await once(silent, 'listening');
-    try {
-      const { port } = silent.address() as { port: number };
-      expect((await failing(app, `git://127.0.0.1:${port}/x`)).message).toContain('no answer within 10 s');
-    } finally { for (const connection of held) connection.destroy(); silent.close(); }
-  });
-
-  it('is fetched by commit, and served from the cache when its repository is gone', async () => {
-    const path = repository('moves', GOOD);
-    const commit = execFileSync('git', ['-C', path, 'rev-parse', 'HEAD'], { encoding: 'utf8' }).trim();
-    const fetcher = new BuildpackFetch(join(folder, 'cache2'));
-    const { signal } = new AbortController();
-    expect(await fetcher.fetch(`file://${path}`, commit, signal)).toMatchObject({ commit, fresh: true });
-    expect(await fetcher.fetch(`file://${path}`, null, signal)).toMatchObject({ commit, fresh: true });
-    rmSync(path, { recursive: true });
-    expect(await fetcher.fetch(`file://${path}`, commit, signal)).toMatchObject({ commit, fresh: true });
-    expect(await fetcher.fetch(`file://${path}`, null, signal)).toMatchObject({ commit, fresh: false });
-  });
 });

@@ -53,6 +53,8 @@ export async function scanSource(file: string, wanted: readonly string[], signal
 export interface PackOptions {
   /** text of `.dockerignore`, or null */
   readonly ignore: string | null;
+  /** what else stays out: `.slugignore`'s answer to a path */
+  readonly leave?: ((path: string) => boolean) | null;
   /** path → text: put in the place of the file of that name, or added in front; never ignored */
   readonly put: ReadonlyMap<string, string>;
 }
@@ -68,7 +70,7 @@ export function packContext(file: string, options: PackOptions): Readable {
   const extract = tar.extract();
   extract.on('entry', (header, stream, next) => {
     const name = contextPath(header.name);
-    if (name === '' || put.has(name) || (rules?.ignores(name) ?? false)) {
+    if (name === '' || put.has(name) || (rules?.ignores(name) ?? false) || (options.leave?.(name) ?? false)) {
       stream.on('end', next);
       stream.resume();
       return;

@@ -84,11 +84,26 @@ export interface CloneOutput {
 }
 
 export interface DetectInput { readonly app: string; readonly name: string; readonly source: string; readonly configVersion: number; readonly settings: Readonly<Record<string, string>> }
+/** Buildpacks of the classic API (`bin/detect`, `bin/compile`, `bin/release`) that run in a container before the image is made. */
+export interface ClassicPlan {
+  /** in order: addresses with their `#ref`, folders as `file:///…` */
+  readonly buildpacks: readonly string[];
+  /** how many of them come before the one of ours that makes the image; null: none of ours is in the list */
+  readonly ownAt: number | null;
+  /** whether each `bin/detect` must say yes */
+  readonly strict: boolean;
+  /** what STACK says instead of the stack's name */
+  readonly stack: string | null;
+  /** `source`: the repository has one; `setting`: procfile-path names it, one that a buildpack writes does not count */
+  readonly procfile: 'none' | 'source' | 'setting';
+}
 /** How to build: data, shown in the trace, carried out by the build step. */
 export interface BuildPlan {
   readonly builder: 'dockerfile' | 'buildpack' | 'classic-buildpack' | 'image';
-  /** `python`, a buildpack's git URL, or null for a Dockerfile */
+  /** `python`, the addresses of classic ones, or null for a Dockerfile */
   readonly buildpack: string | null;
+  /** absent: none */
+  readonly classic?: ClassicPlan;
   /** one line for people: `Python 3.13 (.python-version), requirements.txt` */
   readonly summary: string;
   /** path of the Dockerfile in the source, or null when `dockerfile` holds a generated one */
@@ -113,7 +128,7 @@ export interface BuildPlan {
   readonly image?: { readonly reference: string; readonly pull: boolean; readonly loaded: boolean };
 }
 
-export interface BuildInput { readonly app: string; readonly name: string; readonly source: string; readonly plan: BuildPlan; readonly configVersion: number; readonly limits: BuildLimits }
+export interface BuildInput { readonly app: string; readonly name: string; readonly source: string; readonly plan: BuildPlan; readonly configVersion: number; readonly limits: BuildLimits; /** the commit; absent in what was recorded before builds were told */ readonly sha?: string }
 export interface BuildLimits extends Limits { readonly timeoutMs: number }
 export interface BuildOutput {
   /** `berth/<name>:<deploy>` */

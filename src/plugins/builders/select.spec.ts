@@ -5,7 +5,6 @@ import { pack } from 'tar-stream';
 import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { StepFailure } from '../../events/step.js';
-import { buildpackFromEnv, parseBuildpackUrl, shown } from './classic/classic.buildpack.js';
 import { exposedPorts } from './dockerfile.builder.js';
 import { namedPaths, type NothingFits } from './select.js';
 import { choose, failure } from '../../../test/builders/kit.js';
@@ -13,10 +12,9 @@ import { readSourceTree } from './source-tree.js';
 
 describe('which builder takes a repository', () => {
   const python = { 'requirements.txt': '', Procfile: 'web: x' };
-  it('a Dockerfile first', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { BUILDPACK_URL: 'https://x/y' }).plan).toMatchObject({ builder: 'dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, processTypes: { web: 'x' } }); });
-  it('then BUILDPACK_URL', () => { expect(choose(python, { BUILDPACK_URL: 'https://x/y#v1' }).plan).toMatchObject({ builder: 'classic-buildpack', buildpack: 'https://x/y#v1' }); });
-  it('of which the repository\'s .env wins', () => { expect(choose({ ...python, '.env': 'export BUILDPACK_URL=https://own/one' }, { BUILDPACK_URL: 'https://x/y' }).plan.buildpack).toBe('https://own/one'); });
-  it('then our own, and tells who was asked', () => { expect(choose(python).asked.filter(({ answer }) => answer !== 'no')).toEqual([{ builder: 'BUILDPACK_URL', answer: 'not set' }, { builder: 'python', answer: 'requirements.txt is there' }]); });
+  it('a Dockerfile', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }).plan).toMatchObject({ builder: 'dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, processTypes: { web: 'x' } }); });
+  it('before it, buildpacks that are named', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { BUILDPACK_URL: 'https://x/y#v1' }).plan).toMatchObject({ builder: 'classic-buildpack', buildpack: 'https://x/y#v1' }); });
+  it('then our own, and tells who was asked', () => { expect(choose(python).asked.filter(({ answer }) => answer !== 'no' && answer !== 'none')).toEqual([{ builder: 'python', answer: 'requirements.txt is there' }]); });
   it('nothing fits: says what was looked for and found', () => {
     const error = failure({ 'notes.md': '', 'src/a.js': '', 'src/b.js': '' }) as NothingFits;
     expect(error.code).toBe('detect.nothing');
@@ -41,25 +39,6 @@ describe('which builder takes a repository', () => {
   });
   it('without a Procfile a Dockerfile has web with the image\'s command', () => { expect(choose({ Dockerfile: 'FROM x' }).plan.processTypes).toEqual({ web: null }); });
   it('EXPOSE of the last stage', () => { expect(exposedPorts('FROM a\nEXPOSE 1\nFROM b\nexpose 80/tcp 53/udp $P 8080 \\\n 9000 99999')).toEqual([80, 8080, 9000]); });
-});
-
-describe('BUILDPACK_URL', () => {
-  it.each([['https://github.com/a/b.git#v1', 'v1'], ['git://h/x', null], ['ssh://git@h/x#main', 'main'], ['git@h:a/b#c0ffee', 'c0ffee'], ['file:///srv/x#a', 'a']])('%s', (url, ref) => { expect(parseBuildpackUrl(url, 'config').ref).toBe(ref); });
-  it.each(['http://h/x', 'ext::sh -c x', '--upload-pack=x', '-u', 'https://h/x#--y', 'https://h/x#a..b', '/etc', 'file://h/x', 'https://h/x y', 'https://h/\nx', 'ssh://-oProxyCommand=x/y', 'ssh://-o@h/y', 'a@b:-x', 'git@-h:x', 'https:///x#', 'x::y', ''])('refuses %j', (url) => { expect(() => parseBuildpackUrl(url, 'config')).toThrow(StepFailure); });
-  it('refuses file: out of a repository', () => { expect(() => parseBuildpackUrl('file:///var/lib/berth/repos/other', '.env')).toThrow('can only be set by config:set'); });
-  it('reads .env', () => {
-    expect(buildpackFromEnv('A=1\nexport BUILDPACK_URL="https://x/y#z" # c\n')).toBe('https://x/y#z');
-    expect(buildpackFromEnv("BUILDPACK_URL='a'\r\nBUILDPACK_URL=b")).toBe('b');
-    expect(buildpackFromEnv('# BUILDPACK_URL=x\nMY_BUILDPACK_URL=y\nBUILDPACK_URL=')).toBeNull();
-  });
-  it('hides credentials', () => {
-    expect(shown('https://user:secret@host/x')).toBe('https://***@host/x');
-    for (const url of ['https://u:secret@h/x', 'https://secret@h/x', 'ssh://u:secret@h/x']) {
-      const error = failure({}, { BUILDPACK_URL: url });
-      expect(error.code).toBe('detect.buildpack-url');
-      expect(error.message).not.toContain('secret');
-    }
-  });
 });
 
 describe('source archive', () => {

@@ -1,7 +1,10 @@
 import { StepFailure } from '../../events/step.js';
 import { NO_APP_JSON, parseAppJson } from './app-json.js';
 import type { Builder, Planned, Project, Stack } from './builder.port.js';
-import { buildpackOf, planClassic } from './classic/classic.buildpack.js';
+import { namedBuildpacks } from './classic/named.js';
+import { planNamed } from './classic/planned.js';
+import { withoutIgnored } from './classic/slugignore.js';
+import { hasProfile, withStart } from './classic/start.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
 import { BUILDPACKS } from './buildpacks.js';
 import { parseProcfile } from './procfile.js';
@@ -49,26 +52,37 @@ export function projectOf(app: string, tree: SourceTree, settings: Readonly<Reco
 }
 
 /**
- * Which builder takes the project, and its plan: a Dockerfile, else BUILDPACK_URL, else our buildpacks in order.
+ * Which builder takes the project, and its plan: the buildpacks that the app names, else a Dockerfile, else our buildpacks in order.
  * @throws StepFailure NothingFits, and what builders throw
  */
 export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS): Selected {
-  const asked: { builder: string; answer: string }[] = [];
-  const ask = (builder: Builder): Selected | null => {
-    const detection = builder.detect(project);
+  const { named, asked: first, warnings } = namedBuildpacks(project);
+  const asked = [...first];
+  const slug = (): Project => ({ ...project, tree: withoutIgnored(project.tree) });
+  if (named !== null) {
+    const planned = started(planNamed(slug(), named, buildpacks), project.tree);
+    const beside = dockerfileBuilder.detect(project) === null ? [] : [`the Dockerfile is not used: ${named.from} decides`];
+    return { ...planned, asked, warnings: [...warnings, ...beside, ...planned.warnings] };
+  }
+  const ask = (builder: Builder, of: Project): Selected | null => {
+    const detection = builder.detect(of);
     asked.push({ builder: builder.name, answer: detection?.reason ?? 'no' });
-    return detection === null ? null : { ...builder.plan(project), title: builder.title, reason: detection.reason, asked };
+    return detection === null ? null : { ...started(builder.plan(of), of.tree), title: builder.title, reason: detection.reason, asked };
   };
-  const docker = ask(dockerfileBuilder);
+  const docker = ask(dockerfileBuilder, project);
   if (docker !== null) return docker;
-  const source = buildpackOf(project);
-  asked.push({ builder: 'BUILDPACK_URL', answer: source === null ? 'not set' : 'set' });
-  if (source !== null) return { ...planClassic(project, source), title: 'Buildpack', reason: 'BUILDPACK_URL is set', asked };
+  const source = slug();
   for (const builder of buildpacks) {
-    const taken = ask(builder);
+    const taken = ask(builder, source);
     if (taken !== null) return taken;
   }
-  throw new NothingFits(project.tree, [dockerfileBuilder, ...buildpacks]);
+  throw new NothingFits(source.tree, [dockerfileBuilder, ...buildpacks]);
+}
+
+/** `.profile` and `.profile.d` of the repository are read before a process of ours starts, as on Heroku. */
+function started<P extends Planned>(planned: P, tree: SourceTree): P {
+  const { dockerfile, classic } = planned.plan;
+  return dockerfile === null || classic !== undefined || !hasProfile(tree) ? planned : { ...planned, plan: { ...planned.plan, dockerfile: withStart(dockerfile) } };
 }
 
 /** No builder takes the repository. `lookedFor` says what each of them wants, one line each. */

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import type { Config } from '../../config.js';
 import { contextPath, packContext, scanSource } from '../../drivers/engine/build-context.js';
 import { CA_SECRETS, withHostCa, withoutSyntax } from '../../drivers/engine/dockerfile-ca.js';
@@ -10,6 +10,9 @@ import { binarySize, size } from '../../drivers/engine/units.js';
 import type { BuildOutput } from '../../events/types/deploy.events.js';
 import { type StepContext, StepFailure, type StepWork } from '../../events/step.js';
 import { BUILD_ROOM } from '../../modules/server/room.js';
+import type { ClassicBuilds } from '../../plugins/builders/classic/classic.runner.js';
+import { SLUGIGNORE, slugignore } from '../../plugins/builders/classic/slugignore.js';
+import { START, START_FILE } from '../../plugins/builders/classic/start.js';
 
 /** where a generated Dockerfile lies in the context */
 const GENERATED = '.berth/Dockerfile';
@@ -22,7 +25,7 @@ export interface BuildDeps {
   readonly config: Pick<Config, 'instance' | 'buildCa' | 'buildProxy'>;
   readonly env: ReadEnv;
   /** carries out plans of third-party buildpacks */
-  readonly classic?: (context: StepContext<'build'>) => Promise<BuildOutput>;
+  readonly classic?: ClassicBuilds;
 }
 
 /** Turns a source archive and a plan into an image. */
@@ -30,38 +33,44 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
   return async (context) => {
     const { input, log, signal } = context;
     const { plan } = input;
+    const third = plan.builder === 'classic-buildpack' || plan.classic !== undefined;
+    if (third && !deps.classic) throw new StepFailure('build.no-builder', 'this server has no builder for third-party buildpacks', 'use a Dockerfile or one of the built-in buildpacks');
     if (plan.builder === 'classic-buildpack') {
-      if (!deps.classic) throw new StepFailure('build.no-builder', 'this server has no builder for third-party buildpacks', 'use a Dockerfile or one of the built-in buildpacks');
-      return deps.classic(context);
+      await checkSpace(deps.engine, (await stat(input.source)).size);
+      return deps.classic!.build(context);
     }
     const engine = deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
     const tag = `${deps.config.instance}/${input.name}:${context.deploy}`;
     const path = contextPath(plan.dockerfilePath ?? GENERATED);
     const own = `${path}.dockerignore`;
-    const scan = await scanSource(input.source, [path, '.dockerignore', own], signal);
+    const scan = await scanSource(input.source, [path, '.dockerignore', own, SLUGIGNORE], signal);
     const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion])).digest('hex');
 
-    const left = await earlier(engine, tag, context.job, source);
+    // what third-party buildpacks said of its processes is in no image
+    const left = third ? null : await earlier(engine, tag, context.job, source);
     if (left) {
       log.detail(`Reusing the image of an earlier attempt (${size(left.bytes)})`);
       return output(tag, left, context);
     }
     await checkSpace(engine, scan.bytes);
 
-    let dockerfile = plan.dockerfile ?? scan.texts.get(path);
+    const ca = deps.config.buildCa === null ? null : await readFile(deps.config.buildCa, 'utf8').catch((error: unknown) => {
+      throw new StepFailure('build.no-ca', `the certificates for builds cannot be read: ${(error as Error).message}`, 'BERTH_BUILD_CA must name a PEM bundle', 'machine');
+    });
+    const before = third ? await deps.classic!.before(context) : null;
+    let dockerfile = before?.dockerfile ?? plan.dockerfile ?? scan.texts.get(path);
     if (dockerfile === undefined) throw new StepFailure('build.dockerfile', `there is no ${path} in the source`, 'commit it, or set the path of your Dockerfile with builder:set <app> dockerfile-path <path>');
     const plain = withoutSyntax(dockerfile);
     if (plain && !(await engine.canPull(plain.image))) {
       log.detail(`Leaving out "# syntax=${plain.image}": no registry can be reached, the engine's own syntax is used`);
       dockerfile = plain.text;
     }
-    const ca = deps.config.buildCa === null ? null : await readFile(deps.config.buildCa, 'utf8').catch((error: unknown) => {
-      throw new StepFailure('build.no-ca', `the certificates for builds cannot be read: ${(error as Error).message}`, 'BERTH_BUILD_CA must name a PEM bundle', 'machine');
-    });
     if (ca !== null) dockerfile = withHostCa(dockerfile);
     // the app's ignore rules are written for its own Dockerfile: under a generated one they would take files that it needs
     const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get('.dockerignore') ?? null) : null;
-    const packed = packContext(input.source, { ignore, put: new Map([[path, dockerfile]]) });
+    const leave = plan.builder === 'dockerfile' ? null : slugignore(scan.texts.get(SLUGIGNORE));
+    const start = dockerfile.includes(START_FILE) ? [[START_FILE, START] as const] : [];
+    const packed = before === null ? packContext(input.source, { ignore, leave, put: new Map([[path, dockerfile], ...start]) }) : await before.context({ [path]: dockerfile });
 
     const room = watchRoom(engine);
     const values = plan.buildArgs.length > 0 ? await deps.env(input.app, input.configVersion) : {};
@@ -76,10 +85,10 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
         log.output(line.replaceAll(/ --mount=type=secret,id=berth_\S+/g, ''));
       },
       onNote: (text) => log.warn(text),
-    }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(() => room.stop());
+    }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(async () => { room.stop(); await before?.dispose(); });
     const took = ((performance.now() - started) / 1000).toFixed(1);
     log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
-    return output(tag, image, context);
+    return { ...output(tag, image, context), ...(before === null ? {} : { processTypes: before.processTypes, releaseCommand: before.releaseCommand }) };
   };
 }
 

@@ -7,7 +7,7 @@ import { BuildpackFetch } from '../../drivers/stack/buildpack-fetch.js';
 import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
 import { StackImages } from '../../drivers/stack/stack-images.js';
 import { stackImages, stackImagesIn } from '../../drivers/stack/stack.js';
-import { classicBuild } from '../../plugins/builders/classic/classic.runner.js';
+import { classicBuilds } from '../../plugins/builders/classic/classic.runner.js';
 import { stackFor } from '../detect/detect.step.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';
@@ -16,16 +16,18 @@ await startWorker('build', (core) => {
   const { config } = core;
   const engine = new DockerDriver(config.dockerSocket);
   const env = (app: string, version: number): Promise<Record<string, string>> => core.env(app, version);
-  const classic = classicBuild({
+  const classic = classicBuilds({
     engine, env, stack: stackFor(), instance: config.instance, proxy: config.buildProxy, ca: () => buildCa(config.buildCa),
-    sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: new BuildpackFetch(join(config.root, 'cache', 'buildpacks')),
+    sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: new BuildpackFetch(join(config.root, 'cache', 'buildpacks'), { forbidden: [config.root, config.run] }),
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const build = buildStep({ engine, config, env, classic });
   return async (context) => {
     const { plan } = context.input;
-    if (plan.builder !== 'dockerfile') await stack.ensure(plan.dockerfile === null ? [stackImages().build, stackImages().run] : stackImagesIn(plan.dockerfile), context.log, context.signal);
-    context.log.info(`Building ${context.input.name} from ${plan.builder === 'dockerfile' ? 'its Dockerfile' : `the ${plan.buildpack} buildpack`}`);
+    const third = plan.builder === 'classic-buildpack' || plan.classic !== undefined;
+    await stack.ensure([...new Set([...(third ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])], context.log, context.signal);
+    const from = { dockerfile: 'its Dockerfile', image: 'an image', 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.classic ? ' and others' : ''}` };
+    context.log.info(`Building ${context.input.name} from ${from[plan.builder]}`);
     return build(context);
   };
 });

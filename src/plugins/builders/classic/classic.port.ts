@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { BuildpackRef } from './reference.js';
 
 export interface SandboxSpec {
   readonly name: string;
@@ -20,7 +21,7 @@ export interface Sandbox {
   create(spec: SandboxSpec): Promise<string>;
   /** Unpacks a tar stream below a folder that is there. */
   put(id: string, path: string, tar: Readable): Promise<void>;
-  /** A folder or file as a tar stream whose names begin with its last part; null when it is not there. */
+  /** A folder or file as a tar stream whose names begin with its last part (`.` when the path ends so); null when it is not there. */
   get(id: string, path: string): Promise<Readable | null>;
   removeCache(volume: string): Promise<void>;
 }
@@ -28,6 +29,20 @@ export interface Sandbox {
 /** Certificates for clients inside: environment that points to files, and the files (path without leading slash). */
 export interface BuildCa { readonly env: Readonly<Record<string, string>>; readonly files: Readonly<Record<string, Buffer>> }
 
+export interface FetchedBuildpack {
+  /** the commit, or `sha256-…` of what is in it */
+  readonly id: string;
+  /** false when its origin could not be asked and an earlier answer is used */
+  readonly fresh: boolean;
+  /** whether nothing had to be fetched */
+  readonly cached: boolean;
+  /** its files as a tar stream, `bin/compile` at the top */
+  tar(): Readable;
+}
+
 export interface BuildpackFetcher {
-  fetch(url: string, ref: string | null, signal: AbortSignal): Promise<{ readonly commit: string; readonly fresh: boolean; tar(): Readable }>;
+  /**
+   * @throws StepFailure `build.buildpack` when there is no such thing, it is no buildpack or too large; (machine) when it can't be reached
+   */
+  fetch(reference: Exclude<BuildpackRef, { kind: 'own' }>, signal: AbortSignal): Promise<FetchedBuildpack>;
 }
