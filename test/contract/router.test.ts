@@ -284,4 +284,54 @@ describe('the route step', () => {
     expect([out.seen, out.upstreams, stopped.toSorted()]).toEqual([null, [], ['a', 'w']]);
     expect((await bench.get('blog.localhost')).body).toMatch(/^503 The app is not running/);
   });
+
+  /** What the runner calls once the outcome is recorded (`tidy`), or was refused (`late`). */
+  const ended = async (deps: RouteDeps, wanted: RouteInput, holds: 'mine' | 'dropped'): Promise<{ tidy(): Promise<void>; late(): Promise<void> }> => {
+    let then!: { tidy(): Promise<void>; late(): Promise<void> };
+    let now: 'mine' | 'dropped' = 'mine';
+    await routeStep(deps)({ ...context(wanted), holds: async () => now, after: (tidy, late) => { then = { tidy, late }; } });
+    now = holds;
+    return then;
+  };
+
+  it('a router that was lost and written anew from a log that did not know of the switch yet is switched again before the old one is stopped', async () => {
+    const ups = await Promise.all([upstream('127.0.3.1', 'a'), upstream('127.0.3.2', 'b'), upstream('127.0.3.3', 'b')]);
+    let answered = '';
+    const where = new Map([['a', '127.0.3.1'], ['b', '127.0.3.2']]);
+    const stop = async (): Promise<void> => {
+      answered = (await bench.get('blog.localhost')).body;
+      await ups[0]!.stop();
+    };
+    const all = { ...deps(stop), engine: { ...deps(stop).engine, address: async (id: string) => where.get(id) ?? null } };
+    await routeStep(all)(context(input([live('a', '127.0.3.1')], [])));
+    const { tidy } = await ended(all, input([live('b', '127.0.3.2')], [live('a', '127.0.3.1')]), 'mine');
+    await bench.set({ apps: [...fillers, app('blog', ['blog.localhost'], [server('a', '127.0.3.1')])] });
+    where.set('b', '127.0.3.3'); // and it was restarted meanwhile
+    await tidy();
+    expect(answered).toBe('b');
+    expect((await blog()).map((s) => [s.name, s.ip, s.state])).toEqual([['b', '127.0.3.3', 'ready']]);
+
+    // not when another deploy was switched to since
+    await bench.set({ apps: [...fillers, app('blog', ['blog.localhost'], [server('c', '127.0.3.3')])] });
+    const { tidy: late } = await ended({ ...all, overtaken: async () => true }, input([live('b', '127.0.3.3')], []), 'mine');
+    await bench.set({ apps: [...fillers, app('blog', ['blog.localhost'], [server('d', '127.0.3.3')])] });
+    await late();
+    expect((await blog()).map((s) => s.name)).toEqual(['d']);
+    await Promise.all([ups[1]!.stop(), ups[2]!.stop()]);
+  });
+
+  it('cancelled at the last moment, it puts back what the log says serves, where that is now', async () => {
+    const ups = await Promise.all([upstream('127.0.3.1', 'a'), upstream('127.0.3.2', 'b')]);
+    const where = new Map([['a', '127.0.3.1'], ['b', '127.0.3.2']]);
+    const logged = app('blog', ['blog.localhost'], [server('a', '127.0.3.9'), server('gone', '127.0.3.8')]);
+    const all: RouteDeps = { ...deps(() => Promise.resolve()), engine: { stop: () => Promise.resolve(), remove: () => Promise.resolve(), address: async (id) => where.get(id) ?? null }, table: async () => ({ apps: [...fillers, logged] }), overtaken: async () => false };
+    const switching = input([live('b', '127.0.3.2')], [live('a', '127.0.3.9'), live('gone', '127.0.3.8', 2)]);
+    await bench.set({ apps: [...fillers, logged] });
+    const { late } = await ended(all, switching, 'dropped');
+    expect((await blog()).filter((s) => s.state === 'ready').map((s) => s.name)).toEqual(['b']);
+    await late();
+    expect((await blog()).map((s) => [s.name, s.ip, s.state])).toEqual([['a', '127.0.3.1', 'ready']]);
+    expect((await bench.get('blog.localhost')).body).toBe('a');
+    await Promise.all(ups.map((up) => up.stop()));
+  });
 });

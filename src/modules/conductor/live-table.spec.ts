@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { RouterState } from '../../drivers/router/router.port.js';
-import { emptyBoard, type AppRow, type Board } from '../read/board.projection.js';
-import { liveTable, repaired } from './live-table.js';
+import { emptyBoard, type AppRow, type Board, type DeployRow } from '../read/board.projection.js';
+import { liveTable, overtaken, repaired } from './live-table.js';
 
 const container = (name: string, type = 'web') => ({ id: `id-${name}`, name, type, index: 1, ip: '10.0.0.1', port: 5000 });
 const row = (id: string, more: Partial<AppRow>): AppRow => ({ id, name: `app-${id}`, createdAt: 0, createdBy: '', branch: null, domains: [], settings: {}, formation: {}, configVersion: 0, configKeys: [], live: null, running: null, last: 1, releases: [], ...more });
@@ -39,5 +39,23 @@ describe('a repaired table', () => {
   it('never gives one host to two apps: who is deploying has it', () => {
     const table = repaired(board(row('a', { running: 2, live: live(['a.x']) }), row('b', { live: live(['a.x', 'b.x']) })), actual, () => null);
     expect(table.apps.map((app) => [app.id, app.hosts])).toEqual([['a', ['a.x']], ['b', ['b.x']]]);
+  });
+});
+
+describe('a deploy that ended is overtaken', () => {
+  const deploy = (n: number, endedAt: number | null, ...steps: string[]): DeployRow => ({ app: 'a', deploy: n, endedAt, steps: steps.map((step) => ({ step })) }) as unknown as DeployRow;
+  const at = (serves: number, since: number, more: Partial<AppRow> = {}, ...deploys: DeployRow[]): Board => ({ ...board(row('a', { live: { ...live(['a.x'], container('web.1'))!, deploy: serves, since }, ...more })), deploys: { a: deploys } });
+
+  it('by one that was switched to since, whatever its number, and not by what was switched to before, nor by itself', () => {
+    expect(overtaken(at(1, 200, {}, deploy(1, 200), deploy(2, 100)), 'a', 2)).toBe(true);
+    expect(overtaken(at(1, 50, {}, deploy(1, 50), deploy(2, 100)), 'a', 2)).toBe(false);
+    expect(overtaken(at(2, 100, {}, deploy(1, 50), deploy(2, 100)), 'a', 2)).toBe(false);
+  });
+  it('by one that is being switched to, and not by one that is built', () => {
+    expect(overtaken(at(1, 50, { running: 3 }, deploy(1, 50), deploy(2, 100), deploy(3, null, 'clone', 'route')), 'a', 2)).toBe(true);
+    expect(overtaken(at(1, 50, { running: 3 }, deploy(1, 50), deploy(2, 100), deploy(3, null, 'clone', 'build')), 'a', 2)).toBe(false);
+  });
+  it('by the end of its app', () => {
+    expect(overtaken(board(), 'a', 2)).toBe(true);
   });
 });

@@ -17,12 +17,12 @@ function routing(board: Readonly<Board>, app: string): number | null {
   return step === 'route' ? running : null;
 }
 
-/** Since this deploy was cancelled another one is being switched to, or was; or the app is gone. Their numbers do not say which came later. */
+/** Since this deploy ended another one is being switched to, or was; or the app is gone. Their numbers do not say which came later. */
 export function overtaken(board: Readonly<Board>, app: string, deploy: number): boolean {
   const row = board.apps[app];
   const other = routing(board, app);
   const ended = board.deploys[app]?.[deploy - 1]?.endedAt ?? null;
-  return row === undefined || (other !== null && other !== deploy) || (ended !== null && row.live !== null && row.live.since >= ended);
+  return row === undefined || (other !== null && other !== deploy) || (ended !== null && row.live !== null && row.live.deploy !== deploy && row.live.since >= ended);
 }
 
 /**

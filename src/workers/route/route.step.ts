@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveContainer, RouteInput, RouteOutput } from '../../events/types/deploy.events.js';
 import type { DesiredTable, ProbeAnswer, RouterApp, RouterPort, RouterState } from '../../drivers/router/router.port.js';
 import { StepFailure, type StepContext, type StepWork } from '../../events/step.js';
-import { beside, isWeb, label, putBack, switched, tableWith, where, without } from './route.table.js';
+import { beside, isWeb, label, onlyNew, putBack, switched, tableWith, where, without } from './route.table.js';
 
 /** What the step needs of the engine. A container that is gone already is no error. */
 export interface RetireEngine {
@@ -81,6 +81,8 @@ class Switch {
     if (input.retire.length > 0) log.info(`Stopping ${input.retire.map(label).join(', ')} of the release before`);
     const retired = new Set([...old, ...input.retire.map((container) => container.name)]);
     const tidy = async (): Promise<void> => {
+      // the router may have been lost, and written anew from a log that did not know of this yet
+      await this.change('look again', async (actual) => (onlyNew(input, actual) || await this.deps.overtaken?.(input.app, this.context.deploy) ? null : this.located(switched(input, actual))), true);
       await this.retire();
       await this.change('settle', (actual) => without(input, actual, retired), true);
     };
@@ -219,12 +221,27 @@ class Switch {
       await this.change('put back', async (actual) => {
         const holds = await this.context.holds?.() ?? 'mine';
         left = only || holds === 'taken' || (holds === 'dropped' && (await this.deps.overtaken?.(this.input.app, this.context.deploy) ?? false));
-        return left ? null : where(putBack(this.input, before, answering), actual);
+        if (left) return null;
+        // nobody's any more: what the log says serves, as the sweeper may have written it already
+        const logged = holds === 'dropped' ? (await this.deps.table()).apps.find(({ id }) => id === this.input.app) : undefined;
+        return this.located(where(logged ?? putBack(this.input, before, answering), actual));
       }, true);
       log.warn(left ? `The routes are left as they are: ${only ? 'the containers before do not answer' : 'another attempt has this work now'}` : 'The routes are as they were before');
     } catch (error) {
       log.warn(`The routes could not be put back: ${error instanceof Error ? error.message : String(error)} (after: ${cause instanceof Error ? cause.message : String(cause)})`);
     }
+  }
+
+  /** With the addresses of now, and without what does not run where others do. */
+  private async located(app: RouterApp): Promise<RouterApp> {
+    const ids = new Map([...this.input.retire, ...this.input.containers].map(({ name, id }) => [name, id]));
+    const servers = await Promise.all(app.servers.map(async (server) => {
+      const id = ids.get(server.name);
+      const ip = id === undefined ? server.ip : await this.deps.engine.address?.(id).catch(() => server.ip);
+      return ip === null ? null : { ...server, ip: ip ?? server.ip };
+    }));
+    const running = servers.filter((server) => server !== null);
+    return running.length > 0 ? { ...app, servers: running } : app;
   }
 
   /** Old ones that still answer: an earlier attempt may have stopped some, and those must not get traffic again. */

@@ -46,6 +46,13 @@ export function switched(input: RouteInput, actual: RouterState): RouterApp {
   return { id: input.app, name: input.name, hosts: input.hosts, servers: [...fresh, ...old] };
 }
 
+/** All new ones take requests, and nothing else does. */
+export function onlyNew(input: RouteInput, actual: RouterState): boolean {
+  const ready = serversIn(actual, input.app).filter((server) => server.state === 'ready').map((server) => server.name);
+  const fresh = input.containers.filter(isWeb).map((container) => container.name);
+  return ready.length === fresh.length && fresh.every((name) => ready.includes(name));
+}
+
 /** With the addresses that the router has now: a container may have been restarted meanwhile, and the sweeper has seen to it. */
 export function where(app: RouterApp, actual: RouterState): RouterApp {
   const now = new Map(serversIn(actual, app.id).map((server) => [server.name, server]));
