@@ -51,6 +51,8 @@ export type Act =
   | { do: 'fail'; after: number }
   /** one worker after the other dies in the step at hand */
   | { do: 'die' }
+  /** the worker that has the step is stopped in good order */
+  | { do: 'stop' }
   /** one of the claims ever made reports, the newest first */
   | { do: 'report'; which: number; how: 'complete' | 'user' | 'machine' }
   | { do: 'cancel'; which: number }
@@ -67,6 +69,7 @@ const act: fc.Arbitrary<Act> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('fail' as const), after: fc.nat(4) }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('retry' as const), which: fc.nat(2) }) },
   { weight: 1, arbitrary: fc.constant({ do: 'die' as const }) },
+  { weight: 2, arbitrary: fc.constant({ do: 'stop' as const }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('discard' as const), which: fc.nat(2) }) },
 );
 const deployed: readonly Act[] = [{ do: 'request', kind: 'push', release: 1 }, { do: 'work', times: 5 }];
@@ -144,6 +147,14 @@ export class World {
       case 'die': {
         const job = this.state.running?.job;
         for (let i = 0; i < 10 && job !== undefined && this.state.running?.job === job; i += 1) this.claim(true);
+        return;
+      }
+      case 'stop': {
+        const claim = this.claim(false);
+        if (!claim) return;
+        this.rows.get(claim.row)!.holder = null;
+        this.heldBy = null;
+        this.decide({ type: 'GiveBack', job: claim.job, attempt: claim.attempt, tookMs: 1 });
         return;
       }
       case 'work': {

@@ -1,14 +1,14 @@
-/** Who and what caused an event; the same for every event of one transaction. */
+/** Who and what caused an event. Those of one transaction differ at most in the deploy that they belong to. */
 export interface Meta {
   /** who: `root@host`, `key:<name>`, `token:<name>`, `worker:<id>`, `system:<part>` */
   readonly actor: string;
   /** the command or step that decided it, as a user would name it: `ps:scale`, `git push`, `step:build` */
   readonly command: string;
-  /** groups all events of one piece of work: the deploy's id, or the command's own id */
+  /** groups all events of one piece of work: `<app id>.<deploy>`, or a command's own `<what it is about>:<12 hex digits>` */
   readonly correlation: string;
   /** id of the event that led to this one, if one did */
   readonly causation: string | null;
-  /** W3C trace id (32 hex digits): the same from a push to its last step */
+  /** W3C trace id (32 hex digits): the same from a push to its last step, and for what was written together with the push */
   readonly trace: string;
 }
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { link, type ChainedEvent } from './chain.js';
 import type { Meta, Recorded } from './event.js';
-import { Conflict, LeaseLost, type NewWork, type Transaction, type WorkRow, type WorkState } from './store.port.js';
+import { Conflict, LeaseLost, type Fact, type NewWork, type Transaction, type WorkRow, type WorkState } from './store.port.js';
 
 /** The end of the log. */
 export interface Head {
@@ -45,11 +45,11 @@ export function plan(tx: Transaction, view: View): Plan {
     const dispatchedAt = row.state === 'todo' ? tx.now : row.dispatchedAt;
     changed.set(id, { ...row, state: 'dispatched', owner, leaseUntil: tx.now + leaseMs, attempt: row.attempt + 1, dispatchedAt });
   }
-  if (tx.finish) {
-    const { id, owner } = tx.finish;
-    const row = work(id);
-    if (!row || row.state !== 'dispatched' || row.owner !== owner) throw new LeaseLost(id, owner);
-    changed.set(id, { ...row, state: 'done', leaseUntil: 0 });
+  if (tx.finish) changed.set(tx.finish.id, { ...owned(tx.finish, work), state: 'done', leaseUntil: 0 });
+
+  if (tx.giveBack) {
+    const row = owned(tx.giveBack, work);
+    changed.set(row.id, { ...row, state: 'todo', dispatch: row.dispatch + 1, owner: null, leaseUntil: 0 });
   }
 
   const written = append(tx, view);
@@ -66,10 +66,15 @@ export function plan(tx: Transaction, view: View): Plan {
   return { ...written, changed: [...changed.values()], added: [...added.values()] };
 }
 
+function owned({ id, owner }: { readonly id: string; readonly owner: string }, work: (id: string) => WorkRow | null): WorkRow {
+  const row = work(id);
+  if (!row || row.state !== 'dispatched' || row.owner !== owner) throw new LeaseLost(id, owner);
+  return row;
+}
+
 function append(tx: Transaction, view: View): Pick<Plan, 'events' | 'recorded' | 'head' | 'versions'> {
-  const meta = text(tx.meta);
-  const kept = JSON.parse(meta) as Meta;
-  const correlation = name(tx.meta.correlation, 'correlation');
+  const shared = written(tx.meta);
+  const metaOf = (fact: Fact): Written => (fact.meta ? written({ ...tx.meta, ...fact.meta }) : shared);
   const versions = new Map<string, number>();
   const events: ChainedEvent[] = [];
   const recorded: Recorded[] = [];
@@ -81,6 +86,7 @@ function append(tx: Transaction, view: View): Pick<Plan, 'events' | 'recorded' |
       position += 1;
       version += 1;
       const data = text(fact.data);
+      const { meta, kept, correlation } = metaOf(fact);
       const row = { position, stream, version, id: randomUUID(), type: name(fact.type, 'type'), schema: fact.schema ?? 1, data, meta, at: tx.now };
       hash = link(hash, row);
       events.push({ ...row, correlation, hash });
@@ -89,6 +95,13 @@ function append(tx: Transaction, view: View): Pick<Plan, 'events' | 'recorded' |
     versions.set(stream, version);
   }
   return { events, recorded, head: { position, hash }, versions };
+}
+
+interface Written { readonly meta: string; readonly kept: Meta; readonly correlation: string }
+
+function written(value: Meta): Written {
+  const meta = text(value);
+  return { meta, kept: JSON.parse(meta) as Meta, correlation: name(value.correlation, 'correlation') };
 }
 
 function newRow(item: NewWork, now: number): WorkRow {

@@ -143,7 +143,7 @@ async function load(client: PoolClient, view: GroupView, txs: readonly Transacti
   if (first.position !== null && first.hash !== null) view.head = { position: Number(first.position), hash: first.hash };
   streams.forEach((stream, index) => view.versions.set(stream, first.versions?.[index] ?? 0));
 
-  const ids = new Set(txs.flatMap((tx) => [tx.claim?.id, tx.finish?.id, ...(tx.drop ?? []), ...(tx.work ?? []).map((item) => item.id)]));
+  const ids = new Set(txs.flatMap((tx) => [tx.claim?.id, tx.finish?.id, tx.giveBack?.id, ...(tx.drop ?? []), ...(tx.work ?? []).map((item) => item.id)]));
   const wanted = [...ids].filter((id) => id !== undefined && !id.includes('\0'));
   if (wanted.length === 0) return;
   // everyone who locks several rows does so in the order of seq: no deadlocks
@@ -166,9 +166,9 @@ async function save(client: PoolClient, view: GroupView): Promise<void> {
   if (view.changed.size > 0) {
     await client.query({
       name: 'change',
-      text: `UPDATE work w SET state = u.state, attempt = u.attempt, owner = u.owner, lease_until = u.lease_until, dispatched_at = u.dispatched_at
-             FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::bigint[], $6::bigint[]) AS u (id, state, attempt, owner, lease_until, dispatched_at) WHERE w.id = u.id`,
-      values: columns(rows(view.changed), ['id', 'number', 'attempt', 'owner', 'leaseUntil', 'dispatchedAt']),
+      text: `UPDATE work w SET state = u.state, dispatch = u.dispatch, attempt = u.attempt, owner = u.owner, lease_until = u.lease_until, dispatched_at = u.dispatched_at
+             FROM unnest($1::text[], $2::int[], $3::int[], $4::int[], $5::text[], $6::bigint[], $7::bigint[]) AS u (id, state, dispatch, attempt, owner, lease_until, dispatched_at) WHERE w.id = u.id`,
+      values: columns(rows(view.changed), ['id', 'number', 'dispatch', 'attempt', 'owner', 'leaseUntil', 'dispatchedAt']),
     });
   }
   if (view.added.size > 0) {

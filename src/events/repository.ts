@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { sleep, systemClock, type Clock } from './clock.js';
 import { fold, type Decider } from './decider.js';
 import type { Meta, NewEvent, Recorded } from './event.js';
@@ -9,8 +9,8 @@ export interface Loaded<S> { readonly state: S; readonly version: number }
 /** `last`: id of the event at `version` */
 interface Known extends Loaded<unknown> { readonly last: string | null }
 
-/** A new W3C trace id: 32 hex digits. */
-export const newTrace = (): string => randomBytes(16).toString('hex');
+/** The W3C trace id of everything with this correlation: 32 hex digits. */
+export const traceOf = (correlation: string): string => hash('sha256', correlation, 'hex').slice(0, 32);
 
 /** Loads streams by folding them; keeps the newest states, so that a long stream is read once a process. */
 export class Repository {
@@ -57,6 +57,6 @@ export class Repository {
 }
 
 /** Metadata of a command by `actor`. */
-export function metaOf(actor: string, command: string, correlation: string, trace = newTrace(), causation: string | null = null): Meta {
+export function metaOf(actor: string, command: string, correlation: string, trace = traceOf(correlation), causation: string | null = null): Meta {
   return { actor, command, correlation, causation, trace };
 }

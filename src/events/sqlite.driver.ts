@@ -50,8 +50,8 @@ export class SqliteStore extends EventStore {
   #apply({ events, changed, added }: Plan): void {
     for (const event of events) this.#insert('events', event);
     for (const w of changed) {
-      this.#run('UPDATE work SET state = ?, attempt = ?, owner = ?, lease_until = ?, dispatched_at = ? WHERE id = ?',
-        STATES.indexOf(w.state), w.attempt, w.owner, w.leaseUntil, w.dispatchedAt, w.id);
+      this.#run('UPDATE work SET state = ?, dispatch = ?, attempt = ?, owner = ?, lease_until = ?, dispatched_at = ? WHERE id = ?',
+        STATES.indexOf(w.state), w.dispatch, w.attempt, w.owner, w.leaseUntil, w.dispatchedAt, w.id);
     }
     for (const w of added) {
       this.#run(`INSERT INTO work (${WORK_COLUMNS}) VALUES (?, ?, ?, ?, 0, 0, 0, NULL, 0, 0, ?, ?)`,

@@ -29,11 +29,14 @@ export class StoreUnavailable extends Error {
   }
 }
 
+/** An event to be written. What `meta` says stands before the transaction's. */
+export type Fact = NewEvent & { readonly meta?: Partial<Meta> };
+
 /** Events for one stream. `expected` is the version the decision was made at: 0 = the stream does not exist. */
 export interface Append {
   readonly stream: string;
   readonly expected: number;
-  readonly events: readonly NewEvent[];
+  readonly events: readonly Fact[];
 }
 
 /** A piece of work to be handed to a worker. One transaction may add several. */
@@ -63,7 +66,7 @@ export interface WorkRow extends Required<NewWork> {
 }
 
 /**
- * All of it is written, or none. Order of checks: `claim`/`finish` (LeaseLost), then the expected versions (Conflict).
+ * All of it is written, or none. Order of checks: `claim`/`finish`/`giveBack` (LeaseLost), then the expected versions (Conflict).
  */
 export interface Transaction {
   readonly appends: readonly Append[];
@@ -74,6 +77,8 @@ export interface Transaction {
   readonly claim?: { readonly id: string; readonly owner: string; readonly leaseMs: number };
   /** the own work row is done: refused with LeaseLost unless `owner` still owns it (an expired lease nobody took over is still owned) */
   readonly finish?: { readonly id: string; readonly owner: string };
+  /** the own work row is for another to take at once: todo with dispatch + 1; refused like `finish` */
+  readonly giveBack?: { readonly id: string; readonly owner: string };
   readonly work?: readonly NewWork[];
   /** rows that nobody shall do any more, whoever owns them (cancelled, superseded) */
   readonly drop?: readonly string[];

@@ -1,7 +1,8 @@
+import { randomBytes } from 'node:crypto';
 import { fold, Rejected, type Decider } from '../events/decider.js';
 import type { NewEvent, Recorded } from '../events/event.js';
-import { metaOf, type Loaded } from '../events/repository.js';
-import type { NewWork } from '../events/store.port.js';
+import { metaOf, traceOf, type Loaded } from '../events/repository.js';
+import type { Append, NewWork } from '../events/store.port.js';
 import type { DeployKind, DeploySource, PipelineEvent } from '../events/types/deploy.events.js';
 import { apps } from './apps/app.decider.js';
 import { appStream, loadContext, pipelineStream } from './apps/app-context.js';
@@ -9,7 +10,7 @@ import type { CommandContext } from './commands/command.js';
 import type { Core } from './core.js';
 import { NO_SOURCE } from './deploys/deploys.service.js';
 import { pipeline } from './deploys/pipeline.decider.js';
-import { workFor } from './deploys/pipeline.work.js';
+import { correlated, correlationOf, workFor } from './deploys/pipeline.work.js';
 import { requests } from './commands/request.decider.js';
 
 interface Staged extends Loaded<unknown> { readonly expected: number; readonly events: readonly NewEvent[] }
@@ -19,6 +20,9 @@ export class Draft {
   private readonly staged = new Map<string, Staged>();
   private readonly work: NewWork[] = [];
   private readonly drop: string[] = [];
+  private readonly pipelines = new Set<string>();
+  /** correlation of the first deploy that was asked for; null: of none */
+  asked: string | null = null;
   /** streams that were looked at and must not have changed, and their versions */
   private readonly looked = new Map<string, number>();
 
@@ -47,11 +51,14 @@ export class Draft {
     if (owner.status !== 'live') throw new Rejected('app.missing', `App ${owner.name || app} does not exist any more`, 'see: berth apps:list', 20);
     const context = await loadContext(this, this.core.config, app);
     const { state } = await this.load(pipeline, pipelineStream(app));
+    this.pipelines.add(pipelineStream(app));
     const events = (await this.decide(pipeline, pipelineStream(app), { type: 'Request', kind, source, by, context })) as readonly PipelineEvent[];
     const { work, drop } = workFor(events, state);
     this.work.push(...work);
     this.drop.push(...drop);
-    return events.find((event) => event.type === 'BuildRequested' || event.type === 'DeployRequested')?.data.deploy ?? null;
+    const deploy = events.find((event) => event.type === 'BuildRequested' || event.type === 'DeployRequested')?.data.deploy ?? null;
+    if (deploy !== null) this.asked ??= correlationOf(app, deploy);
+    return deploy;
   }
 
   /** Cancels whatever of the app's deploys is open. */
@@ -61,14 +68,15 @@ export class Draft {
       const open = [state.waiting.source, state.waiting.converge, state.running].find((request) => request !== null);
       if (!open) return void this.looked.set(pipelineStream(app), version); // nor asked for meanwhile
       const context = await loadContext(this, this.core.config, app);
+      this.pipelines.add(pipelineStream(app));
       const events = await this.decide(pipeline, pipelineStream(app), { type: 'Cancel', deploy: open.deploy, by, reason, context });
       this.drop.push(...workFor(events, state).drop);
     }
   }
 
   /** What is to be written, and streams without events that must still be as they were. Nothing at all when there is no event. */
-  transaction(): { appends: { stream: string; expected: number; events: readonly NewEvent[] }[]; work: NewWork[]; drop: string[] } {
-    const appends = [...this.staged].filter(([, { events }]) => events.length > 0).map(([stream, { expected, events }]) => ({ stream, expected, events }));
+  transaction(): { appends: Append[]; work: NewWork[]; drop: string[] } {
+    const appends = [...this.staged].filter(([, { events }]) => events.length > 0).map(([stream, { expected, events }]): Append => ({ stream, expected, events: this.pipelines.has(stream) ? correlated(events as PipelineEvent[]) : events }));
     const written = new Set(appends.map(({ stream }) => stream));
     const looked = appends.length === 0 ? [] : [...this.looked].filter(([stream]) => !written.has(stream)).map(([stream, expected]) => ({ stream, expected, events: [] }));
     return { appends: [...appends, ...looked], work: this.work, drop: this.drop };
@@ -76,11 +84,12 @@ export class Draft {
 }
 
 /**
- * Runs a command's decisions and writes them in one transaction, again from the start when someone else was quicker.
- * Answers what `decide` answered, and the events.
+ * Runs a command's decisions and writes them in one transaction, again from the start when someone else was quicker. `about` begins
+ * the correlation of its own events; a deploy's have the deploy's. Answers what `decide` answered, and the events.
  */
-export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' | 'once'>, command: string, correlation: string, decide: (draft: Draft) => Promise<T>, causation: string | null = null): Promise<{ answer: T; events: readonly Recorded[] }> {
+export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' | 'once'>, command: string, about: string, decide: (draft: Draft) => Promise<T>, causation: string | null = null): Promise<{ answer: T; events: readonly Recorded[] }> {
   const { core, actor } = context;
+  const correlation = `${about}:${randomBytes(6).toString('hex')}`;
   let answer!: T;
   const events = await core.repository.transact(async () => {
     const draft = new Draft(core);
@@ -88,7 +97,7 @@ export async function change<T>(context: Pick<CommandContext, 'core' | 'actor' |
     answer = await decide(draft);
     const { appends, work, drop } = draft.transaction();
     if (appends.length === 0) return null;
-    return { appends, work, drop, meta: metaOf(actor, command, correlation, undefined, causation), now: core.now() };
+    return { appends, work, drop, meta: metaOf(actor, command, correlation, traceOf(draft.asked ?? correlation), causation), now: core.now() };
   });
   return { answer, events };
 }

@@ -29,7 +29,7 @@ class Bench {
 
   worker(work: StepWork<'clone'>, name = 'clone-1'): StepRunner<'clone'> {
     return new StepRunner('clone', work, {
-      store: this.store, pipelines: this.pipelines, now: () => Date.now(), report: (message) => { this.reports.push(message); },
+      store: this.store, pipelines: this.pipelines, now: () => Date.now(), where: { pid: 7, host: 'here' }, report: (message) => { this.reports.push(message); },
       openLog: () => ({ log, close: async () => { this.closed += 1; if (this.logFails) throw new Error('ENOSPC'); } }),
     }, name);
   }
@@ -152,6 +152,26 @@ describe('a ticket', () => {
     expect(bench.told).toEqual(['StepStarted', 'StepStarted', 'SourceCloned', 'StepQueued']);
   });
 
+  it('that comes to one worker twice is stopped in the first claim, which may change nothing any more', async () => {
+    const claims: StepContext<'clone'>[] = [];
+    const worker = bench.worker((context) => { claims.push(context); return hangs(context); });
+    const first = worker.take(row, 't1');
+    await after(0);
+    bench.store.rows.set(row, { ...(await bench.store.work(row))!, leaseUntil: 0 }); // it stood still
+    const second = worker.take(row, 't1');
+    await after(0);
+    expect(worker.doing).toHaveLength(2);
+    expect([await claims[0]!.holds!(), await claims[1]!.holds!()]).toEqual(['taken', 'mine']);
+    await after(1000);
+    await first;
+    expect(claims.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+    expect(worker.doing).toHaveLength(1);
+    await bench.pipelines.handle('a', { type: 'Cancel', deploy: 1, by: BY, reason: '' }, { actor: BY, command: 'c' });
+    await after(1000);
+    await second;
+    expect(bench.told).toEqual(['StepStarted', 'StepStarted', 'DeployCancelled']);
+  });
+
   it('tidies up once its outcome is recorded, and not at all when that came too late', async () => {
     const tidied: string[] = [];
     const tidies = (name: string, meanwhile: () => Promise<unknown>): StepWork<'clone'> => async (context) => {
@@ -226,11 +246,26 @@ describe('a ticket', () => {
     expect(first.doing).toHaveLength(1);
     await after(1_000);
     await Promise.all([taken, stopped]);
-    expect(bench.told).toEqual(['StepStarted']);
+    expect(bench.told).toEqual(['StepStarted', 'StepGivenBack']);
+    expect(bench.event('StepGivenBack')).toMatchObject({ job: 'a.1.clone', attempt: 1, tookMs: 10_000 });
     await first.take(row, 't2'); // a stopped worker takes nothing
     expect(await bench.store.work(row)).toMatchObject({ state: 'todo', owner: null, dispatch: 1 });
     await bench.worker(clones, 'clone-2').take(row, 't3');
-    expect(bench.told).toEqual(['StepStarted', 'StepStarted', 'SourceCloned', 'StepQueued']);
+    expect(bench.told).toEqual(['StepStarted', 'StepGivenBack', 'StepStarted', 'SourceCloned', 'StepQueued']);
+    expect(bench.event('StepStarted')).toMatchObject({ worker: 'clone-1', pid: 7, host: 'here' });
+  });
+
+  it('is given back without a word when its worker stops and the log takes none', async () => {
+    const worker = bench.worker(hangs);
+    const taken = worker.take(row, 't1');
+    await after(0);
+    vi.spyOn(bench.store, 'transact').mockRejectedValue(new StoreUnavailable('no room', 'disk-full'));
+    const stopped = worker.stop(1000);
+    await after(1000);
+    await Promise.all([taken, stopped]);
+    expect(bench.told).toEqual(['StepStarted']);
+    expect(bench.reports).toEqual(['giving back a.1.clone']);
+    expect(await bench.store.work(row)).toMatchObject({ state: 'todo', owner: null });
   });
 
   it('that ends within the grace of a stopping worker is recorded', async () => {
@@ -244,13 +279,24 @@ describe('a ticket', () => {
   });
 
   it('that kills every worker that takes it is given up', async () => {
+    // workers that are stopped in good order do not count
+    for (let i = 0; i < 12; i += 1) {
+      const worker = bench.worker(hangs, `good${i}`);
+      const taken = worker.take(row, 't');
+      await after(0);
+      const stopped = worker.stop(1);
+      await after(1);
+      await Promise.all([taken, stopped]);
+    }
+    expect(bench.told.filter((type) => type === 'StepGivenBack')).toHaveLength(12);
     for (let i = 0; i < 9; i += 1) {
       void bench.worker(hangs, `w${i}`).take(row, 't');
       await after(0);
       bench.store.rows.set(row, { ...(await bench.store.work(row))!, ...((await bench.store.work(row))!.state === 'dispatched' && { owner: 'dead', leaseUntil: 0 }) });
     }
-    expect(bench.told.filter((type) => type === 'StepStarted')).toHaveLength(8);
+    expect(bench.told.filter((type) => type === 'StepStarted')).toHaveLength(12 + 8);
     expect(bench.told.at(-1)).toBe('DeployFailed');
+    expect(bench.event('DeployFailed').failure.message).toBe('8 workers died in this step');
     expect(await bench.store.openWork()).toEqual([]);
   });
 });

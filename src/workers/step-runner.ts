@@ -20,6 +20,8 @@ export interface RunnerPorts {
   /** a log for the step's output; `close` when its lines are safe */
   openLog(app: string, deploy: number, step: Step, attempt: number): { log: StepLog; close(): Promise<void> };
   readonly now: () => number;
+  /** which process this is, recorded with each claim */
+  readonly where: { readonly pid: number; readonly host: string };
   /** a problem of ours, for the worker's own log */
   readonly report: (message: string, error: unknown) => void;
   readonly timings?: Timings;
@@ -79,7 +81,7 @@ export class StepRunner<S extends Step> {
     let attempt: number;
     try {
       const waitedMs = Math.max(0, this.ports.now() - Math.max(row.addedAt, row.notBefore));
-      const claimed = await this.ports.pipelines.handle(app, { type: 'Claim', job, worker: this.worker, waitedMs }, who, { claim: { id: workId, owner, leaseMs } });
+      const claimed = await this.ports.pipelines.handle(app, { type: 'Claim', job, worker: this.worker, waitedMs, ...this.ports.where }, who, { claim: { id: workId, owner, leaseMs } });
       const started = claimed.find((event) => event.type === 'StepStarted');
       if (!started) {
         // nobody waits for this any more
@@ -143,7 +145,10 @@ export class StepRunner<S extends Step> {
     let recorded = false;
     try {
       if (why?.why === 'lease-lost') return; // another attempt, or nobody, has it now
-      if (why?.why === 'shutdown' && 'error' in result) return; // its lease is given back at once: see stop()
+      if (why?.why === 'shutdown' && 'error' in result) {
+        await pipelines.handle(app, { type: 'GiveBack', job, attempt, tookMs: now() - started }, who, { giveBack: { id: workId, owner } });
+        return;
+      }
       if ('error' in result) {
         failure = failureOf(result.error, why, look());
         if (failure.fault === 'machine') this.ports.report(`${job}, attempt ${attempt}`, result.error);
@@ -160,7 +165,9 @@ export class StepRunner<S extends Step> {
       // not when it came too late, the deploy being cancelled: what would be tidied away is what serves
       if ('output' in result && recorded) await this.tidy(later.map(({ tidy }) => tidy), job, abort.signal, close);
     } catch (error) {
-      if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
+      // its lease runs out, or is given back without a word: see stop()
+      if (why?.why === 'shutdown' && error instanceof StoreUnavailable) this.ports.report(`giving back ${job}`, error);
+      else if (!(error instanceof LeaseLost) && !(error instanceof Rejected)) throw error;
     } finally {
       clock.clear(beat);
       await closed();

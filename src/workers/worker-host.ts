@@ -26,7 +26,7 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
     this.since = core.now();
     this.redis = connect(core.config.redis, (error) => report('Redis', error), true);
     this.runner = new StepRunner(kind, work, {
-      store: core.store, pipelines: core.pipelines, now: core.now, report,
+      store: core.store, pipelines: core.pipelines, now: core.now, report, where: { pid: process.pid, host: core.config.host },
       openLog: (app, deploy, step, attempt) => openStepLog(core.logs, app, deploy, step, attempt, core.now),
     }, name);
   }

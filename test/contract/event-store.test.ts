@@ -201,6 +201,15 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
   });
 
   describe('reading', () => {
+    it('an event may say otherwise than its transaction what it belongs to', async () => {
+      const [first, second] = await store.transact(tx({ meta: meta('deploy-1'), appends: [{ stream: 's', expected: 0, events: [{ type: 'Ended', data: {} }, { type: 'Started', data: {}, meta: { correlation: 'deploy-2', trace: '2'.repeat(32) } }] }] }));
+      expect(first!.meta).toEqual(meta('deploy-1'));
+      expect(second!.meta).toEqual({ ...meta('deploy-2'), trace: '2'.repeat(32) });
+      expect(await store.readStream('s')).toEqual([first, second]);
+      expect(await store.readAll(0, 10, { correlation: 'deploy-2' })).toEqual([second]);
+      expect(await thrown(store.transact(tx({ appends: [{ stream: 's', expected: 2, events: [{ type: 'X', data: {}, meta: { correlation: '' } }] }] })))).toMatchObject({ message: expect.stringContaining('correlation') as string });
+    });
+
     it('pages and filters by type, stream and correlation', async () => {
       for (let n = 0; n < 30; n++) await store.transact(tx({ appends: [append(`s${n % 3}`, Math.floor(n / 3), `T${n % 5}`)], meta: meta(`c${n % 2}`) }));
       const events = await all();
@@ -437,6 +446,22 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
       expect(await store.work('b')).toMatchObject({ state: 'dispatched', owner: 'build%10:old:2' });
       expect(await thrown(finish('a', 'build%1:old:1'))).toBeInstanceOf(LeaseLost);
       expect(ids(await store.dispatchable(T0, 10))).toEqual(['a', 'd']);
+    });
+
+    it('of one\'s own is given back together with what is to be said of it', async () => {
+      const back = (id: string, owner: string, more: Partial<Transaction> = {}) => store.transact(tx({ giveBack: { id, owner }, ...more }));
+      await store.transact(tx({ work: [item('w', 'g')] }));
+      await claim('w', 'me', T0);
+      expect(await thrown(back('w', 'you', { appends: [append('s', 0, 'Back')] }))).toBeInstanceOf(LeaseLost);
+      expect(await thrown(back('w', 'me', { appends: [append('s', 7, 'Back')] }))).toBeInstanceOf(Conflict);
+      expect(await store.work('w')).toMatchObject({ state: 'dispatched', owner: 'me' });
+      await back('w', 'me', { appends: [append('s', 0, 'Back')] });
+      expect(await store.work('w')).toMatchObject({ state: 'todo', owner: null, leaseUntil: 0, dispatch: 1, attempt: 1 });
+      expect(await store.readStream('s')).toHaveLength(1);
+      expect(ids(await store.dispatchable(T0, 10))).toEqual(['w']);
+      for (const again of [back('w', 'me'), finish('w', 'me'), back('none', 'me')]) expect(await thrown(again)).toBeInstanceOf(LeaseLost);
+      expect(await store.markDispatched([{ id: 'w', dispatch: 0 }], T0)).toBe(0);
+      expect(await store.markDispatched([{ id: 'w', dispatch: 1 }], T0)).toBe(1);
     });
 
     it('property: at most one owner can finish, whatever the order of claims, clocks and losses', async () => {

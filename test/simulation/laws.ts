@@ -25,7 +25,7 @@ export interface Carrying { readonly proc: Proc; readonly step: Step; readonly a
 
 const OUTCOMES = new Set(['SourceCloned', 'BuildpackDetected', 'ImageBuilt', 'ContainersStarted', 'RouteSwitched', 'StepFailed']);
 const NEXT: Readonly<Record<string, readonly Status[]>> = {
-  DeployStarted: ['waiting'], DeploySuperseded: ['waiting', 'running'], StepQueued: ['running'], StepStarted: ['running'], SourceCloned: ['running'], BuildpackDetected: ['running'],
+  DeployStarted: ['waiting'], DeploySuperseded: ['waiting', 'running'], StepQueued: ['running'], StepStarted: ['running'], StepGivenBack: ['running'], SourceCloned: ['running'], BuildpackDetected: ['running'],
   ImageBuilt: ['running'], ContainersStarted: ['running'], ReleaseCreated: ['running'], RouteSwitched: ['running'], StepFailed: ['running'], DeploySucceeded: ['running'],
   DeployFailed: ['running'], DeployCancelled: ['waiting', 'running'], JobRetried: ['failed'], JobDiscarded: ['failed'],
 };
@@ -38,6 +38,8 @@ export class Laws {
   readonly carrying = new Set<Carrying>();
   private readonly versions = new Map<string, number>();
   private readonly outcomes = new Set<string>();
+  /** deploy → its trace */
+  private readonly traces = new Map<string, string>();
   private readonly inputs = new Map<string, StepInput>();
   /** deploys that a user was told of */
   readonly told: { app: string; deploy: number }[] = [];
@@ -90,6 +92,11 @@ export class Laws {
 
   private pipeline(app: App, event: Recorded & PipelineEvent, by: string): void {
     const { deploy: number } = event.data;
+    const belongs = `${app.id}.${number}`;
+    if (event.meta.correlation !== belongs) this.broken('correlation', `${event.type} of ${belongs} is filed under ${event.meta.correlation}`);
+    const trace = this.traces.get(belongs) ?? event.meta.trace;
+    this.traces.set(belongs, trace);
+    if (event.meta.trace !== trace) this.broken('correlation', `${event.type} of ${belongs} has another trace than the events before`);
     this.world.tell(by, `» ${app.id}.${number} ${event.type}${'attempt' in event.data ? ` a${event.data.attempt}` : ''}${'failure' in event.data ? ` ${event.data.failure.code}` : ''}`);
     if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
       if (number !== app.deploys.length + 1) this.broken('requests', `deploy ${number} of ${app.id} follows ${app.deploys.length}`);
@@ -119,6 +126,11 @@ export class Laws {
         this.inputs.set(event.data.job, event.data.input);
         break;
       case 'StepStarted': Object.assign(deploy, { attempt: event.data.attempt, worker: event.data.worker }); if (event.data.attempt > 1) this.world.count(`step claimed again: ${event.data.step}`); break;
+      case 'StepGivenBack':
+        if (event.data.attempt !== deploy.attempt || by !== deploy.worker) this.broken('one-outcome', `${by} gives attempt ${event.data.attempt} of ${event.data.job} back, which ${deploy.worker} has`);
+        deploy.worker = '';
+        this.world.count(`step given back: ${event.data.step}`);
+        break;
       case 'StepFailed': this.world.count(`step failed: ${event.data.step} ${event.data.failure.fault}`); break;
       case 'ReleaseCreated':
         if (app.releases.some((r) => r.number === event.data.number)) this.broken('one-release', `release v${event.data.number} of ${app.id} is made twice`);

@@ -9,7 +9,7 @@ const YEAR = 365 * 24 * 3_600_000;
 export const MUTANTS: readonly Mutant[] = [
   {
     // §2.3: a late report is appended whoever has the work now, and counts
-    name: 'unfenced append: neither the owner nor the attempt of a report is looked at',
+    name: 'unfenced append: neither the owner nor the attempt of a report is looked at', weights: { stall: 40 },
     db: (db) => { db.tamper = (tx, row) => (tx.finish && row(tx.finish.id)?.owner ? { ...tx, finish: { ...tx.finish, owner: row(tx.finish.id)!.owner! } } : tx); },
     decide: (command, state, right) => right((command.type === 'Complete' || command.type === 'Fail') && state.running ? { ...command, attempt: state.running.attempt } : command, state),
   },
@@ -62,8 +62,7 @@ export const MUTANTS: readonly Mutant[] = [
   },
   {
     // §2.5
-    name: 'a cancel leaves the work row',
-    within: 1500,
+    name: 'a cancel leaves the work row', within: 1500,
     db: (db) => { db.tamper = (tx) => ({ ...tx, drop: [] }); },
   },
   {

@@ -178,7 +178,7 @@ class Simulation {
     const log = { info() {}, section() {}, detail() {}, warn() {}, output() {}, call() {} };
     const heard = this.mutant?.deafHeart ? Object.assign(Object.create(store) as SimStore, { heartbeat: async () => true }) : store;
     const runner = new StepRunner(kind, work, {
-      store: heard, pipelines: core.pipelines, now: core.now, clock: proc.clock, report, openLog: () => ({ log, close: async () => {} }),
+      store: heard, pipelines: core.pipelines, now: core.now, clock: proc.clock, where: { pid: proc.life, host: 'sim' }, report, openLog: () => ({ log, close: async () => {} }),
       ...(this.mutant?.leaseMs && { timings: { leaseMs: this.mutant.leaseMs, heartbeatMs: 1000 } }),
     }, proc.name);
     const taker: Taker = {
@@ -205,7 +205,8 @@ class Simulation {
       proc, core,
       stop: async () => {
         taker.closed = true;
-        await runner.stop(10_000);
+        // by a choice of its own, so that the rest of the run stays what it was
+        await runner.stop(new Rng(this.seed * 131 + proc.life).pick([10, 300, 10_000]));
       },
     };
   }

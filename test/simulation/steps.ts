@@ -151,7 +151,9 @@ function release({ world, untidy }: Ground, proc: Proc, engine: Handle): StepWor
 
 async function live(container: LiveContainer, engine: Handle, proc: Proc, signal: AbortSignal, world: World): Promise<void> {
   const over = new AbortController();
-  const both = AbortSignal.any([signal, over.signal]);
+  // not AbortSignal.any: one that is listened to lives for ever when nobody aborts it, as in a process that was killed
+  signal.addEventListener('abort', () => over.abort(signal.reason));
+  const both = over.signal;
   const exited = engine.waitContainer(container.id, both).then((code) => { throw code === 137 ? new StepFailure('release.killed', 'its engine died', null, 'machine') : user('release.crashed'); });
   const well = async (): Promise<void> => {
     if (container.type !== 'web') return proc.sleep(300, both);

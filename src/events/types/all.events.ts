@@ -19,7 +19,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   GlobalDomainSet: 1, TraceSwitched: 1, ServerSettingChanged: 1,
   DriftDetected: 1, DriftEnded: 1, RepairStarted: 2, CrashLoopDetected: 1,
   BuildRequested: 1, DeployRequested: 1, DeployStarted: 1, DeploySuperseded: 1,
-  StepQueued: 1, StepStarted: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
+  StepQueued: 1, StepStarted: 1, StepGivenBack: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,
   AuditCheckpointTaken: 1, AuditFailed: 1,

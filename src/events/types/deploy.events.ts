@@ -215,7 +215,9 @@ export type PipelineEvent =
   | NewEvent<'DeployStarted', { app: string; deploy: number }>
   | NewEvent<'DeploySuperseded', { app: string; deploy: number; by: number }>
   | NewEvent<'StepQueued', StepRef & { input: StepInput; retryOf: string | null }>
-  | NewEvent<'StepStarted', StepRef & { attempt: number; worker: string; waitedMs: number }>
+  | NewEvent<'StepStarted', StepRef & { attempt: number; worker: string; waitedMs: number; pid?: number; host?: string }>
+  /** its worker was stopped in good order: another takes the step */
+  | NewEvent<'StepGivenBack', StepRef & { attempt: number; tookMs: number }>
   | NewEvent<'SourceCloned', StepRef & { attempt: number; tookMs: number; output: CloneOutput }>
   | NewEvent<'BuildpackDetected', StepRef & { attempt: number; tookMs: number; output: BuildPlan }>
   | NewEvent<'ImageBuilt', StepRef & { attempt: number; tookMs: number; output: BuildOutput }>

@@ -1,6 +1,6 @@
 import type { Config } from '../../config.js';
 import { Rejected } from '../../events/decider.js';
-import { metaOf, newTrace, type Repository } from '../../events/repository.js';
+import { metaOf, type Repository } from '../../events/repository.js';
 import type { Recorded } from '../../events/event.js';
 import type { Transaction } from '../../events/store.port.js';
 import type { AppContext, DeploySource } from '../../events/types/deploy.events.js';
@@ -8,7 +8,7 @@ import { apps } from '../apps/app.decider.js';
 import { appStream, loadContext, pipelineStream } from '../apps/app-context.js';
 import { pipeline, type PipelineCommand } from './pipeline.decider.js';
 import type { PipelineState } from './pipeline.state.js';
-import { workFor } from './pipeline.work.js';
+import { correlated, correlationOf, workFor } from './pipeline.work.js';
 
 type Later<C> = C extends { context: AppContext } ? Omit<C, 'context'> : C;
 export type PipelineWish = Later<PipelineCommand>;
@@ -17,6 +17,7 @@ export type PipelineWish = Later<PipelineCommand>;
 export interface Beside {
   readonly claim?: Transaction['claim'];
   readonly finish?: Transaction['finish'];
+  readonly giveBack?: Transaction['giveBack'];
 }
 
 /** The impure rim of the pipeline decider: loads, decides, and writes events and work rows in one transaction. */
@@ -31,8 +32,7 @@ export class Pipelines {
    * Decides `wish` for the app and writes what follows. Nothing is written when nothing follows, but for a claim.
    * @throws Rejected, LeaseLost, StoreUnavailable
    */
-  async handle(app: string, wish: PipelineWish, who: { actor: string; command: string; trace?: string }, beside: Beside = {}): Promise<Recorded[]> {
-    const trace = who.trace ?? newTrace();
+  async handle(app: string, wish: PipelineWish, who: { actor: string; command: string }, beside: Beside = {}): Promise<Recorded[]> {
     return this.repository.transact(async () => {
       const { state, version } = await this.repository.load(pipeline, pipelineStream(app));
       // after the pipeline, so that the context is at least as new as what is decided on
@@ -45,8 +45,8 @@ export class Pipelines {
       if (events.length === 0 && !beside.claim) return null;
       const deploy = events.find((e) => e.data.deploy)?.data.deploy ?? state.running?.deploy;
       return {
-        appends: [...(events.length > 0 ? [{ stream: pipelineStream(app), expected: version, events }] : []), ...(owner ? [{ stream: appStream(app), expected: owner.version, events: [] }] : [])],
-        meta: metaOf(who.actor, who.command, `${app}.${deploy ?? 0}`, trace),
+        appends: [...(events.length > 0 ? [{ stream: pipelineStream(app), expected: version, events: correlated(events) }] : []), ...(owner ? [{ stream: appStream(app), expected: owner.version, events: [] }] : [])],
+        meta: metaOf(who.actor, who.command, correlationOf(app, deploy ?? 0)),
         now: this.now(), ...workFor(events, state), ...beside,
       };
     });

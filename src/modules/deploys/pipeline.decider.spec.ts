@@ -31,6 +31,7 @@ class Life {
     return this.when({ type: 'Complete', job, attempt, tookMs: 5, output: outputOf(step, input, deploy, attempt), context: this.context });
   }
   fail(failure: Failure): string[] { return this.when({ type: 'Fail', job: this.run.job, attempt: this.run.attempt, tookMs: 5, failure, now: 1000, context: this.context }); }
+  giveBack(attempt = this.run.attempt): string[] { return this.when({ type: 'GiveBack', job: this.run.job, attempt, tookMs: 9 }); }
   cancel(deploy: number | null = null): string[] { return this.when({ type: 'Cancel', deploy, by: BY, reason: 'asked for', context: this.context }); }
   retry(job = Object.keys(this.state.failed)[0]!): string[] { return this.when({ type: 'Retry', job, by: BY, context: this.context }); }
   /** `steps` steps go well */
@@ -340,6 +341,35 @@ describe('a fault', () => {
     expect(life.claim()).toEqual(['DeployFailed 2', 'DeployStarted 3', 'StepQueued 3 clone']);
     expect(life.last[0]!.data).toMatchObject({ job: 'a.2.clone', failure: { code: 'step.worker-died' } });
     expect(life.rows.work.map((row) => row.id)).toEqual(['a.3.clone.t0']);
+  });
+
+  it('only claims whose worker died count, one after the other: neither one that was given back nor any before a worker that reported', () => {
+    const life = new Life();
+    life.request('push');
+    for (let i = 0; i < 3 * CLAIMS_MAX; i += 1) {
+      expect(life.claim()).toEqual(['StepStarted 1']);
+      expect(life.giveBack()).toEqual(['StepGivenBack 1']);
+      expect(life.rows).toEqual({ work: [], drop: [] });
+    }
+    for (let i = 1; i < CLAIMS_MAX; i += 1) life.claim();
+    life.claim();
+    life.fail(MACHINE);
+    for (let i = 0; i < CLAIMS_MAX; i += 1) expect(life.claim()).toEqual(['StepStarted 1']);
+    expect(life.claim()).toEqual(['DeployFailed 1']);
+    expect(life.last[0]!.data).toMatchObject({ failure: { message: `${CLAIMS_MAX} workers died in this step` } });
+  });
+
+  it('a step is given back by the claim that has it, once', () => {
+    const life = new Life();
+    life.request('push');
+    expect(life.giveBack()).toEqual([]);
+    life.claim();
+    life.claim();
+    expect(life.giveBack(1)).toEqual([]);
+    expect(life.giveBack(2)).toEqual(['StepGivenBack 1']);
+    expect(life.last[0]!.data).toEqual({ app: 'a', deploy: 1, job: 'a.1.clone', step: 'clone', attempt: 2, tookMs: 9 });
+    expect(life.giveBack(2)).toEqual([]);
+    expect(life.fail(USER)).toEqual([]);
   });
 });
 

@@ -1,14 +1,15 @@
 import { never, Rejected, type Decider } from '../../events/decider.js';
 import type { AppContext, DeployKind, DeploySource, Failure, PipelineEvent, Step, StepInput, StepOutput } from '../../events/types/deploy.events.js';
-import { evolvePipeline, initialPipeline, isSource, type PipelineState, type Request, type Run } from './pipeline.state.js';
+import { evolvePipeline, initialPipeline, isSource, lostClaims, type PipelineState, type Request, type Run } from './pipeline.state.js';
 import { editInput } from './edit-input.js';
 import { inputFor, nextRelease, stepsOf } from './step-input.js';
 
 export type PipelineCommand =
   | { type: 'Request'; kind: DeployKind; source: DeploySource; by: string; context: AppContext }
-  | { type: 'Claim'; job: string; worker: string; waitedMs: number; context: AppContext }
+  | { type: 'Claim'; job: string; worker: string; waitedMs: number; pid?: number; host?: string; context: AppContext }
   | { type: 'Complete'; job: string; attempt: number; tookMs: number; output: StepOutput; context: AppContext }
   | { type: 'Fail'; job: string; attempt: number; tookMs: number; failure: Failure; now: number; context: AppContext }
+  | { type: 'GiveBack'; job: string; attempt: number; tookMs: number }
   | { type: 'Cancel'; deploy: number | null; by: string; reason: string; context: AppContext }
   | { type: 'Lose'; containers: readonly string[]; by: string; reason: string }
   | { type: 'Retry'; job: string; by: string; edits?: Readonly<Record<string, string>>; context: AppContext }
@@ -16,7 +17,7 @@ export type PipelineCommand =
 
 /** waits before the second, third, … try after a machine's fault, ms; none so long that a deploy stands still for a minute after all is well again */
 export const BACKOFF = [1_000, 5_000, 15_000, 30_000] as const;
-/** claims of one job after which a step that keeps killing its worker is given up */
+/** workers that may die in one job, one after the other, until it is given up */
 export const CLAIMS_MAX = 8;
 
 const OUTCOME = { clone: 'SourceCloned', detect: 'BuildpackDetected', build: 'ImageBuilt', release: 'ContainersStarted', route: 'RouteSwitched' } as const;
@@ -129,16 +130,17 @@ function fail({ job, attempt, tookMs, failure, now, context }: Extract<PipelineC
   return end(state, [failed, { type: 'DeployFailed', data: { ...ref, failure } }], context);
 }
 
-function claim({ job, worker, waitedMs, context }: Extract<PipelineCommand, { type: 'Claim' }>, state: PipelineState): PipelineEvent[] {
+function claim({ job, worker, waitedMs, pid, host, context }: Extract<PipelineCommand, { type: 'Claim' }>, state: PipelineState): PipelineEvent[] {
   const run = state.running;
   if (!run || run.job !== job) return [];
   const { app } = context;
   const ref = { app, deploy: run.deploy, job, step: run.step };
-  if (run.attempt >= CLAIMS_MAX) {
-    const failure: Failure = { code: 'step.worker-died', message: `${run.attempt} workers died in this step`, hint: 'see the workers\' logs, then: berth jobs:retry', fault: 'machine' };
+  const lost = lostClaims(run);
+  if (lost >= CLAIMS_MAX) {
+    const failure: Failure = { code: 'step.worker-died', message: `${lost} workers died in this step`, hint: 'see the workers\' logs, then: berth jobs:retry', fault: 'machine' };
     return end(state, [{ type: 'DeployFailed', data: { ...ref, failure } }], context);
   }
-  return [{ type: 'StepStarted', data: { ...ref, attempt: run.attempt + 1, worker, waitedMs } }];
+  return [{ type: 'StepStarted', data: { ...ref, attempt: run.attempt + 1, worker, waitedMs, ...(pid !== undefined && { pid }), ...(host !== undefined && { host }) } }];
 }
 
 function retry({ job, by, edits, context }: Extract<PipelineCommand, { type: 'Retry' }>, state: PipelineState): PipelineEvent[] {
@@ -183,6 +185,11 @@ export const pipeline: Decider<PipelineState, PipelineCommand, PipelineEvent> = 
       case 'Claim': return claim(command, state);
       case 'Complete': return complete(command, state);
       case 'Fail': return fail(command, state);
+      case 'GiveBack': {
+        const { job, attempt, tookMs } = command;
+        const run = state.running;
+        return current(run, job, attempt) ? [{ type: 'StepGivenBack', data: { app: state.app, deploy: run.deploy, job, step: run.step, attempt, tookMs } }] : [];
+      }
       case 'Cancel': return cancel(command, state);
       case 'Retry': return retry(command, state);
       case 'Lose': {

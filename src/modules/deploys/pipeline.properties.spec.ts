@@ -27,7 +27,7 @@ describe('in every history of an app\'s pipeline', () => {
   it('histories go far enough to mean something', () => {
     const seen = new Map<string, number>();
     fc.assert(fc.property(acts, (history) => { for (const e of new World(rules).live(history).log) seen.set(e.type, (seen.get(e.type) ?? 0) + 1); }), { numRuns: 300, seed: 1 });
-    const types: PipelineEvent['type'][] = ['BuildRequested', 'DeployRequested', 'DeployStarted', 'DeploySuperseded', 'StepQueued', 'StepStarted', 'SourceCloned', 'BuildpackDetected', 'ImageBuilt', 'ContainersStarted', 'ReleaseCreated', 'RouteSwitched', 'StepFailed', 'DeploySucceeded', 'DeployFailed', 'DeployCancelled', 'JobRetried', 'JobDiscarded'];
+    const types: PipelineEvent['type'][] = ['BuildRequested', 'DeployRequested', 'DeployStarted', 'DeploySuperseded', 'StepQueued', 'StepStarted', 'StepGivenBack', 'SourceCloned', 'BuildpackDetected', 'ImageBuilt', 'ContainersStarted', 'ReleaseCreated', 'RouteSwitched', 'StepFailed', 'DeploySucceeded', 'DeployFailed', 'DeployCancelled', 'JobRetried', 'JobDiscarded'];
     for (const type of types) expect(seen.get(type) ?? 0, type).toBeGreaterThan(20);
   });
 });

@@ -19,6 +19,8 @@ export interface Run extends Request {
   readonly attempt: number;
   /** somebody has it now: only then, and only by the newest claim, its end may be reported */
   readonly claimed: boolean;
+  /** claims in a row before this one whose workers died: neither reported nor given back */
+  readonly lost: number;
   /** machine faults of this job so far */
   readonly faults: number;
   /** retries by hand so far, part of the next job's id */
@@ -75,6 +77,9 @@ export const initialPipeline: PipelineState = { app: '', last: 0, running: null,
 /** Kinds that decide which code is live; the others bring containers in line with what was changed beside it. */
 export const isSource = (kind: DeployKind): boolean => kind === 'push' || kind === 'rebuild' || kind === 'rollback';
 
+/** Workers that died in this job, one after the other, should nobody hear of the claim at hand any more. */
+export const lostClaims = (run: Run): number => run.lost + Number(run.claimed);
+
 function learn(run: Run, more: Learnt): Run {
   return { ...run, learnt: { ...run.learnt, ...more, inputs: { ...run.learnt.inputs, [run.step]: run.input } } };
 }
@@ -97,7 +102,7 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       const { source, converge } = state.waiting;
       const request = source?.deploy === event.data.deploy ? source : converge;
       if (!request) return state;
-      const running: Run = { ...request, job: '', step: request.steps[0]!, input: undefined as unknown as StepInput, attempt: 0, claimed: false, faults: 0, retries: 0, learnt: {}, work: '', coversUpTo: 0, base: 0 };
+      const running: Run = { ...request, job: '', step: request.steps[0]!, input: undefined as unknown as StepInput, attempt: 0, claimed: false, lost: 0, faults: 0, retries: 0, learnt: {}, work: '', coversUpTo: 0, base: 0 };
       return { ...state, running, waiting: { source: source === request ? null : source, converge: converge === request ? null : converge } };
     }
     case 'JobRetried': {
@@ -111,10 +116,12 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       if (!running) return state;
       const { job, step, input } = event.data;
       const coversUpTo = step === 'release' ? state.last : running.coversUpTo;
-      return { ...state, running: { ...running, job, step, input, attempt: 0, claimed: false, faults: 0, work: workId(job, 0), coversUpTo, base: state.live?.deploy ?? 0 } };
+      return { ...state, running: { ...running, job, step, input, attempt: 0, claimed: false, lost: 0, faults: 0, work: workId(job, 0), coversUpTo, base: state.live?.deploy ?? 0 } };
     }
     case 'StepStarted':
-      return state.running ? { ...state, running: { ...state.running, attempt: event.data.attempt, claimed: true } } : state;
+      return state.running ? { ...state, running: { ...state.running, attempt: event.data.attempt, claimed: true, lost: lostClaims(state.running) } } : state;
+    case 'StepGivenBack':
+      return state.running ? { ...state, running: { ...state.running, claimed: false } } : state;
     case 'SourceCloned': return { ...state, running: state.running && learn(state.running, { clone: event.data.output }) };
     case 'BuildpackDetected': return { ...state, running: state.running && learn(state.running, { plan: event.data.output }) };
     case 'ImageBuilt': return { ...state, running: state.running && learn(state.running, { build: event.data.output }) };
@@ -135,7 +142,7 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
     }
     case 'StepFailed': {
       const { running } = state;
-      return running ? { ...state, running: { ...running, claimed: false, faults: running.faults + 1, work: workId(running.job, running.faults + 1) } } : state;
+      return running ? { ...state, running: { ...running, claimed: false, lost: 0, faults: running.faults + 1, work: workId(running.job, running.faults + 1) } } : state;
     }
     case 'DeploySucceeded':
       // what failed before is history once something newer is live

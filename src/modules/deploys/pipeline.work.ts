@@ -1,6 +1,17 @@
-import type { NewWork } from '../../events/store.port.js';
+import { traceOf } from '../../events/repository.js';
+import type { Fact, NewWork } from '../../events/store.port.js';
 import type { PipelineEvent } from '../../events/types/deploy.events.js';
 import { workId, type PipelineState } from './pipeline.state.js';
+
+export const correlationOf = (app: string, deploy: number): string => `${app}.${deploy}`;
+
+/** Each event with the correlation and the trace of its own deploy: one transaction may end a deploy and start the next. */
+export function correlated(events: readonly PipelineEvent[]): Fact[] {
+  return events.map((event) => {
+    const correlation = correlationOf(event.data.app, event.data.deploy);
+    return { ...event, meta: { correlation, trace: traceOf(correlation) } };
+  });
+}
 
 export interface WorkPayload { readonly app: string; readonly job: string }
 

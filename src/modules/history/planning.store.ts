@@ -18,7 +18,7 @@ export class PlanningStore extends EventStore {
   constructor(private readonly real: EventStore) { super(); }
 
   override async transact(tx: Transaction): Promise<Recorded[]> {
-    if (tx.claim || tx.finish) return refused();
+    if (tx.claim || tx.finish || tx.giveBack) return refused();
     const recorded: Recorded[] = [];
     const head = (await this.real.head()) + this.planned.length;
     for (const { stream, expected, events } of tx.appends) {
@@ -27,7 +27,7 @@ export class PlanningStore extends EventStore {
       if (version !== expected) throw new Conflict(stream, expected, version);
       for (const [i, event] of events.entries()) {
         const position = head + recorded.length + 1;
-        recorded.push({ position, stream, version: version + i + 1, id: `planned-${position}`, type: event.type, data: JSON.parse(JSON.stringify(event.data)) as unknown, schema: event.schema ?? 1, meta: tx.meta, at: tx.now });
+        recorded.push({ position, stream, version: version + i + 1, id: `planned-${position}`, type: event.type, data: JSON.parse(JSON.stringify(event.data)) as unknown, schema: event.schema ?? 1, meta: { ...tx.meta, ...event.meta }, at: tx.now });
       }
     }
     this.planned.push(...recorded);

@@ -77,7 +77,7 @@ export const UNDO: Rules = {
   BuildRequested: asked, DeployRequested: asked, DeployStarted: asked,
   DeploySuperseded: over, DeployFailed: { why: 'it failed', hint: 'try its failed step again: berth jobs:retry <job>' }, DeployCancelled: over,
   ReleaseCreated: rollback, RouteSwitched: rollback, DeploySucceeded: rollback,
-  StepQueued: step, StepStarted: step, SourceCloned: step, BuildpackDetected: step, ImageBuilt: step, ContainersStarted: step, StepFailed: step,
+  StepQueued: step, StepStarted: step, StepGivenBack: step, SourceCloned: step, BuildpackDetected: step, ImageBuilt: step, ContainersStarted: step, StepFailed: step,
   JobRetried: { why: 'the step runs, or has run', hint: 'while it runs: berth deploys:cancel <app>' },
   JobDiscarded: { why: 'what its step had made was removed', hint: 'deploy again: berth deploys:create <app> <commit>' },
   ContainersLost: seen, DriftDetected: seen, DriftEnded: seen, RepairStarted: seen, CrashLoopDetected: seen,

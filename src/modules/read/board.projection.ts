@@ -134,6 +134,9 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
     case 'StepStarted':
       if (step) Object.assign(step, { status: 'running', startedAt: step.startedAt ?? event.at, endedAt: null, attempt: event.data.attempt, worker: event.data.worker, waitedMs: step.waitedMs + event.data.waitedMs });
       return;
+    case 'StepGivenBack':
+      if (step) Object.assign(step, { status: 'queued', worker: null });
+      return;
     case 'SourceCloned': row.subject = event.data.output.subject; done(step, event); return;
     case 'BuildpackDetected': case 'ImageBuilt': case 'ContainersStarted': done(step, event); return;
     case 'RouteSwitched': {
