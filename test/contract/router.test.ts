@@ -320,6 +320,15 @@ describe('the route step', () => {
     await Promise.all([ups[1]!.stop(), ups[2]!.stop()]);
   });
 
+  it('does not put back what a cancelled deploy left: its containers may be gone', async () => {
+    const ups = await Promise.all([upstream('127.0.3.1', 'a'), upstream('127.0.3.3', 'c')]);
+    await bench.set({ apps: [...fillers, app('blog', ['blog.localhost'], [server('a', '127.0.3.1', { state: 'drain' }), server('stray', '127.0.3.2')])] });
+    const failing: RouteDeps = { ...deps(() => Promise.resolve()), seenMs: 200 };
+    await expect(routeStep(failing)(context(input([live('c', '127.0.3.3')], [live('a', '127.0.3.1')], { check: { ...check, path: '/boom' } })))).rejects.toMatchObject({ code: 'route.not-seen' });
+    expect((await blog()).map((s) => [s.name, s.state])).toEqual([['a', 'ready']]);
+    await Promise.all(ups.map((up) => up.stop()));
+  });
+
   it('cancelled at the last moment, it puts back what the log says serves, where that is now', async () => {
     const ups = await Promise.all([upstream('127.0.3.1', 'a'), upstream('127.0.3.2', 'b')]);
     const where = new Map([['a', '127.0.3.1'], ['b', '127.0.3.2']]);

@@ -12,7 +12,7 @@ const STORIES: readonly (readonly [number, string])[] = [
   [765, 'a worker that stood still blamed the app'], [882, 'a deploy of domains routed to old addresses'], [2028, 'a restarted container was drained'], [2083, 'numbers taken for the order of deploys'],
   [4053, 'deployed and destroyed at once'], [4507, 'another container had the address'], [5534, 'what served alone was taken for drift'], [6785, 'retried and destroyed at once'], [8228, 'an answer that was slept over'],
   [9833, 'a late release attempt removed what a later one had started'], [30532, 'destroy looked twice'], [31780, 'a late clone attempt removed the source of a later one'], [37732, 'a cancelled repair took away what served alone'], [136069, 'another container answered from the old address'], [438962, 'a sweeper that stood still wrote old addresses'], [481545, 'a switch that ended just as it was cancelled was not put back'], [499914, 'a container that is gone was routed to beside one that runs'],
-  [196814, 'a switch that was put back brought an old address with it'],
+  [3386, 'a switch that was put back brought a cancelled deploy\'s containers with it'], [196814, 'a switch that was put back brought an old address with it'],
 ];
 const seen = new Map<string, number>();
 

@@ -26,6 +26,8 @@ const CHECK = { path: '/', timeoutMs: 1000, attempts: 3, waitMs: 500 } as const;
 const PLAN: BuildPlan = { builder: 'dockerfile', buildpack: null, summary: 'Dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, buildArgs: [], processTypes: { web: 'serve', worker: 'work' }, releaseCommand: null, check: CHECK, port: 5000 };
 
 const user = (code: string): StepFailure => new StepFailure(code, 'simulated: the app is at fault', null, 'user');
+/** The real driver passes over a container that is not there. */
+const gone = (error: unknown): void => { if ((error as { statusCode?: number }).statusCode !== 404) throw error; };
 const full = (): StepFailure => new StepFailure('disk-full', 'simulated: no space left', null, 'machine');
 
 /** The works of all five steps, over simulated things; `route` is the real one. */
@@ -40,7 +42,7 @@ export function workOf(step: Step, ground: Ground, proc: Proc, core: Core): Step
       const router = ground.router.handle(proc);
       return routeStep({
         router: ground.blind ? blind(router) : router,
-        engine: { stop: (id) => engine.stopContainer(id), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null },
+        engine: { stop: (id) => engine.stopContainer(id), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id).catch(gone) },
         table: async () => liveTable(await core.board.now()),
         overtaken: async (app, deploy) => overtaken(await core.board.now(), app, deploy),
         lease: (work) => withRouterLease(core, 'route', work, proc.clock),

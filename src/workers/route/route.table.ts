@@ -73,9 +73,10 @@ export function putBack(input: RouteInput, before: RouterState, answering: Reado
   const retired = new Set(input.retire.map((container) => container.name));
   const fresh = new Set(input.containers.map((container) => container.name));
   const was = serversIn(before, input.app);
-  const old = was.filter((server) => !fresh.has(server.name));
+  // not what a cancelled deploy left: it belongs to nobody, and may be gone by now
+  const old = was.filter((server) => retired.has(server.name) && !fresh.has(server.name));
   const kept = was.filter((server) => fresh.has(server.name) && server.state === 'ready');
-  const revive = (all: boolean): readonly RouterServer[] => old.map((server) => (retired.has(server.name) && (all || answering.has(server.name)) ? { ...server, state: 'ready', weight: WEIGHT } : server));
+  const revive = (all: boolean): readonly RouterServer[] => old.map((server) => (all || answering.has(server.name) ? { ...server, state: 'ready', weight: WEIGHT } : server));
   const servers = [...revive(false), ...kept.filter((server) => answering.has(server.name))];
   const hosts = before.hosts.filter((entry) => entry.app === input.app).map((entry) => entry.host);
   return { id: input.app, name: input.name, hosts, servers: servers.some((server) => server.state === 'ready' && answering.has(server.name)) ? servers : [...revive(true), ...kept] };
