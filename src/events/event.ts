@@ -1,3 +1,5 @@
+import { hash } from 'node:crypto';
+
 /** Who and what caused an event. Those of one transaction differ at most in the deploy that they belong to. */
 export interface Meta {
   /** who: `root@host`, `key:<name>`, `token:<name>`, `worker:<id>`, `system:<part>` */
@@ -11,6 +13,9 @@ export interface Meta {
   /** W3C trace id (32 hex digits): the same from a push to its last step, and for what was written together with the push */
   readonly trace: string;
 }
+
+/** The W3C trace id of everything with this correlation: 32 hex digits. */
+export const traceOf = (correlation: string): string => hash('sha256', correlation, 'hex').slice(0, 32);
 
 /** A fact that has not been written yet. `schema` is the version of `data`'s shape (1 unless said). */
 export interface NewEvent<T extends string = string, D = unknown> {

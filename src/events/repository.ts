@@ -1,16 +1,12 @@
-import { hash } from 'node:crypto';
 import { sleep, systemClock, type Clock } from './clock.js';
 import { fold, type Decider } from './decider.js';
-import type { Meta, NewEvent, Recorded } from './event.js';
+import { traceOf, type Meta, type NewEvent, type Recorded } from './event.js';
 import { Conflict, type EventStore, type Transaction } from './store.port.js';
 import { upcast } from './upcast.js';
 
 export interface Loaded<S> { readonly state: S; readonly version: number }
 /** `last`: id of the event at `version` */
 interface Known extends Loaded<unknown> { readonly last: string | null }
-
-/** The W3C trace id of everything with this correlation: 32 hex digits. */
-export const traceOf = (correlation: string): string => hash('sha256', correlation, 'hex').slice(0, 32);
 
 /** Loads streams by folding them; keeps the newest states, so that a long stream is read once a process. */
 export class Repository {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { fold, Rejected, type Decider } from '../events/decider.js';
-import type { NewEvent, Recorded } from '../events/event.js';
-import { metaOf, traceOf, type Loaded } from '../events/repository.js';
+import { traceOf, type NewEvent, type Recorded } from '../events/event.js';
+import { metaOf, type Loaded } from '../events/repository.js';
 import type { Append, NewWork } from '../events/store.port.js';
 import type { DeployKind, DeploySource, PipelineEvent } from '../events/types/deploy.events.js';
 import { apps } from './apps/app.decider.js';

@@ -1,4 +1,4 @@
-import { traceOf } from '../../events/repository.js';
+import { traceOf } from '../../events/event.js';
 import type { Fact, NewWork } from '../../events/store.port.js';
 import type { PipelineEvent } from '../../events/types/deploy.events.js';
 import { workId, type PipelineState } from './pipeline.state.js';
