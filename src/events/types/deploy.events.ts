@@ -99,8 +99,8 @@ export interface ClassicPlan {
 }
 /** How to build: data, shown in the trace, carried out by the build step. */
 export interface BuildPlan {
-  readonly builder: 'dockerfile' | 'buildpack' | 'classic-buildpack' | 'image';
-  /** `python`, the addresses of classic ones, or null for a Dockerfile */
+  readonly builder: 'dockerfile' | 'buildpack' | 'classic-buildpack' | 'external' | 'image';
+  /** `python`, `nixpacks`, the addresses of classic ones, or null for a Dockerfile */
   readonly buildpack: string | null;
   /** absent: none */
   readonly classic?: ClassicPlan;
@@ -124,7 +124,7 @@ export interface BuildPlan {
   readonly platform?: string;
   /** names of config keys that the build may mount as secrets */
   readonly secrets?: readonly string[];
-  /** the image that is taken as it is (builder `image`) */
+  /** the image that is taken as it is (builder `image`), or that an external builder stands on */
   readonly image?: { readonly reference: string; readonly pull: boolean; readonly loaded: boolean };
 }
 

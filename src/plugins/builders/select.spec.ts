@@ -15,6 +15,7 @@ describe('which builder takes a repository', () => {
   it('a Dockerfile', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }).plan).toMatchObject({ builder: 'dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, processTypes: { web: 'x' } }); });
   it('before it, buildpacks that are named', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { BUILDPACK_URL: 'https://x/y#v1' }).plan).toMatchObject({ builder: 'classic-buildpack', buildpack: 'https://x/y#v1' }); });
   it('then our own, and tells who was asked', () => { expect(choose(python).asked.filter(({ answer }) => answer !== 'no' && answer !== 'none')).toEqual([{ builder: 'python', answer: 'requirements.txt is there' }]); });
+  it('a builder that is set, whatever there is', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { builder: 'nixpacks' }).plan).toMatchObject({ builder: 'external', buildpack: 'nixpacks', processTypes: { web: 'x' } }); });
   it('nothing fits: says what was looked for and found', () => {
     const error = failure({ 'notes.md': '', 'src/a.js': '', 'src/b.js': '' }) as NothingFits;
     expect(error.code).toBe('detect.nothing');

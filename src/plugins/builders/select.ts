@@ -7,6 +7,7 @@ import { withoutIgnored } from './classic/slugignore.js';
 import { hasProfile, withStart } from './classic/start.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
 import { BUILDPACKS } from './buildpacks.js';
+import { EXTERNAL, isExternal, planExternal } from './external/tools.js';
 import { parseProcfile } from './procfile.js';
 import type { SourceTree } from './source-tree.js';
 
@@ -56,6 +57,8 @@ export function projectOf(app: string, tree: SourceTree, settings: Readonly<Reco
  * @throws StepFailure NothingFits, and what builders throw
  */
 export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS): Selected {
+  const wanted = project.settings['builder'] ?? '';
+  if (isExternal(wanted)) return { ...planExternal(project, wanted), title: EXTERNAL[wanted].title, reason: `setting builder is ${wanted}`, asked: [{ builder: wanted, answer: 'set' }] };
   const { named, asked: first, warnings } = namedBuildpacks(project);
   const asked = [...first];
   const slug = (): Project => ({ ...project, tree: withoutIgnored(project.tree) });

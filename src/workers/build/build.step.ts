@@ -26,6 +26,8 @@ export interface BuildDeps {
   readonly env: ReadEnv;
   /** carries out plans of third-party buildpacks */
   readonly classic?: ClassicBuilds;
+  /** carries out plans of builders that are programs of their own */
+  readonly external?: (context: StepContext<'build'>) => Promise<BuildOutput>;
 }
 
 /** Turns a source archive and a plan into an image. */
@@ -38,6 +40,11 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     if (plan.builder === 'classic-buildpack') {
       await checkSpace(deps.engine, (await stat(input.source)).size);
       return deps.classic!.build(context);
+    }
+    if (plan.builder === 'external') {
+      if (!deps.external) throw new StepFailure('build.no-builder', `this server does not run ${plan.buildpack}`, 'use a Dockerfile or one of the built-in buildpacks');
+      await checkSpace(deps.engine, (await stat(input.source)).size);
+      return deps.external(context);
     }
     const engine = deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
     const tag = `${deps.config.instance}/${input.name}:${context.deploy}`;

@@ -8,6 +8,8 @@ import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
 import { StackImages } from '../../drivers/stack/stack-images.js';
 import { stackImages, stackImagesIn } from '../../drivers/stack/stack.js';
 import { classicBuilds } from '../../plugins/builders/classic/classic.runner.js';
+import { externalBuild } from '../../plugins/builders/external/external.runner.js';
+import { HostTools } from '../../drivers/tool/tool.driver.js';
 import { stackFor } from '../detect/detect.step.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';
@@ -21,12 +23,13 @@ await startWorker('build', (core) => {
     sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: new BuildpackFetch(join(config.root, 'cache', 'buildpacks'), { forbidden: [config.root, config.run] }),
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
-  const build = buildStep({ engine, config, env, classic });
+  const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), env });
+  const build = buildStep({ engine, config, env, classic, external });
   return async (context) => {
     const { plan } = context.input;
     const third = plan.builder === 'classic-buildpack' || plan.classic !== undefined;
     await stack.ensure([...new Set([...(third ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])], context.log, context.signal);
-    const from = { dockerfile: 'its Dockerfile', image: 'an image', 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.classic ? ' and others' : ''}` };
+    const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.classic ? ' and others' : ''}` };
     context.log.info(`Building ${context.input.name} from ${from[plan.builder]}`);
     return build(context);
   };
