@@ -50,7 +50,8 @@ export function converse(what: Conversation): void {
         leave(exit);
       } else if ('ask' in frame) {
         write(door, process.stderr, frame.ask);
-        input.line((line) => { answer(door, line === null ? { error: 'no terminal' } : { answer: line }); });
+        const typed = frame.hidden ? hiddenLine : (then: (line: string | null) => void): void => { input.line(then); };
+        typed((line) => { answer(door, line === null ? { error: 'no terminal' } : { answer: line }); });
       } else if ('need' in frame) {
         if (frame.need === 'stdin') pump(door, input);
         else if (!what.files) answer(door, { error: 'files are read on your side: pipe it in' });
@@ -68,6 +69,30 @@ export function converse(what: Conversation): void {
     },
   });
   door.send(encode(hello));
+}
+
+/** A line from the terminal that is not shown while it is typed; null without a terminal. */
+function hiddenLine(then: (line: string | null) => void): void {
+  const { stdin } = process;
+  if (!stdin.isTTY) return then(null);
+  let line = '';
+  stdin.setRawMode(true).setEncoding('utf8').resume();
+  const done = (value: string | null): void => {
+    stdin.off('data', onData).setRawMode(false).pause();
+    process.stderr.write('\n');
+    then(value);
+  };
+  const onData = (text: string): void => {
+    for (const key of text) {
+      if (key === '\r' || key === '\n') return done(line);
+      if (key === '\u0003' || key === '\u0004') {
+        stdin.setRawMode(false);
+        process.exit(130);
+      }
+      line = key === '\u007f' || key === '\b' ? line.slice(0, -1) : line + key;
+    }
+  };
+  stdin.on('data', onData);
 }
 
 /** Whether fd 0 is something that can hold data without a person typing it. */

@@ -57,7 +57,8 @@ export type ServerFrame =
   | { readonly b: string }
   | { readonly need: 'stdin' }
   | { readonly need: 'file'; readonly path: string }
-  | { readonly ask: string };
+  /** `hidden`: what is typed is not shown */
+  | { readonly ask: string; readonly hidden?: boolean };
 
 /** Body of `/v1/git/open`. */
 export interface GitOpenRequest {

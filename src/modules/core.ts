@@ -12,6 +12,7 @@ import { StoreUnavailable, type EventStore } from '../events/store.port.js';
 import { shown } from './apps/app.decider.js';
 import { config as configDecider } from './config/config.decider.js';
 import { configStream } from './apps/app-context.js';
+import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
 import { applyToBoard, BOARD_VERSION, emptyBoard, type AppRow, type Board } from './read/board.projection.js';
 import { Projection } from './read/projection.js';
@@ -42,6 +43,8 @@ export class Core {
   transfer: GitTransfer | null = null;
   /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */
   git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string> } | null = null;
+  /** set where repositories and an engine are at hand: what brings code that was not pushed */
+  sources: Sources | null = null;
   /** set where an engine is at hand: container id → state (`running`, `exited`, …) of an app's containers */
   engine: { states(app: string): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean> } | null = null;
 

@@ -61,6 +61,8 @@ async function main(): Promise<void> {
     if (!request.headers['transfer-encoding'] && !Number(request.headers['content-length'] ?? 0)) delete request.headers['content-type'];
     done();
   });
+  // archives and images: read by the command itself, as they come
+  adapter.getInstance().addContentTypeParser('application/octet-stream', (_request: unknown, payload: unknown, done: (error: null, body: unknown) => void) => done(null, payload));
   const app = await NestFactory.create<NestFastifyApplication>(ApiModule.with(core, report), adapter, { logger: ['error', 'warn'], abortOnError: false });
   const document = new DocumentBuilder().setTitle('Berth').setDescription('The one door for the command line, the git hook and everything else.').setVersion(VERSION).addBearerAuth().build();
   SwaggerModule.setup('v1/docs', app, () => SwaggerModule.createDocument(app, document, { autoTagControllers: false }), { jsonDocumentUrl: 'v1/openapi.json', yamlDocumentUrl: 'v1/openapi.yaml' });

@@ -34,7 +34,7 @@ async function berth(line: string | readonly string[], how: How = {}): Promise<R
     write: (channel, text) => { if (channel === 'o') out += text; else err += text; },
     drained: async () => {},
     read: async (what) => Buffer.from('path' in what ? (how.files?.[what.path] ?? '') : (how.stdin ?? '')),
-    answer: async () => '',
+    answer: async () => '', pieces: async function* () {},
   });
   return { code, out, err };
 }

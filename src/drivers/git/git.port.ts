@@ -102,3 +102,32 @@ export interface GitTransfer {
   /** Makes a bare repository of a pack (or of nothing, when there are no commits); every object is checked against its name. The folder must not be there. */
   unpack(repo: string, refs: RepositoryRefs, pack: AsyncIterable<Buffer> | null, signal: AbortSignal): Promise<void>;
 }
+
+/** A file that becomes part of a commit. */
+export interface ImportFile {
+  /** bytes of the path, one character each (latin1) */
+  readonly path: string;
+  readonly mode: '100644' | '100755' | '120000';
+  readonly bytes: number;
+  readonly content: AsyncIterable<Buffer>;
+}
+
+export interface Commit {
+  /** full id of the commit before, or null */
+  readonly parent: string | null;
+  /** `Name <address>` */
+  readonly author: string;
+  readonly committer: string;
+  readonly message: string;
+  /** ms since the epoch */
+  readonly at: number;
+}
+
+/** Commits that nobody pushed. */
+export interface GitImport {
+  /** Full id of the branch's commit, or null. */
+  branch(repo: string, branch: string): Promise<string | null>;
+  moveBranch(repo: string, branch: string, sha: string): Promise<void>;
+  /** Makes a commit of exactly these files; no branch is moved. The parent itself when nothing differs from it. */
+  commit(repo: string, files: AsyncIterable<ImportFile>, commit: Commit, signal: AbortSignal): Promise<{ sha: string; changed: boolean }>;
+}

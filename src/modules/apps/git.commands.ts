@@ -6,10 +6,10 @@ import { change } from '../draft.js';
 import { server } from '../server/server.decider.js';
 import { appStream, parseSize } from './app-context.js';
 import { AppInput } from './apps.commands.js';
-import { apps } from './app.decider.js';
+import { apps, shown } from './app.decider.js';
 
 /** Settings of an app that are kept as they were typed: name → check and meaning. */
-const GIT_SETTINGS = ['deploy-branch'] as const;
+const GIT_SETTINGS = ['deploy-branch', 'archive-max-size', 'archive-max-files'] as const;
 const SIZE = { about: 'a size such as 512m or 2g', ok: (v: string) => parseSize(v) > 0 };
 const CPU = { about: 'a number of CPUs such as 0.5', ok: (v: string) => Number(v) > 0 && Number(v) <= 256 };
 const LIMITS: Readonly<Record<string, { about: string; ok: (value: string) => boolean }>> = { memory: SIZE, cpu: CPU, 'build-memory': SIZE, 'build-cpu': CPU };
@@ -34,14 +34,16 @@ class LimitInput extends AppInput {
 }
 
 const gitSet = command({
-  name: 'git:set', summary: 'Set which branch deploys', example: 'berth git:set blog deploy-branch main', input: GitSetInput, http: { method: 'POST', path: '/apps/:app/git' },
-  run: async (context, { app, value }) => {
+  name: 'git:set', summary: 'Set which branch deploys, and how much an archive may hold', example: 'berth git:set blog deploy-branch main', input: GitSetInput, http: { method: 'POST', path: '/apps/:app/git' },
+  run: async (context, { app, property, value }) => {
     const row = await context.core.app(app);
-    const branch = value ? value.replace(/^refs\/heads\//, '') : null;
-    await change(context, 'git:set', row.id, (draft) => draft.decide(apps, appStream(row.id), { type: 'SetBranch', branch, why: 'set' }));
-    return { app, branch };
+    const wanted = property === 'deploy-branch' ? value?.replace(/^refs\/heads\//, '') || null : (value ?? null);
+    if (property === 'archive-max-size' && value !== undefined && !SIZE.ok(value)) throw new Rejected('git.size', `${property} ${shown(value)}: ${SIZE.about} is needed`);
+    if (property === 'archive-max-files' && value !== undefined && !/^[1-9]\d{0,6}$/.test(value)) throw new Rejected('git.files', `${property} ${shown(value)}: a number from 1 to 9999999 is needed`);
+    await change(context, 'git:set', row.id, (draft) => draft.decide(apps, appStream(row.id), property === 'deploy-branch' ? { type: 'SetBranch', branch: wanted, why: 'set' } : { type: 'Set', key: property, value: wanted }));
+    return { app, property, value: wanted, branch: property === 'deploy-branch' ? wanted : undefined };
   },
-  render: ({ branch }, out) => out.info(branch === null ? 'Unsetting deploy-branch: the first of main or master that is pushed becomes it' : `Setting deploy-branch to ${branch}`),
+  render: ({ property, value, branch }, out) => out.info(property !== 'deploy-branch' ? (value === null ? `Unsetting ${property}` : `Setting ${property} to ${value}`) : branch === null ? 'Unsetting deploy-branch: the first of main or master that is pushed becomes it' : `Setting deploy-branch to ${branch}`),
 });
 
 const gitReport = command({

@@ -45,13 +45,17 @@ class FrameStream {
   }
 }
 
+/** frames that wait for a slow reader before the caller is told to wait; about 90 kB each */
+const FRAMES_HELD = 64;
+
 /** What the caller sends while its command runs: answered one question at a time. */
 class CallerInput {
   private readonly frames: ClientFrame[] = [];
+  private dropping = false;
   private wake: () => void = () => {};
   private over = false;
 
-  constructor(request: IncomingMessage, first: (line: string) => void) {
+  constructor(private readonly request: IncomingMessage, first: (line: string) => void) {
     const lines = new Lines();
     let started = false;
     request.on('data', (piece: Buffer) => {
@@ -60,8 +64,9 @@ class CallerInput {
         if (!started) {
           started = true;
           first(line);
-        } else this.frames.push(JSON.parse(line) as ClientFrame);
+        } else if (!this.dropping) this.frames.push(JSON.parse(line) as ClientFrame);
       }
+      if (this.frames.length >= FRAMES_HELD) request.pause();
       this.wake();
     });
     const end = (): void => { this.over = true; this.wake(); };
@@ -73,25 +78,39 @@ class CallerInput {
   private async next(): Promise<ClientFrame> {
     for (;;) {
       const frame = this.frames.shift();
+      if (this.frames.length < FRAMES_HELD / 4 && this.request.isPaused()) this.request.resume();
       if (frame) return frame;
       if (this.over) throw new Rejected('input.gone', 'the caller went away');
       await new Promise<void>((resolve) => { this.wake = resolve; });
     }
   }
 
+  /** Piece by piece, no faster than they are taken. */
+  async *pieces(): AsyncGenerator<Buffer> {
+    for (;;) {
+      const frame = await this.next();
+      if ('end' in frame) return;
+      if ('error' in frame) throw new Rejected('input.file', frame.error);
+      if ('in' in frame) yield Buffer.from(frame.in, 'base64');
+    }
+  }
+
   async bytes(limit: number): Promise<Buffer> {
     const pieces: Buffer[] = [];
     let size = 0;
-    for (;;) {
-      const frame = await this.next();
-      if ('end' in frame) return Buffer.concat(pieces);
-      if ('error' in frame) throw new Rejected('input.file', frame.error);
-      if (!('in' in frame)) continue;
-      const piece = Buffer.from(frame.in, 'base64');
+    for await (const piece of this.pieces()) {
       size += piece.length;
       if (size > limit) throw new Rejected('input.size', `More than ${limit} bytes were given, which is too much here`);
       pieces.push(piece);
     }
+    return Buffer.concat(pieces);
+  }
+
+  /** The command is over: what still comes is read and forgotten, so that the caller hears the end. */
+  drop(): void {
+    this.dropping = true;
+    this.frames.length = 0;
+    this.request.resume();
   }
 
   async answer(): Promise<string> {
@@ -137,12 +156,14 @@ export class CliController {
         write: (channel, text) => stream.send(channel === 'o' ? { o: text } : channel === 'e' ? { e: text } : { b: text }),
         drained: () => stream.drained(),
         read: (what, limit) => { stream.send(what); return asked.input.bytes(limit); },
-        answer: (ask) => { stream.send({ ask }); return asked.input.answer(); },
+        pieces: () => { stream.send({ need: 'stdin' }); return asked.input.pieces(); },
+        answer: (ask, hidden) => { stream.send({ ask, ...(hidden && { hidden }) }); return asked.input.answer(); },
       };
       exit = await this.door.run(caller);
     } catch (error) {
       stream.send({ e: ` !     ${explain(error).message}\n` });
     }
+    asked.input.drop();
     stream.end(exit);
   }
 

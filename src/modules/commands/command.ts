@@ -36,11 +36,15 @@ export interface CommandContext {
   readonly force: boolean;
   /** everything that is piped in; refused when nothing is. At most `limit` bytes */
   stdin(limit?: number): Promise<Buffer>;
+  /** the same piece by piece, however much it is; no faster than it is taken */
+  input(): AsyncIterable<Buffer>;
   readonly hasStdin: boolean;
   /** a file on the caller's side */
   file(path: string, limit?: number): Promise<Buffer>;
   /** a line typed by a person */
   ask(prompt: string, lines: readonly string[]): Promise<string>;
+  /** the same for what nobody shall see: it is not shown while it is typed */
+  askSecret(prompt: string): Promise<string>;
 }
 
 /** What a command has that needs no server: files and what is piped in. */
@@ -65,6 +69,8 @@ export interface Command<I extends object = object, R = unknown> {
   readonly local?: boolean;
   /** `run` of this input looks at nothing but files: the command line carries it out by itself, where there is no server, too */
   offline?(input: I): boolean;
+  /** what is piped in, for people: over HTTP the body itself (`application/octet-stream`), the other values being in the query */
+  readonly piped?: string;
   /** the answer as data; a `deploy` in it is followed on the command line */
   run?(context: CommandContext, input: I): Promise<R>;
   /** the answer in words */

@@ -24,7 +24,10 @@ export interface Caller {
   /** resolves when the caller has taken what was written */
   drained(): Promise<void>;
   read(what: { need: 'stdin' } | { need: 'file'; path: string }, limit: number): Promise<Buffer>;
-  answer(prompt: string): Promise<string>;
+  /** what is piped in, as it comes */
+  pieces(): AsyncIterable<Buffer>;
+  /** @param hidden what is typed is not shown */
+  answer(prompt: string, hidden: boolean): Promise<string>;
 }
 
 /** The command line's door: one grammar for the local shell and for SSH. */
@@ -109,17 +112,25 @@ export class CliDoor {
 
   private contextOf(caller: Caller, global: GlobalFlags, out: FrameOut): CommandContext {
     const { core } = this;
+    const piped = (): void => {
+      if (!caller.hasStdin) throw new Rejected('stdin.none', 'Nothing was piped in', 'for example: berth … < file');
+    };
     return {
       core, actor: caller.actor, origin: caller.origin, signal: caller.signal, json: global.json, force: global.force, hasStdin: caller.hasStdin,
       stdin: async (limit = 1 << 20) => {
-        if (!caller.hasStdin) throw new Rejected('stdin.none', 'Nothing was piped in', 'for example: berth … < file');
+        piped();
         return caller.read({ need: 'stdin' }, limit);
+      },
+      input: () => {
+        piped();
+        return caller.pieces();
       },
       file: (path, limit = 1 << 20) => caller.read({ need: 'file', path }, limit),
       ask: async (prompt, lines) => {
         for (const line of lines) out.warn(line);
-        return caller.answer(prompt);
+        return caller.answer(prompt, false);
       },
+      askSecret: (prompt) => caller.answer(prompt, true),
     };
   }
 }

@@ -12,6 +12,7 @@ import { domainCommands } from '../domains/domains.commands.js';
 import { diffCommands } from '../history/diff.commands.js';
 import { eventCommands } from '../history/events.commands.js';
 import { planCommands } from '../history/plan.commands.js';
+import { sourceCommands } from '../sources/sources.commands.js';
 import { stateCommands } from '../history/state.commands.js';
 import { undoCommands } from '../history/undo.commands.js';
 import { keyCommands } from '../keys/keys.commands.js';
@@ -24,7 +25,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...backupCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...backupCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */

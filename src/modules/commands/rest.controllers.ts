@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
+import { Readable } from 'node:stream';
 import { Controller, Delete, Get, Inject, Post, Put, Req, Res, type Type } from '@nestjs/common';
-import { ApiBearerAuth, ApiBody, ApiOperation, ApiParam, ApiProduces, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiBody, ApiConsumes, ApiOperation, ApiParam, ApiProduces, ApiQuery, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Rejected } from '../../events/decider.js';
 import { Core } from '../core.js';
@@ -19,8 +20,10 @@ interface Asked { readonly params: Record<string, string>; readonly query: Recor
 
 /** Path, query and body as one input; numbers and booleans of a query are text there. */
 function inputOf(command: AnyCommand, { params, query, body }: Asked): Record<string, unknown> {
-  if (body !== undefined && body !== null && (typeof body !== 'object' || Array.isArray(body))) throw new Rejected('input.body', 'the body is not a JSON object');
-  const plain: Record<string, unknown> = { ...query, ...(body as object | null), ...params };
+  const piped = body instanceof Readable;
+  if (piped && !command.piped) throw new Rejected('input.body', `${command.name} takes no body of bytes`, 'send its values as JSON');
+  if (!piped && body !== undefined && body !== null && (typeof body !== 'object' || Array.isArray(body))) throw new Rejected('input.body', 'the body is not a JSON object');
+  const plain: Record<string, unknown> = { ...query, ...(piped ? null : (body as object | null)), ...params };
   for (const field of fieldsOf(command.input)) {
     const value = plain[field.property];
     if (field.type === 'boolean' && typeof value === 'string') plain[field.property] = value === 'true' || value === '1' || value === '';
@@ -82,9 +85,14 @@ async function serve(core: Core, report: Report, command: AnyCommand, request: F
       const before = await answeredBefore(core, once);
       if (before) return void reply.code(before.status).header('idempotent-replayed', 'true').send(before.body);
     }
+    const { body } = asked;
+    const pieces = async function* (): AsyncGenerator<Buffer> {
+      if (body instanceof Readable) yield* body as AsyncIterable<Buffer>;
+      else yield await given();
+    };
     const context: CommandContext = {
-      core, actor, origin: 'http', signal: gone.signal, ...(once && { once }), json: true, force: false, hasStdin: content !== null,
-      stdin: given, file: given, ask: none('an answer'),
+      core, actor, origin: 'http', signal: gone.signal, ...(once && { once }), json: true, force: false, hasStdin: content !== null || body instanceof Readable,
+      stdin: given, input: pieces, file: given, ask: none('an answer'), askSecret: none('an answer'),
     };
     if (command.stream) return await stream(reply, command, context, input);
     let answer: unknown;
@@ -143,6 +151,12 @@ function controllerFor(command: AnyCommand): Type {
     for (const field of fieldsOf(command.input)) {
       if (!command.http.path.includes(`:${field.property}`)) decorate(ApiQuery({ name: field.property, required: !field.optional, description: field.about, type: { string: String, boolean: Boolean, number: Number, list: [String] }[field.type] as never }));
     }
+  } else if (command.piped) {
+    for (const field of fieldsOf(command.input)) {
+      if (!command.http.path.includes(`:${field.property}`)) decorate(ApiQuery({ name: field.property, required: !field.optional, description: field.about, type: { string: String, boolean: Boolean, number: Number, list: [String] }[field.type] as never }));
+    }
+    decorate(ApiConsumes('application/octet-stream'));
+    decorate(ApiBody({ description: command.piped, required: false, schema: { type: 'string', format: 'binary' } }));
   } else if (fieldsOf(command.input).length > 0) decorate(ApiBody({ type: Input }));
   if (command.stream) decorate(ApiProduces('text/event-stream'));
   for (const [code, description] of [[400, 'the input is not of its form'], [401, 'no token, or one that is not valid'], [404, 'no such app, deploy, job or key'], [409, 'the rules refuse it; message and hint say why'], [503, 'a part of the server is away: nothing was changed, try again'], [507, 'the disk is full: nothing was changed']] as const) decorate(ApiResponse({ status: code, description }));

@@ -5,6 +5,7 @@ import { spaceOf } from '../../drivers/disk/space.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
+import { GitImportDriver } from '../../drivers/git/git.import.js';
 import { GitTransferDriver } from '../../drivers/git/git.transfer.js';
 import { BullDispatcher, connect } from '../../drivers/queue/bull.js';
 import { workerKeys } from '../../drivers/queue/worker-status.js';
@@ -65,6 +66,7 @@ export class Conductor {
       },
       resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
     };
+    core.sources = { commits: new GitImportDriver({ root: config.root, gitUser: config.gitUser }) };
     core.probes = {
       engine: async () => {
         await engine.ping();
@@ -97,6 +99,8 @@ export class Conductor {
   }
 
   async start(): Promise<void> {
+    // archives of commands that died with the process before this one
+    await rm(join(this.core.config.root, 'incoming'), { recursive: true, force: true }).catch((error: unknown) => this.report('incoming', error));
     await this.writeKeys();
     this.rounds.start();
   }

@@ -7,6 +7,7 @@ import type { RouterPort } from '../../drivers/router/router.port.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Reconciler } from '../drift/reconciler.js';
+import { settleBranch } from '../sources/branches.js';
 import { repaired } from './live-table.js';
 import { planSweep, type Found } from './sweep.plan.js';
 import { withRouterLease } from './router-lease.js';
@@ -85,6 +86,7 @@ export class Sweeper {
     for (const name of plan.networks) await this.each(`network ${name}`, () => this.engine.removeNetwork(name));
     for (const folder of plan.sources) await this.each(`source ${folder}`, () => folders.remove(join(root, 'sources', folder)));
     for (const app of plan.repositories) await this.each(`repository ${app}`, () => folders.remove(join(root, 'repos', `${app}.git`)));
+    for (const app of Object.keys(board.apps)) await this.each(`branch of ${app}`, () => settleBranch(this.core, app));
     for (const app of plan.logs) {
       await this.each(`logs ${app}`, async () => {
         await this.core.logs.remove(`apps/${app}`);

@@ -10,6 +10,7 @@ import { followDeploy } from '../deploys/follow.js';
 import { NO_SOURCE } from '../deploys/deploys.service.js';
 import { change } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
+import { settleBranch } from '../sources/branches.js';
 import { requireRoom } from '../server/room.js';
 
 const ZERO = /^0+$/;
@@ -40,7 +41,9 @@ export async function openRepository(core: Core, request: { service: string; rep
     `receive.maxInputSize=${PUSH_MAX}`, 'receive.shallowUpdate=true', 'receive.autogc=false', 'receive.fsckObjects=true', 'transfer.hideRefs=refs/berth',
     ...moved.map((each) => `receive.procReceiveRefs=refs/heads/${each}`),
   ];
-  return { repo: await core.git.init(app), app, name, config };
+  const repo = await core.git.init(app);
+  await settleBranch(core, app);
+  return { repo, app, name, config };
 }
 
 type Verdict = { deploy: RefUpdate; branch: string; first: boolean } | { say: string[]; exit: number };

@@ -1,0 +1,6 @@
+import type { GitImport } from '../../drivers/git/git.port.js';
+
+/** The hands of what brings code that nobody pushed. */
+export interface Sources {
+  readonly commits: GitImport;
+}
