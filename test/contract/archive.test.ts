@@ -66,7 +66,7 @@ describe('an archive', () => {
     writeFileSync(Buffer.concat([Buffer.from(`${tree}/sub/`), Buffer.from([0xff, 0xfe, 0x41])]), 'bytes');
     writeFileSync(join(tree, 'run.sh'), '#!/bin/sh\n', { mode: 0o755 });
     symlinkSync('../a b', join(tree, 'sub', 'link'));
-    const want = { ...Object.fromEntries(names.map((name) => [Buffer.from(name).toString('latin1'), `100644 ${Buffer.from(name).toString('latin1')}`])), 'sub/\xff\xfeA': '100644 bytes', 'run.sh': '100755 #!/bin/sh\n', 'sub/link': '120000 ../a b' };
+    const want: Record<string, string> = { ...Object.fromEntries(names.map((name) => [Buffer.from(name).toString('latin1'), `100644 ${Buffer.from(name).toString('latin1')}`])), 'sub/\xff\xfeA': '100644 bytes', 'run.sh': '100755 #!/bin/sh\n', 'sub/link': '120000 ../a b' };
     for (const format of ['gnu', 'ustar']) {
       if (format === 'ustar') rmSync(join(tree, 'x'.repeat(255))); // has no room for it
       const file = join(dir, `odd-${format}.tar.gz`);

@@ -32,7 +32,7 @@ async function berth(...argv: string[]): Promise<{ code: number; out: string; er
   let err = '';
   const code = await new CliDoor(core, (_, error) => { throw error; }).run({
     argv, origin: 'local', actor: 'root@host', columns: 0, color: false, hasStdin: false, signal: AbortSignal.timeout(20_000),
-    write: (channel, text) => { if (channel === 'o') out += text; else err += text; }, drained: async () => {}, read: async () => Buffer.alloc(0), answer: async () => '',
+    write: (channel, text) => { if (channel === 'o') out += text; else err += text; }, drained: async () => {}, read: async () => Buffer.alloc(0), answer: async () => '', pieces: async function* () {},
   });
   return { code, out, err };
 }

@@ -125,6 +125,8 @@ export class Handle extends EnginePort {
   override space(): Promise<{ path: string; free: number; total: number }> { return this.ask('space', () => ({ path: '/', free: 1e12, total: 2e12 })); }
   override canPull(): Promise<boolean> { return Promise.resolve(false); }
   override build(): never { throw new Error('not simulated'); }
+  override pullImage(): never { throw new Error('not simulated'); }
+  override loadImage(): never { throw new Error('not simulated'); }
 
   private image(image: SimImage): Image {
     return { id: image.id, tags: [image.tag], bytes: 100, labels: image.labels, exposed: [], cmd: null, entrypoint: null, created: 0 };

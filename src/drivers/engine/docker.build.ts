@@ -1,6 +1,5 @@
 import type { IncomingMessage } from 'node:http';
 import type { Readable } from 'node:stream';
-import { StringDecoder } from 'node:string_decoder';
 import type Docker from 'dockerode';
 import { StepFailure } from '../../events/step.js';
 import { BuildCgroup, type LimitGuard, cgroupLayout, configuredParent } from './build-cgroup.js';
@@ -8,28 +7,16 @@ import { buildFailure, exitCode, outOfMemory, timedOut } from './build-failure.j
 import { BuildProgress, type FailedStep } from './buildkit/progress.js';
 import { decodeStatus } from './buildkit/proto.js';
 import type { EngineCalls } from './docker.call.js';
+import { messages } from './messages.js';
 import { reasonOf, statusOf } from './engine.errors.js';
 import type { BuildRequest, BuiltImage, EngineInfo, Image } from './engine.port.js';
 import { LegacyProgress } from './legacy-progress.js';
 import { labels } from './labels.js';
 
-interface BuildMessage { readonly id?: string; readonly aux?: string | { ID?: string }; readonly stream?: string; readonly error?: string; readonly errorDetail?: { code?: number; message?: string } }
 interface Outcome { readonly imageId: string; readonly steps: number; readonly cached: number }
 
 /** The limits of all builds of this process, by engine socket and cgroup root: several drivers may share them. */
 const cgroups = new Map<string, BuildCgroup | null>();
-
-/** One JSON value a line; errors of the stream are thrown (readline swallows them). */
-async function* messages(stream: Readable): AsyncGenerator<BuildMessage> {
-  const decoder = new StringDecoder('utf8');
-  let rest = '';
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    const lines = (rest + decoder.write(chunk)).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line.trim()) yield JSON.parse(line) as BuildMessage;
-  }
-  if (rest.trim()) yield JSON.parse(rest) as BuildMessage;
-}
 
 export class DockerBuild {
   constructor(private readonly calls: EngineCalls, private readonly info: () => Promise<EngineInfo>, private readonly inspect: (id: string) => Promise<Image | null>, private readonly cgroupRoot: string) {}

@@ -68,6 +68,8 @@ export class DockerDriver extends EnginePort {
   override canPull(reference: string): Promise<boolean> { return this.images.canPull(reference); }
   override build(context: Readable, request: BuildRequest): Promise<BuiltImage> { return this.builds.build(context, request); }
   override inspectImage(reference: string): Promise<Image | null> { return this.images.inspect(reference); }
+  override pullImage(reference: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void> { return this.images.pull(reference, signal, onLine); }
+  override loadImage(archive: Readable, signal: AbortSignal): Promise<readonly string[]> { return this.images.load(archive, signal); }
   override listImages(labels: LabelValues): Promise<readonly Image[]> { return this.images.list(labels); }
   override removeImage(reference: string, force = false): Promise<void> { return this.images.remove(reference, force); }
   override tagImage(reference: string, tag: string): Promise<void> { return this.images.tag(reference, tag); }

@@ -1,6 +1,11 @@
+import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
+import { StepFailure } from '../../events/step.js';
 import type { EngineCalls } from './docker.call.js';
-import { statusOf } from './engine.errors.js';
+import { reasonOf, statusOf } from './engine.errors.js';
+import { messages } from './messages.js';
+import { pullFailure } from './pull-failure.js';
 import type { Image } from './engine.port.js';
 import { type LabelValues, labelFilter } from './labels.js';
 
@@ -13,8 +18,17 @@ function toImage(found: Docker.ImageInspectInfo): Image {
   const words = (value: string | string[] | undefined | null): string[] | null => (value === undefined || value === null || value.length === 0 ? null : typeof value === 'string' ? [value] : value);
   return {
     id: found.Id, tags: found.RepoTags ?? [], bytes: found.Size, labels: config?.Labels ?? {},
-    exposed: ports.toSorted((a, b) => a - b), cmd: words(config?.Cmd), entrypoint: words(config?.Entrypoint), created: Date.parse(found.Created) || 0,
+    exposed: ports.toSorted((a, b) => a - b), cmd: words(config?.Cmd), entrypoint: words(config?.Entrypoint),
+    digests: found.RepoDigests ?? [], onBuild: ((config as { OnBuild?: string[] | null } | undefined)?.OnBuild) ?? [], created: Date.parse(found.Created) || 0,
   };
+}
+
+/** `host:5000/a/b:tag` → repository and tag; `a@sha256:…` → repository and digest. */
+function splitReference(reference: string): { fromImage: string; tag: string } {
+  const at = reference.indexOf('@');
+  if (at > 0) return { fromImage: reference.slice(0, at).replace(/:[^:/]+$/, ''), tag: reference.slice(at + 1) };
+  const { repo, tag } = splitTag(reference);
+  return { fromImage: repo, tag };
 }
 
 function splitTag(tag: string): { repo: string; tag: string } {
@@ -44,6 +58,52 @@ export class DockerImages {
 
   async tag(reference: string, tag: string): Promise<void> {
     await this.calls.run('image.tag', `${reference} ${tag}`, (docker) => docker.getImage(reference).tag(splitTag(tag)));
+  }
+
+  async pull(reference: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void> {
+    const started = performance.now();
+    try {
+      for await (const message of messages(await this.stream('/images/create?', splitReference(reference), undefined, signal))) {
+        if (message.error) throw pullFailure(reference, message.error);
+        // a line for each layer and each of its ends, not for each of its bytes
+        if (message.status && !/^(Downloading|Extracting|Waiting|Verifying)/.test(message.status)) onLine(message.id ? `${message.id}: ${message.status}` : message.status);
+      }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw statusOf(error) === null ? this.calls.translate(error) : pullFailure(reference, reasonOf(error), statusOf(error));
+    } finally {
+      this.calls.report('image.pull', performance.now() - started, reference);
+    }
+  }
+
+  async load(archive: Readable, signal: AbortSignal): Promise<readonly string[]> {
+    const started = performance.now();
+    const names: string[] = [];
+    archive.on('error', () => {}); // an abort tears it; its own errors come by the request
+    const refused = (why: string): StepFailure => new StepFailure('image.load', `The engine cannot load this image: ${why}`, 'pipe in what docker save writes: docker save shop:1 | berth git:load-image shop shop:1');
+    try {
+      for await (const message of messages(await this.stream('/images/load?', { quiet: true }, archive, signal))) {
+        if (message.error) throw refused(message.error);
+        const name = /^Loaded image(?: ID)?: (\S+)/.exec(message.stream ?? '')?.[1];
+        if (name) names.push(name);
+      }
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw statusOf(error) === null ? this.calls.translate(error) : refused(reasonOf(error));
+    } finally {
+      archive.destroy();
+      this.calls.report('image.load', performance.now() - started);
+    }
+    return names;
+  }
+
+  private stream(path: string, options: object, file: Readable | undefined, abortSignal: AbortSignal): Promise<IncomingMessage> {
+    return new Promise((resolve, reject) => {
+      const fail = (error: unknown): void => reject(error);
+      file?.on('error', fail);
+      this.calls.docker.modem.dial({ path, method: 'POST', ...(file && { file }), options, abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 404: 'not found', 500: 'server error' } } as Docker.DockerOptions as never,
+        (error: unknown, response: unknown) => (error ? fail(error) : resolve(response as IncomingMessage)));
+    });
   }
 
   /** Asks the engine to ask the registry, so that its proxies, mirrors and certificates count. */

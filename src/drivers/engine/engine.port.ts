@@ -46,6 +46,10 @@ export interface Image {
   readonly exposed: readonly number[];
   readonly cmd: readonly string[] | null;
   readonly entrypoint: readonly string[] | null;
+  /** names with the digest under which a registry has it: `nginx@sha256:…` */
+  readonly digests?: readonly string[];
+  /** instructions for whoever builds upon it */
+  readonly onBuild?: readonly string[];
   /** ms since the epoch */
   readonly created: number;
 }
@@ -183,6 +187,10 @@ export abstract class EnginePort {
    */
   abstract build(context: Readable, request: BuildRequest): Promise<BuiltImage>;
   abstract inspectImage(reference: string): Promise<Image | null>;
+  /** Fetches an image from its registry. @throws StepFailure `image.*`: user when it is not there or not for us, machine when the registry does not answer */
+  abstract pullImage(reference: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void>;
+  /** Takes what `docker save` writes; answers the names (or ids) of the images in it. @throws StepFailure `image.load` */
+  abstract loadImage(archive: Readable, signal: AbortSignal): Promise<readonly string[]>;
   abstract listImages(labels: LabelValues): Promise<readonly Image[]>;
   /** @param force also when a stopped container uses it or it has several tags */
   abstract removeImage(reference: string, force?: boolean): Promise<void>;

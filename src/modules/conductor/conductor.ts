@@ -66,7 +66,7 @@ export class Conductor {
       },
       resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
     };
-    core.sources = { commits: new GitImportDriver({ root: config.root, gitUser: config.gitUser }) };
+    core.sources = { commits: new GitImportDriver({ root: config.root, gitUser: config.gitUser }), images: engine };
     core.probes = {
       engine: async () => {
         await engine.ping();

@@ -116,7 +116,13 @@ const create = command({
   run: async (context, { app, commit }): Promise<DeployAnswer> => {
     const { core } = context;
     const row = await core.app(app);
-    const wanted = commit ?? row.releases.find((r) => r.number === row.live?.release)?.spec.sha;
+    const live = row.releases.find((r) => r.number === row.live?.release);
+    const origin = live && (await core.board.now()).deploys[row.id]?.[live.deploy - 1]?.source.origin;
+    if (commit === undefined && origin?.type === 'image') {
+      const { answer } = await change(context, 'deploys:create', row.id, (draft) => draft.deploy(row.id, 'rebuild', context.actor, { ...NO_SOURCE, origin }));
+      return { app: row.id, name: app, deploy: answer };
+    }
+    const wanted = commit ?? live?.spec.sha;
     if (!wanted) throw new Rejected('deploy.no-commit', `${app} has nothing to build yet`, `push it: git push berth main`);
     const sha = await core.git?.resolve(row.id, wanted);
     await requireRoom(core);

@@ -13,6 +13,7 @@ import { BUILD_ROOM } from '../../modules/server/room.js';
 import type { ClassicBuilds } from '../../plugins/builders/classic/classic.runner.js';
 import { SLUGIGNORE, slugignore } from '../../plugins/builders/classic/slugignore.js';
 import { START, START_FILE } from '../../plugins/builders/classic/start.js';
+import { takeImage } from './image.build.js';
 
 /** where a generated Dockerfile lies in the context */
 const GENERATED = '.berth/Dockerfile';
@@ -47,6 +48,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
       return deps.external(context);
     }
     const engine = deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
+    if (plan.builder === 'image') return takeImage(engine, deps.config.instance, context);
     const tag = `${deps.config.instance}/${input.name}:${context.deploy}`;
     const path = contextPath(plan.dockerfilePath ?? GENERATED);
     const own = `${path}.dockerignore`;

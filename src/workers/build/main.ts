@@ -27,6 +27,7 @@ await startWorker('build', (core) => {
   const build = buildStep({ engine, config, env, classic, external });
   return async (context) => {
     const { plan } = context.input;
+    if (plan.builder === 'image') return build(context);
     const third = plan.builder === 'classic-buildpack' || plan.classic !== undefined;
     await stack.ensure([...new Set([...(third ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])], context.log, context.signal);
     const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.classic ? ' and others' : ''}` };
