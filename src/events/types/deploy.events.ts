@@ -109,6 +109,8 @@ export interface BuildPlan {
   /** path of the Dockerfile in the source, or null when `dockerfile` holds a generated one */
   readonly dockerfilePath: string | null;
   readonly dockerfile: string | null;
+  /** texts that the generated Dockerfile copies, put into the context: path below `.berth/` → text */
+  readonly files?: Readonly<Record<string, string>>;
   /** names of config keys the build may see */
   readonly buildArgs: readonly string[];
   readonly processTypes: ProcessTypes;

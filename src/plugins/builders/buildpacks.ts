@@ -3,6 +3,7 @@ import { dotnetBuildpack } from './dotnet/dotnet.buildpack.js';
 import { elixirBuildpack } from './elixir/elixir.buildpack.js';
 import { goBuildpack } from './go/go.buildpack.js';
 import { javaBuildpack } from './java/java.buildpack.js';
+import { nodeBuildpack } from './node/node.buildpack.js';
 import { pythonBuildpack } from './python/python.buildpack.js';
 import { rustBuildpack } from './rust/rust.buildpack.js';
 
@@ -17,4 +18,5 @@ export const BUILDPACKS: readonly Builder[] = [
   goBuildpack,
   rustBuildpack,
   dotnetBuildpack,
+  nodeBuildpack,
 ];

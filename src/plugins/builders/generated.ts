@@ -37,9 +37,9 @@ export function processesOf(project: Project, fallback: { readonly types: Proces
 }
 
 /** A buildpack's plan: what is the same for all is filled in. */
-export function planOf(project: Project, own: Pick<BuildPlan, 'buildpack' | 'summary' | 'processTypes'> & { readonly dockerfile: readonly string[]; readonly releaseCommand?: string | null }): BuildPlan {
+export function planOf(project: Project, own: Pick<BuildPlan, 'buildpack' | 'summary' | 'processTypes'> & { readonly dockerfile: readonly string[]; readonly releaseCommand?: string | null; readonly files?: BuildPlan['files'] }): BuildPlan {
   return {
-    builder: 'buildpack', buildpack: own.buildpack, summary: own.summary, dockerfilePath: null, dockerfile: [...own.dockerfile, ''].join('\n'), buildArgs: buildArgs(project),
+    builder: 'buildpack', buildpack: own.buildpack, summary: own.summary, dockerfilePath: null, dockerfile: [...own.dockerfile, ''].join('\n'), ...(own.files === undefined ? {} : { files: own.files }), buildArgs: buildArgs(project),
     processTypes: own.processTypes, releaseCommand: project.procfile?.release ?? own.releaseCommand ?? null, check: project.appJson.check, port: 5000,
   };
 }

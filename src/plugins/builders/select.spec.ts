@@ -77,7 +77,7 @@ describe('source archive', () => {
   it('an empty archive is an empty tree', async () => { expect((await readSourceTree(await archive('b.tar', () => undefined))).paths).toEqual([]); });
   it('has a limit of entries', async () => {
     const path = await archive('c.tar', (tar) => { for (let i = 0; i < 50; i++) tar.entry({ name: `f${i}` }, ''); });
-    await expect(readSourceTree(path, [], undefined, { file: 1, texts: 1, entries: 40 })).rejects.toMatchObject({ code: 'detect.too-many-files' });
+    await expect(readSourceTree(path, [], undefined, { file: 1, lock: 1, texts: 1, entries: 40 })).rejects.toMatchObject({ code: 'detect.too-many-files' });
   });
   it('a damaged archive is not the app\'s fault', async () => {
     const path = join(folder, 'd.tar');

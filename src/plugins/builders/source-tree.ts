@@ -28,14 +28,17 @@ function make(paths: string[], texts: ReadonlyMap<string, string>, bytes: number
 export interface ReadLimits {
   /** bytes of one text */
   readonly file: number;
+  /** the same for a lock file at the root: they tell versions, and are long */
+  readonly lock: number;
   /** bytes of all texts together */
   readonly texts: number;
   /** entries of the archive */
   readonly entries: number;
 }
-const LIMITS: ReadLimits = { file: 512 * 1024, texts: 32 * 1024 * 1024, entries: 500_000 };
+const LIMITS: ReadLimits = { file: 512 * 1024, lock: 8 * 1024 * 1024, texts: 32 * 1024 * 1024, entries: 500_000 };
 
 const NAMES = new Set(['package.json', 'app.json', 'Procfile', 'Dockerfile', 'manage.py', 'wsgi.py', 'asgi.py', 'settings.py', 'go.mod', 'Cargo.toml', 'pom.xml', 'pyproject.toml', 'composer.json', 'Gemfile', 'mix.exs', 'build.gradle', 'build.gradle.kts', 'project.clj', 'main.go', 'index.html', 'index.php']);
+const LOCKS = new Set(['package-lock.json', 'npm-shrinkwrap.json', 'pnpm-lock.yaml', 'yarn.lock', 'composer.lock', 'Gemfile.lock']);
 
 /** Everything at the root, requirement files, and the few names that tell something further down. */
 function telling(path: string): boolean {
@@ -74,7 +77,7 @@ export async function readSourceTree(archive: string, also: readonly string[] = 
     if (paths.length > limits.entries) { parser.destroy(new StepFailure('detect.too-many-files', `the repository has more than ${limits.entries} files`, 'keep generated files and dependencies out of the repository')); return; }
     const size = header.size ?? 0;
     stream.on('end', next);
-    if (path === null || !file || size > limits.file || kept + size > limits.texts || !(telling(path) || wanted.has(path))) { stream.resume(); return; }
+    if (path === null || !file || size > (LOCKS.has(path) ? limits.lock : limits.file) || kept + size > limits.texts || !(telling(path) || wanted.has(path))) { stream.resume(); return; }
     kept += size;
     const chunks: Buffer[] = [];
     stream.on('data', (chunk) => chunks.push(chunk as Buffer));

@@ -79,7 +79,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get('.dockerignore') ?? null) : null;
     const leave = plan.builder === 'dockerfile' ? null : slugignore(scan.texts.get(SLUGIGNORE));
     const start = dockerfile.includes(START_FILE) ? [[START_FILE, START] as const] : [];
-    const packed = before === null ? packContext(input.source, { ignore, leave, put: new Map([[path, dockerfile], ...start]) }) : await before.context({ [path]: dockerfile });
+    const packed = before === null ? packContext(input.source, { ignore, leave, put: new Map([...Object.entries(plan.files ?? {}), [path, dockerfile], ...start]) }) : await before.context({ ...plan.files, [path]: dockerfile });
 
     const room = watchRoom(engine);
     const values = plan.buildArgs.length > 0 ? await deps.env(input.app, input.configVersion) : {};
