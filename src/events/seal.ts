@@ -81,10 +81,15 @@ export class SecretBox {
     return Buffer.concat([iv, tag, ct]);
   }
 
+  /** A new key, wrapped; nothing is kept. */
+  fresh(): Buffer {
+    return this.wrap(randomBytes(32));
+  }
+
   /** Makes the key `id`; call once, when the app is made. */
   async createKey(id: string): Promise<void> {
     this.keys.delete(id);
-    await this.store.putKey(id, this.wrap(randomBytes(32)));
+    await this.store.putKey(id, this.fresh());
   }
 
   async destroyKey(id: string): Promise<void> {

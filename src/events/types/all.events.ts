@@ -23,5 +23,5 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,
   AuditCheckpointTaken: 1, AuditFailed: 1,
-  BackupTaken: 1, BackupFailed: 1, RestoreBegun: 1, RestoreEnded: 1,
+  BackupTaken: 1, BackupFailed: 1, RestoreBegun: 1, AppRestored: 1, RestoreEnded: 1,
 };

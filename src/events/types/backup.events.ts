@@ -7,8 +7,10 @@ export type BackupEvent =
   | NewEvent<'BackupFailed', { to: string; code: string; message: string }>
   /** the log up to here came out of a backup; what has to follow lies in the folder `restoring-<restore>` */
   | NewEvent<'RestoreBegun', { restore: string; from: string; takenAt: string; position: number; hash: string; unreadable: readonly string[] }>
-  /** everything is in its place; `asked`: the deploys that bring apps back, `troubles`: what does not come back by itself */
-  | NewEvent<'RestoreEnded', { restore: string; asked: readonly { app: string; name: string; deploy: number }[]; troubles: readonly Trouble[] }>;
+  /** an app of the backup: the deploy that brings it back, or why it does not come back by itself, or neither: it runs, or never did */
+  | NewEvent<'AppRestored', { restore: string; app: string; name: string; deploy: number | null; trouble: Trouble | null }>
+  /** everything is in its place, every app was asked for */
+  | NewEvent<'RestoreEnded', { restore: string; apps: number; troubles: number }>;
 
-/** Something that is not as it was on the old machine, and what to do about it. */
-export interface Trouble { readonly app: string; readonly why: string; readonly todo: string }
+/** What is not as it was on the old machine, and what to do about it. */
+export interface Trouble { readonly why: string; readonly todo: string }

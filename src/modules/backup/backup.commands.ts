@@ -11,15 +11,14 @@ import { takeCheckpoint } from '../audit/checkpoint.js';
 import { bytes, seconds, table, when } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
-import { keys, type KeyState } from '../keys/key.decider.js';
-import { server } from '../server/server.decider.js';
 import type { BackupEvent } from '../../events/types/backup.events.js';
 import { explain } from '../commands/explain.js';
 import { ArchiveWriter, type Manifest } from './archive.js';
 import { backups, BACKUPS } from './backup.decider.js';
-import { askForDeploys, follow, RESTORE, type Trouble } from './bring-back.js';
+import { follow, type Missing } from './bring-back.js';
 import { check } from './check.js';
 import { load } from './load.js';
+import { settle } from './settle.js';
 import { take } from './take.js';
 import { passphraseOf, verifyBackupCommand } from './verify.command.js';
 import { telling, type Say } from './telling.js';
@@ -189,45 +188,30 @@ async function* restore(context: CommandContext, input: RestoreInput): AsyncGene
     }
     await requireFree(core.config.root, manifest.parts.reduce((sum, part) => sum + part.size, 0) * 2);
     await core.probes?.engine();
-    const own = (await core.repository.load(keys, 'keys')).state;
-    const { asked, troubles } = await alone(async () => {
-      const { unreadable } = await load(core, { path: file, passphrase, checked }, signal, say);
-      await change({ core, actor: context.actor }, 'restore', 'server', (draft) => draft.decide(server, 'server', { type: 'Set', key: 'restored', value: `${new Date(core.now()).toISOString()} from ${manifest.from.host}, position ${manifest.head.position}` }));
-      await keepKeys(core, own, say);
-      return askForDeploys(core, unreadable);
+    let begun = false;
+    const apps = await alone(async () => {
+      await load(core, { path: file, passphrase, checked }, context.actor, signal, say);
+      begun = true;
+      return (await settle(core, say)) ?? [];
+    }).catch((error: unknown) => {
+      if (begun) say.warn('The log is the backup\'s already: what is left to do is done as soon as it can be, by itself, also after a restart: berth backup:list');
+      throw error;
     });
+    const asked = apps.flatMap(({ app, name, deploy }) => (deploy === null ? [] : [{ app, name, deploy }]));
+    const troubles = apps.flatMap(({ name, trouble }): Missing[] => (trouble ? [{ name, ...trouble }] : []));
     const board = await core.board.now();
     if (board.server.domains.length === 0 && manifest.from.domain !== core.config.domain) say.warn(`Apps were at <app>.${manifest.from.domain} there and are at <app>.${core.config.domain} here; to change that: berth domains:set-global ${manifest.from.domain}`);
-    if (asked.length > 0) say.info(`Bringing back ${asked.map(({ app }) => app.name).join(', ')}`);
-    for (const { app, why } of troubles) say.warn(`${app} does not come back by itself: ${why}`);
-    const later: readonly Trouble[] = input.detach ? [] : await follow(core, asked, signal, say);
+    if (asked.length > 0) say.info(`Bringing back ${asked.map(({ name }) => name).join(', ')}`);
+    for (const { name, why } of troubles) say.warn(`${name} does not come back by itself: ${why}`);
+    const later = input.detach ? [] : await follow(core, asked, signal, say);
     const all = [...troubles, ...later];
     if (all.length === 0) say.info(input.detach ? 'Restored; the deploys go on: berth deploys <app>' : `Restored in ${seconds(performance.now() - started)}`);
     else {
       say.warn(`Restored in ${seconds(performance.now() - started)}, but for ${all.length} of ${manifest.apps.length} apps. What to do:`);
-      for (const { app, todo } of all) say.warn(`  ${app}: ${todo}`);
+      for (const { name, todo } of all) say.warn(`  ${name}: ${todo}`);
     }
     return all.length === 0 ? 0 : 1;
   });
-}
-
-/** SSH keys and tokens of this machine that the restored log does not know go on working: whoever restores is not locked out. */
-async function keepKeys(core: Core, own: KeyState, say: Pick<Say, 'detail'>): Promise<void> {
-  await change({ core, actor: RESTORE }, 'restore', 'keys', async (draft) => {
-    for (const { name, key, fingerprint } of own.ssh) {
-      const { ssh } = (await draft.load(keys, 'keys')).state;
-      if (ssh.some((known) => known.fingerprint === fingerprint)) continue;
-      let free = name;
-      for (let n = 2; ssh.some((known) => known.name === free); n += 1) free = `${name.slice(0, 60)}-${n}`;
-      await draft.decide(keys, 'keys', { type: 'AddSsh', name: free, text: key });
-      say.detail(`kept this machine's SSH key ${free}`);
-    }
-    for (const [name, hash] of Object.entries(own.tokens)) {
-      if (Object.hasOwn((await draft.load(keys, 'keys')).state.tokens, name)) continue;
-      await draft.decide(keys, 'keys', { type: 'CreateToken', name, hash });
-    }
-  });
-  await core.writeKeys?.();
 }
 
 function render({ event, data }: StreamItem, out: Out): number | undefined {
@@ -268,7 +252,8 @@ function said(event: BackupEvent): string {
     case 'BackupTaken': return `${event.data.to}, ${bytes(event.data.bytes)}, up to position ${event.data.position}, sha256 ${event.data.sha256.slice(0, 16)}…`;
     case 'BackupFailed': return `${event.data.to}: ${event.data.message} (${event.data.code})`;
     case 'RestoreBegun': return `from ${event.data.from}, taken at ${event.data.takenAt}, up to position ${event.data.position}`;
-    case 'RestoreEnded': return `deploys of ${event.data.asked.map(({ name }) => name).join(', ') || 'nothing'}${event.data.troubles.map(({ app, why, todo }) => `; ${app}: ${why}: ${todo}`).join('')}`;
+    case 'AppRestored': return `${event.data.name}: ${event.data.trouble ? `${event.data.trouble.why}: ${event.data.trouble.todo}` : event.data.deploy === null ? 'nothing to do' : `deploy ${event.data.deploy}`}`;
+    case 'RestoreEnded': return `${event.data.apps} apps${event.data.troubles > 0 ? `, ${event.data.troubles} do not come back by themselves` : ''}`;
     default: return never(event);
   }
 }

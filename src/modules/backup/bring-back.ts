@@ -9,60 +9,64 @@ import { pipeline } from '../deploys/pipeline.decider.js';
 import { change } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
 import { commitOf } from './take.js';
+import { backups, BACKUPS, type Fact } from './backup.decider.js';
 import type { Say } from './telling.js';
+import type { Trouble } from '../../events/types/backup.events.js';
 
 export const RESTORE = 'system:restore';
+type App = Fact<'AppRestored'>;
+export type Asked = Pick<App, 'app' | 'name'> & { readonly deploy: number };
 /** Something that is not as it was on the old machine, and what to do about it. */
-export interface Trouble { readonly app: string; readonly why: string; readonly todo: string }
-interface Asked { readonly app: AppRow; readonly deploy: number }
+export type Missing = Trouble & { readonly name: string };
 
 const REASON = 'restored from a backup: the machine that it ran on is gone';
 
 /**
  * Ends what the old machine was doing, and asks for a deploy of every app that was live and is not running here: of its recorded commit when
- * the image is gone, as it always is on another machine.
+ * the image is gone, as it always is on another machine. Each app in one transaction with its `AppRestored`: those that have one are done.
  */
-export async function askForDeploys(core: Core, unreadable: ReadonlySet<string>): Promise<{ asked: Asked[]; troubles: Trouble[] }> {
-  const asked: Asked[] = [];
-  const troubles: Trouble[] = [];
+export async function askForDeploys(core: Core): Promise<void> {
+  const { restore } = (await core.repository.load(backups, BACKUPS)).state;
+  if (restore === null) return;
+  const done = new Set(restore.apps.map(({ app }) => app));
+  const unreadable = new Set(restore.unreadable);
   for (const app of Object.values((await core.board.now()).apps).sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    if (done.has(app.id)) continue;
     const running = await core.engine!.states(app.id);
     const lost = (app.live?.containers ?? []).map((c) => c.id).filter((id) => !running.has(id));
     const secret = unreadable.has(app.id) && app.configKeys.length > 0;
-    const end = async (kind: 'rebuild' | 'repair' | null, sha: string | null = null): Promise<number | null> => (await change({ core, actor: RESTORE }, 'restore', app.id, async (draft) => {
+    const { kind, sha, trouble } = secret ? blind(app) : await wayBack(core, app, lost.length === 0 && (app.live?.containers.length ?? 0) > 0);
+    await change({ core, actor: RESTORE }, 'restore', app.id, async (draft) => {
       await draft.cancelAll(app.id, RESTORE, REASON);
       await draft.decide(pipeline, pipelineStream(app.id), { type: 'Lose', containers: lost, by: RESTORE, reason: REASON });
       // nothing could ever read them again, and whatever compares old values with new ones would stumble over them
       if (secret) await draft.decide(config, configStream(app.id), { type: 'Unset', app: app.id, keys: app.configKeys });
-      if (kind === null) return null;
-      return draft.deploy(app.id, kind, RESTORE, kind === 'repair' ? NO_SOURCE : { ...NO_SOURCE, sha, branch: app.branch });
-    })).answer;
-    const gives = async (why: string, todo: string): Promise<void> => {
-      await end(null);
-      troubles.push({ app: app.name, why, todo });
-    };
-    if (secret) {
-      await gives(`its key cannot be read: its config vars ${app.configKeys.join(', ')} are lost`, `set them again: berth config:set --no-restart ${app.name} ${app.configKeys[0]}=…${app.live ? `; then build: berth ps:rebuild ${app.name}` : ''}`);
-      continue;
-    }
-    if (!app.live || (lost.length === 0 && app.live.containers.length > 0)) {
-      await end(null);
-      continue;
-    }
-    const spec = app.releases.find((r) => r.number === app.live!.release)?.spec;
-    const commit = commitOf(app);
-    if (spec && (await core.engine!.hasImage(spec.imageId))) asked.push({ app, deploy: (await end('repair'))! });
-    else if (commit === null) await gives('no commit of its live release is recorded', 'push it again');
-    else if ((await core.git!.resolve(app.id, commit).catch(() => null)) === null) await gives(`its commit ${commit.slice(0, 12)} is not in the backup`, 'push it again');
-    else asked.push({ app, deploy: (await end('rebuild', commit))! });
+      const deploy = kind === null ? null : await draft.deploy(app.id, kind, RESTORE, kind === 'repair' ? NO_SOURCE : { ...NO_SOURCE, sha, branch: app.branch });
+      await draft.decide(backups, BACKUPS, { type: 'AppRestored', data: { restore: restore.restore, app: app.id, name: app.name, deploy, trouble } });
+    });
   }
-  return { asked, troubles };
+}
+
+interface WayBack { readonly kind: 'rebuild' | 'repair' | null; readonly sha: string | null; readonly trouble: Trouble | null }
+const NONE: WayBack = { kind: null, sha: null, trouble: null };
+const gives = (why: string, todo: string): WayBack => ({ ...NONE, trouble: { why, todo } });
+
+const blind = (app: AppRow): WayBack => gives(`its key cannot be read: its config vars ${app.configKeys.join(', ')} are lost`, `set them again: berth config:set --no-restart ${app.name} ${app.configKeys[0]}=…${app.live ? `; then build: berth ps:rebuild ${app.name}` : ''}`);
+
+async function wayBack(core: Core, app: AppRow, runs: boolean): Promise<WayBack> {
+  if (!app.live || runs) return NONE;
+  const spec = app.releases.find((r) => r.number === app.live!.release)?.spec;
+  const sha = commitOf(app);
+  if (spec && (await core.engine!.hasImage(spec.imageId))) return { ...NONE, kind: 'repair' };
+  if (sha === null) return gives('no commit of its live release is recorded', 'push it again');
+  if ((await core.git!.resolve(app.id, sha).catch(() => null)) === null) return gives(`its commit ${sha.slice(0, 12)} is not in the backup`, 'push it again');
+  return { ...NONE, kind: 'rebuild', sha };
 }
 
 /** Waits until every deploy is over, says each, and answers what did not come back. */
-export async function follow(core: Core, asked: readonly Asked[], signal: AbortSignal, say: Pick<Say, 'info' | 'warn'>): Promise<Trouble[]> {
-  const troubles: Trouble[] = [];
-  const open = new Map(asked.map(({ app, deploy }) => [app.id, deploy]));
+export async function follow(core: Core, asked: readonly Asked[], signal: AbortSignal, say: Pick<Say, 'info' | 'warn'>): Promise<Missing[]> {
+  const troubles: Missing[] = [];
+  const open = new Map(asked.map(({ app, deploy }) => [app, deploy]));
   let wake: () => void = () => {};
   const stop = core.store.changes(() => wake());
   signal.addEventListener('abort', () => wake());
@@ -76,7 +80,7 @@ export async function follow(core: Core, asked: readonly Asked[], signal: AbortS
       const board = await core.board.now();
       for (const [id, deploy] of open) {
         const row = board.deploys[id]?.[deploy - 1];
-        const name = board.apps[id]?.name ?? asked.find((a) => a.app.id === id)!.app.name;
+        const name = board.apps[id]?.name ?? asked.find((a) => a.app === id)!.name;
         if (row && !isOver(row.status)) continue;
         if (row?.status === 'superseded' && row.endedBy) {
           open.set(id, Number(row.endedBy));
@@ -88,7 +92,7 @@ export async function follow(core: Core, asked: readonly Asked[], signal: AbortS
           const job = row.steps.findLast((step) => step.failure !== null)?.job;
           const why = row.failure ? `${row.failure.message} (${row.failure.code})` : `deploy ${deploy} was ${row.status} by ${row.endedBy ?? 'somebody'}`;
           say.warn(`${name} does not serve: ${why}`);
-          troubles.push({ app: name, why, todo: `look: berth trace ${name} ${deploy}; again: berth ${job ? `jobs:retry ${job}` : `ps:rebuild ${name}`}` });
+          troubles.push({ name, why, todo: `look: berth trace ${name} ${deploy}; again: berth ${job ? `jobs:retry ${job}` : `ps:rebuild ${name}`}` });
         }
       }
       if (open.size > 0) await changed;

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { GENESIS, link, type ChainedEvent } from '../../events/chain.js';
 import { SCHEMAS } from '../../events/types/all.events.js';
+import { BACKUPS } from './backup.decider.js';
 import { damaged } from './archive.js';
 
 /** A line of the log as `audit:verify --file` reads it, too: the texts of data and meta letter by letter. */
@@ -12,6 +13,8 @@ export function lineOf({ data, meta, ...event }: ChainedEvent): string {
 export class LogReader {
   head = { position: 0, hash: GENESIS };
   events = 0;
+  /** version of the stream `backups` */
+  backups = 0;
   /** kinds of events that this Berth cannot read: a newer one wrote them */
   readonly unknown = new Set<string>();
 
@@ -29,6 +32,7 @@ export class LogReader {
       if (event.position !== this.head.position + 1 || link(this.head.hash, event) !== event.hash) throw damaged(`${name} in the archive: event ${event.position} (${event.type}) does not follow upon event ${this.head.position}: the chain is broken there`);
       this.head = { position: event.position, hash: event.hash };
       this.events += 1;
+      if (event.stream === BACKUPS) this.backups = event.version;
       if (event.schema > (Object.hasOwn(SCHEMAS, event.type) ? SCHEMAS[event.type as keyof typeof SCHEMAS] : 0)) this.unknown.add(event.type);
       page.push(event);
     }

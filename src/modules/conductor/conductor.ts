@@ -13,6 +13,7 @@ import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driv
 import { systemClock } from '../../events/clock.js';
 import { Rejected } from '../../events/decider.js';
 import { DailyAudit } from '../audit/checkpoint.js';
+import { settle } from '../backup/settle.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import type { WorkerStatus } from '../server/worker-status.js';
@@ -41,6 +42,10 @@ export class Conductor {
         await sweeper.sweep();
       },
       restore: () => sweeper.restore(),
+      settle: async () => {
+        const quiet = (): void => {};
+        await settle(core, { info: quiet, detail: quiet, warn: (text) => report('restore', new Error(text)) });
+      },
       leads: () => { this.collecting = this.collector.run(); },
     });
     this.collector = new LogCollector(core, engine, report, () => this.rounds.soon(), () => { void this.rounds.restoreNow(); });

@@ -4,7 +4,7 @@ import type { EventStore } from '../../events/store.port.js';
 import { Rounds } from './rounds.js';
 
 /** A store that has one lease and wakes its listeners when told. */
-function setUp(restore: () => Promise<void> = async () => {}, clock: Clock = systemClock) {
+function setUp(restore: () => Promise<void> = async () => {}, clock: Clock = systemClock, settle?: () => Promise<void>) {
   let holder: string | null = null;
   let wake = (): void => {};
   const did: string[] = [];
@@ -14,7 +14,7 @@ function setUp(restore: () => Promise<void> = async () => {}, clock: Clock = sys
     changes: (listener: () => void) => { wake = listener; return () => {}; },
   } as unknown as EventStore;
   const rounds = new Rounds({
-    store, clock, owner: 'me', report: () => {}, leads: () => {}, sweep: async () => { did.push('sweep'); }, restore,
+    store, clock, owner: 'me', report: () => {}, leads: () => {}, sweep: async () => { did.push('sweep'); }, restore, ...(settle && { settle }),
     relay: { pump: async () => { did.push('pump'); return 0; }, reconcile: async () => 0 },
   });
   return { rounds, did, wake: () => wake(), hold: (owner: string | null) => { holder = owner; } };
@@ -37,6 +37,31 @@ describe('the conductor, when it begins to lead', () => {
     known();
     await soon();
     expect(did).toContain('pump');
+    await rounds.stop();
+  });
+
+  it('settles before anything else, also after it was alone, until that works', async () => {
+    let fails = 2;
+    const tried: string[] = [];
+    const { rounds, did, wake } = setUp(async () => { did.push('restore'); }, systemClock, async () => {
+      tried.push(did.join());
+      if ((fails -= 1) >= 0) throw new Error('not yet');
+    });
+    rounds.start();
+    for (let i = 0; i < 200 && tried.length < 3; i += 1) {
+      await rounds.sweepNow();
+      wake();
+      await soon();
+    }
+    expect(tried).toEqual(['', '', '']);
+    await soon();
+    expect(did.slice(0, 2)).toEqual(['restore', 'pump']);
+    wake();
+    await soon();
+    expect(tried).toHaveLength(3);
+    await rounds.alone(async () => {});
+    await soon();
+    expect(tried).toHaveLength(4);
     await rounds.stop();
   });
 

@@ -25,12 +25,16 @@ export interface RoundsPorts {
   readonly restore: () => Promise<void>;
   /** this process begins to lead */
   readonly leads: () => void;
+  /** what has to be done before anything else whenever this process begins to lead, or was `alone`; tried until it resolves */
+  readonly settle?: () => Promise<void>;
   readonly report: Report;
 }
 
 /** What is done over and over on a server, by one process at a time, under a lease in the store: relaying, reconciling, sweeping. */
 export class Rounds {
   private leading = false;
+  private begun = false;
+  private settled = false;
   private renewedAt = 0;
   private stopped = false;
   private paused = false;
@@ -83,6 +87,15 @@ export class Rounds {
     const { clock, relay } = this.ports;
     const now = clock.now();
     if (!(await this.lead(now))) return;
+    if (!this.ready) {
+      await this.held(this.ports.settle!);
+      this.settled = true;
+    }
+    if (this.begun) {
+      this.begun = false;
+      this.heldUntil = clock.now() + RESTORE_MS;
+      void this.restoreFirst();
+    }
     if (now < this.heldUntil) return;
     await relay.pump();
     if (now - this.lastReconcile >= RECONCILE_MS) {
@@ -105,10 +118,14 @@ export class Rounds {
     if (begins) {
       this.ports.leads();
       this.sweepAt = now;
-      this.heldUntil = now + RESTORE_MS;
-      void this.restoreFirst();
+      this.begun = true;
+      this.settled = false;
     }
     return leads;
+  }
+
+  private get ready(): boolean {
+    return this.settled || !this.ports.settle;
   }
 
   /** One sweep at a time; never rejects. */
@@ -122,7 +139,7 @@ export class Rounds {
   }
 
   private inTurn(what: string, work: () => Promise<void>): Promise<void> {
-    this.sweeping = this.sweeping.then(() => (this.stopped || this.paused ? undefined : work())).catch((error: unknown) => this.ports.report(what, error));
+    this.sweeping = this.sweeping.then(() => (this.stopped || this.paused || !this.ready ? undefined : work())).catch((error: unknown) => this.ports.report(what, error));
     return this.sweeping;
   }
 
@@ -132,7 +149,7 @@ export class Rounds {
     const until = this.heldUntil;
     for (let told = false; !this.stopped && this.leading && this.heldUntil === until && clock.now() < until;) {
       let done = false;
-      this.sweeping = this.sweeping.then(() => (this.paused ? undefined : restore().then(() => { done = true; }, (error: unknown) => {
+      this.sweeping = this.sweeping.then(() => (this.paused || !this.ready ? undefined : restore().then(() => { done = true; }, (error: unknown) => {
         if (!told) report('bringing back what is live, before anything else', error);
         told = true;
       })));
@@ -150,22 +167,30 @@ export class Rounds {
    * @throws Rejected when another process has it, or this one does this already
    */
   async alone<T>(work: () => Promise<T>): Promise<T> {
-    const { store, clock, owner, report } = this.ports;
     const refused = (): Rejected => new Rejected('server.busy', 'Another process of Berth is at work on this', 'try again in a few seconds; one API process at a time');
     if (this.paused) throw refused();
     this.paused = true;
-    let beat: Timer = null;
     try {
       await this.working;
       await this.sweeping;
-      const lease = (): Promise<boolean> => store.acquire('conductor', owner, clock.now(), 4 * LEASE_MS);
-      if (!(await lease())) throw refused();
-      beat = clock.setInterval(() => { lease().catch((error: unknown) => report('lease', error)); }, RENEW_MS);
+      return await this.held(work, refused);
+    } finally {
+      this.paused = false;
+      this.settled = false;
+      this.poke();
+    }
+  }
+
+  /** Runs `work` under the lease, however long it takes. @param refused thrown where another has it */
+  private async held<T>(work: () => Promise<T>, refused = (): Error => new Error('the lease went to another process')): Promise<T> {
+    const { store, clock, owner, report } = this.ports;
+    const lease = (): Promise<boolean> => store.acquire('conductor', owner, clock.now(), 4 * LEASE_MS);
+    if (!(await lease())) throw refused();
+    const beat = clock.setInterval(() => { lease().catch((error: unknown) => report('lease', error)); }, RENEW_MS);
+    try {
       return await work();
     } finally {
       clock.clear(beat);
-      this.paused = false;
-      this.poke();
     }
   }
 

@@ -84,7 +84,7 @@ export const UNDO: Rules = {
   RequestCarriedOut: { why: 'it only says that a request was carried out', hint: 'undo what it did: the events beside it' }, RequestAnswered: { why: 'it only says what a request was answered', hint: 'undo what it did' },
   AuditCheckpointTaken: { why: 'what was signed was so', hint: 'see: berth audit:verify' }, AuditFailed: seen,
   BackupTaken: { why: 'the file is yours', hint: 'remove it where it lies' }, BackupFailed: { why: 'it was not made', hint: 'try again: berth backup' },
-  RestoreBegun: { why: 'what was there before is gone', hint: 'berth --force restore FILE with another backup' }, RestoreEnded: { why: 'it only says what a restore has asked for', hint: 'see: berth backup:list' },
+  RestoreBegun: { why: 'what was there before is gone', hint: 'berth --force restore FILE with another backup' }, AppRestored: asked, RestoreEnded: { why: 'it only says that a restore is over', hint: 'see: berth backup:list' },
 };
 
 type Entry = Can<EventType> | Cannot;
