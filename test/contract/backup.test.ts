@@ -1,13 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { readConfig } from '../../src/config.js';
-import { GitDriver } from '../../src/drivers/git/git.driver.js';
-import { GitTransferDriver } from '../../src/drivers/git/git.transfer.js';
 import { link, type ChainedEvent } from '../../src/events/chain.js';
 import type { Step } from '../../src/events/types/deploy.events.js';
 import { createApp } from '../../src/modules/apps/apps.commands.js';
@@ -18,6 +15,7 @@ import { Core } from '../../src/modules/core.js';
 import { NO_SOURCE } from '../../src/modules/deploys/deploys.service.js';
 import { outputOf } from '../histories.js';
 import { Cluster } from './event-store.harness.js';
+import { openMachine } from './support/machine.js';
 
 let dir: string;
 let cluster: Cluster;
@@ -38,17 +36,10 @@ interface Machine { core: Core; images: Set<string>; containers: Map<string, str
 let machines = 0;
 async function machine(store?: string): Promise<Machine> {
   machines += 1;
-  const root = join(dir, `m${machines}`);
-  mkdirSync(join(root, 'repos'), { recursive: true });
-  const core = await Core.open({ ...readConfig({ BERTH_ROOT: root, BERTH_STORE: store ?? `sqlite:${join(root, 'berth.db')}`, BERTH_DOMAIN: 'test.localhost' }), host: `host${machines}` });
-  open.push(core);
-  const git = new GitDriver({ root, gitUser: null });
   const images = new Set<string>();
   const containers = new Map<string, string>();
-  core.transfer = new GitTransferDriver({ root, gitUser: null });
-  core.git = { init: async (app) => { const path = join(root, 'repos', `${app}.git`); await git.initBare(path); return path; }, resolve: (app, commit) => git.resolve(join(root, 'repos', `${app}.git`), commit) };
-  core.engine = { states: async () => containers, hasImage: async (id) => images.has(id) };
-  core.alone = (work) => work();
+  const core = await openMachine(join(dir, `host${machines}`), { images, containers, ...(store !== undefined && { store }) });
+  open.push(core);
   const door = new CliDoor(core, (_, error) => { throw error; });
   return {
     core, images, containers,

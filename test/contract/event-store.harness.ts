@@ -11,12 +11,12 @@ import { rolldown } from 'rolldown';
 const REPO = process.cwd();
 
 /** The child as one file that plain node runs; under node_modules, where `pg` is found and git does not look. */
-export async function bundleChild(): Promise<{ file: string; remove(): void }> {
+export async function bundleChild(source = 'event-store.child.ts', name = 'event-store'): Promise<{ file: string; remove(): void }> {
   const parent = join(REPO, 'node_modules', '.cache');
   mkdirSync(parent, { recursive: true });
-  const dir = mkdtempSync(join(parent, 'event-store-'));
+  const dir = mkdtempSync(join(parent, `${name}-`));
   const file = join(dir, 'child.mjs');
-  const build = await rolldown({ input: join(REPO, 'test/contract/event-store.child.ts'), platform: 'node', external: ['pg'] });
+  const build = await rolldown({ input: join(REPO, 'test/contract', source), tsconfig: join(REPO, 'tsconfig.json'), platform: 'node', external: ['pg'] });
   await build.write({ file, format: 'esm', codeSplitting: false });
   await build.close();
   return { file, remove: () => rmSync(dir, { recursive: true, force: true }) };

@@ -125,7 +125,7 @@ export async function* partsOf(path: string, passphrase: string | null, seen: (p
   } catch (error) {
     if (error instanceof Rejected) throw error;
     if (error instanceof WrongPassphrase) throw new Rejected('backup.passphrase', `The passphrase does not open ${path}`, 'nothing was changed');
-    if (error instanceof BrokenCipher) throw damaged(`The archive is ${error.message}, in or behind ${at}`, error);
+    if (error instanceof BrokenCipher) throw damaged(`The archive ${error.message}, in or behind ${at}`, error);
     if ((error as NodeJS.ErrnoException).code === 'EIO') throw error;
     throw damaged(`The archive is damaged or cut off in or behind ${at}: ${(error as Error).message}`, error);
   } finally {
