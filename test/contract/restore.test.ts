@@ -33,7 +33,7 @@ async function berth(core: Core, argv: string[], stdin = ''): Promise<void> {
   let err = '';
   const code = await new CliDoor(core, (_, error) => { throw error; }).run({
     argv, origin: 'local', actor: 'root@host', columns: 0, color: false, hasStdin: stdin !== '', signal: new AbortController().signal,
-    write: (channel, text) => { if (channel === 'e') err += text; }, drained: async () => {}, read: async () => Buffer.from(stdin), answer: async () => '',
+    write: (channel, text) => { if (channel === 'e') err += text; }, drained: async () => {}, read: async () => Buffer.from(stdin), answer: async () => '', pieces: async function* () {},
   });
   expect(code, err).toBe(0);
 }
