@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, createReadStream, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import { createServer as createTcp, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -27,11 +27,11 @@ const fetch = (text: string, by: BuildpackFetch = fetcher()): Promise<FetchedBui
 };
 const failing = (text: string, by?: BuildpackFetch): Promise<StepFailure> => fetch(text, by).then(() => { throw new Error('was fetched'); }, (error: unknown) => { if (error instanceof StepFailure) return error; throw error; });
 
-async function names({ tar }: FetchedBuildpack): Promise<string[]> {
+async function names({ file }: FetchedBuildpack): Promise<string[]> {
   const found: string[] = [];
   const parser = extract();
   parser.on('entry', (header, stream, next) => { found.push(`${header.name}${header.mode === 0o755 && header.type === 'file' ? '*' : ''}`); stream.on('end', next); stream.resume(); });
-  tar().pipe(parser);
+  createReadStream(file).pipe(parser);
   await once(parser, 'finish');
   return found.sort();
 }

@@ -129,6 +129,13 @@ describe('a third-party buildpack', () => {
     expect(made.releaseCommand).toBe('echo rel');
   });
 
+  it('named by BUILDPACK_URL it is used whatever its bin/detect says', async () => {
+    const other = source('other', { 'readme.md': '', Procfile: 'web: x' });
+    const made = await build(other, [], { settings: { BUILDPACK_URL: repository('unwilling', { 'bin/detect': '#!/bin/bash\nexit 1', 'bin/compile': '#!/bin/bash\ntrue' }) } });
+    expect(made.processTypes).toEqual({ web: 'x' });
+    expect(lines.join('\n')).toContain('it is used because BUILDPACK_URL names it');
+  });
+
   it.each([
     ['refuses the app', { ...GOOD }, { 'readme.md': '' }, 'build.buildpack', 'no hello.txt'],
     ['fails in compile', { ...GOOD, 'bin/compile': '#!/bin/bash\necho boom >&2; exit 3' }, { 'hello.txt': '' }, 'build.failed', 'boom'],
@@ -150,6 +157,69 @@ describe('a third-party buildpack', () => {
     const abort = new AbortController();
     setTimeout(() => abort.abort(new Error('cancelled')), 2000);
     expect((await failing(app, url, { signal: abort.signal })).message).toBe('cancelled');
+    expect(await leftovers()).toBe(0);
+  });
+
+  it('several: each sees what those before exported, the last one\'s release wins, and strange files pass', async () => {
+    const long = 'n'.repeat(255);
+    const files = {
+      'hello.txt': 'x', '.slugignore': '*.psd\n/docs\n!keep.psd\n', 'a.psd': '', 'keep.psd': '', 'docs/x': '', 'src/docs/x': '', 'a b\nc.txt': 'strange', [long]: 'long', '.profile': 'export OWN=own-profile\n',
+    };
+    const path = repository('several', files);
+    execFileSync('bash', ['-c', 'cd "$1" && printf raw > $(printf "\\xff\\xfe.bin") && ln -s /etc/hostname out && ln -s ../../.. up && git add -A && git -c user.name=t -c user.email=t@t commit -qm y && git archive -o "$2" HEAD', '-', path, join(folder, 'several.tar')]);
+    const first = repository('first', {
+      'bin/detect': '#!/bin/bash\necho First', 'bin/release': '#!/bin/bash\necho "default_process_types: {web: first, clock: tick}"\necho "config_vars: {PATH: x, SECRET_THING: y}"',
+      'bin/compile': '#!/bin/bash\nbp=$(cd "$(dirname "$0")/.." && pwd)\necho "commit $SOURCE_VERSION on $STACK"\nmkdir -p "$1/.tool/bin" "$1/.profile.d"\nprintf "#!/bin/sh\\necho tool-ran\\n" > "$1/.tool/bin/tool"; chmod +x "$1/.tool/bin/tool"\necho "export PATH=$1/.tool/bin:\\$PATH berth_n=9 FROM_FIRST=yes" > "$bp/export"\necho "export PATH=\\$HOME/.tool/bin:\\$PATH" > "$1/.profile.d/tool.sh"\n',
+    });
+    const second = repository('second', { 'bin/detect': '#!/bin/bash\n[ "$FROM_FIRST" = yes ] && echo Second', 'bin/compile': '#!/bin/bash\ntool && ls -A "$1" | grep -c . && [ -z "$berth_n" ] || echo "berth_n=$berth_n"\nrm -rf "$1/.git"', 'bin/release': '#!/bin/bash\necho "default_process_types: {web: \\"echo $FROM_FIRST\\"}"' });
+    const made = await build(join(folder, 'several.tar'), [first, second], { settings: { 'buildpacks-stack': 'heroku-24' } });
+    expect(lines).toContain(`commit ${SHA} on heroku-24`);
+    expect(lines).toContain('tool-ran');
+    expect(lines.filter((line) => line.endsWith('app detected'))).toEqual(['-----> First app detected', '-----> Second app detected']);
+    expect(lines.join('\n')).toMatch(/names config vars \(PATH, SECRET_THING\): they are not set/);
+    expect(made.processTypes).toEqual({ web: 'echo yes', clock: 'tick' });
+    const seen = await output(made.image, 'tool; echo "$OWN"; readlink out up; cat "a b\nc.txt" n*; find . -type f -printf "%f\\n" | LC_ALL=C sed -n l; id -u; stat -c %U:%n .tool/bin/tool');
+    for (const part of ['tool-ran', 'own-profile', '/etc/hostname\n../../..', 'strangelong', '\\377\\376.bin', 'app:.tool/bin/tool']) expect(seen).toContain(part);
+    expect(seen).not.toMatch(/psd|^docs/m);
+    expect(await output(made.image, 'ls src/docs')).toBe('x');
+  });
+
+  it('in front of one of ours: what it left is there for packages that are compiled, and when the app runs', async () => {
+    const apt = repository('apt', {
+      'bin/detect': '#!/bin/bash\n[ -f "$1/Aptfile" ] && echo Apt', 'bin/release': '#!/bin/bash\necho "default_process_types: {web: wrong, extra: echo extra}"',
+      'bin/compile': `#!/bin/bash
+set -e
+bp=$(cd "$(dirname "$0")/.." && pwd); to="$1/.apt/usr"; mkdir -p "$to/include" "$to/lib" "$1/.profile.d"
+echo 'int greet(void);' > "$to/include/greet.h"
+echo 'int greet(void) { return 42; }' > /tmp/greet.c
+cc -shared -fPIC -o "$to/lib/libgreet.so" /tmp/greet.c
+echo "export CPATH=$to/include LIBRARY_PATH=$to/lib PATH=$to/bin:$PATH KEY_FILE='$(cat "$3/SECRET")'" > "$bp/export"
+echo 'export LD_LIBRARY_PATH=$HOME/.apt/usr/lib' > "$1/.profile.d/000_apt.sh"
+`,
+    });
+    const tar = source('mixed', {
+      Aptfile: 'libgreet', Procfile: 'web: python -c "import probe; print(probe.greet())"\n', 'requirements.txt': './probe\n',
+      // a backend of its own, so that nothing is fetched
+      'probe/pyproject.toml': '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n',
+      'probe/backend.py': `import os, subprocess, sysconfig, zipfile
+def build_wheel(out, config_settings=None, metadata_directory=None):
+    so = 'probe' + sysconfig.get_config_var('EXT_SUFFIX')
+    subprocess.check_call(['cc', '-shared', '-fPIC', '-I' + sysconfig.get_path('include'), 'probe.c', '-lgreet', '-o', '/tmp/' + so])
+    with zipfile.ZipFile(os.path.join(out, 'probe-1-py3-none-any.whl'), 'w') as wheel:
+        wheel.write('/tmp/' + so, so)
+        for name, text in {'METADATA': 'Metadata-Version: 2.1\\nName: probe\\nVersion: 1\\n', 'WHEEL': 'Wheel-Version: 1.0\\nRoot-Is-Purelib: false\\nTag: py3-none-any\\n', 'RECORD': ''}.items():
+            wheel.writestr('probe-1.dist-info/' + name, text)
+    return 'probe-1-py3-none-any.whl'
+`,
+      'probe/probe.c': '#include <Python.h>\n#include <greet.h>\nstatic PyObject *g(PyObject *s, PyObject *a) { return PyLong_FromLong(greet()); }\nstatic PyMethodDef m[] = {{"greet", g, METH_NOARGS, 0}, {0}};\nstatic struct PyModuleDef d = {PyModuleDef_HEAD_INIT, "probe", 0, -1, m};\nPyMODINIT_FUNC PyInit_probe(void) { return PyModule_Create(&d); }\n',
+    });
+    const made = await build(tar, [apt, 'heroku/python'], { env: { SECRET: 'correct horse battery' } });
+    expect(lines.join('\n')).toMatch(/Added by the buildpacks: \.apt, \.profile\.d/);
+    expect(lines.join('\n')).toMatch(/KEY_FILE can't be handed on/);
+    expect(made.processTypes).toEqual({ web: 'python -c "import probe; print(probe.greet())"', extra: 'echo extra' });
+    expect(await output(made.image, '/bin/sh', '-c', `exec ${made.processTypes['web']}`)).toBe('42');
+    expect(JSON.stringify([await docker.getImage(made.image).inspect(), await docker.getImage(made.image).history(), lines])).not.toContain('correct horse');
+    expect((await docker.getImage(made.image).inspect()).Config.Env.join(' ')).not.toContain('.apt');
     expect(await leftovers()).toBe(0);
   });
 

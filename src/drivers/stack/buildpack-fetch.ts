@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { lstat, mkdir, readdir, readFile, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -45,10 +44,10 @@ export class BuildpackFetch implements BuildpackFetcher {
   async fetch(reference: Exclude<BuildpackRef, { kind: 'own' }>, signal: AbortSignal): Promise<FetchedBuildpack> {
     const fetched = await this.take(reference, signal);
     await this.evict(fetched.file);
-    return { id: fetched.id, fresh: fetched.fresh, cached: fetched.cached, tar: () => createReadStream(fetched.file) };
+    return fetched;
   }
 
-  private async take(reference: Exclude<BuildpackRef, { kind: 'own' }>, signal: AbortSignal): Promise<Taken> {
+  private async take(reference: Exclude<BuildpackRef, { kind: 'own' }>, signal: AbortSignal): Promise<FetchedBuildpack> {
     switch (reference.kind) {
       case 'git': return this.git(reference.url, reference.ref, signal);
       case 'archive': return this.archive(reference.url, signal);
@@ -58,7 +57,7 @@ export class BuildpackFetch implements BuildpackFetcher {
 
   // ---- git
 
-  private async git(url: string, ref: string | null, signal: AbortSignal): Promise<Taken> {
+  private async git(url: string, ref: string | null, signal: AbortSignal): Promise<FetchedBuildpack> {
     const place = await this.place(url);
     const fullCommit = ref !== null && /^[0-9a-f]{40}$/.test(ref);
     if (fullCommit && await there(join(place, `${ref}.tar`))) return this.used(place, ref, true);
@@ -114,7 +113,7 @@ export class BuildpackFetch implements BuildpackFetcher {
 
   // ---- archives and folders
 
-  private async archive(url: string, signal: AbortSignal): Promise<Taken> {
+  private async archive(url: string, signal: AbortSignal): Promise<FetchedBuildpack> {
     const place = await this.place(url);
     const last = await latest(place, 'archive');
     const kept = last !== null && await there(join(place, `${last.id}.tar`)) ? last : null;
@@ -132,7 +131,7 @@ export class BuildpackFetch implements BuildpackFetcher {
     });
   }
 
-  private async keepArchive(what: string, packed: string, place: string, work: string, etag: string | null, signal: AbortSignal): Promise<Taken> {
+  private async keepArchive(what: string, packed: string, place: string, work: string, etag: string | null, signal: AbortSignal): Promise<FetchedBuildpack> {
     const { digest } = await writeTar(what, await openArchive(what, packed, this.limits), join(work, 'tar'), signal, this.limits);
     const id = `sha256-${digest}`;
     const cached = await there(join(place, `${id}.tar`));
@@ -141,7 +140,7 @@ export class BuildpackFetch implements BuildpackFetcher {
     return { ...await this.used(place, id, true), cached };
   }
 
-  private async local(given: string, ref: string | null, signal: AbortSignal): Promise<Taken> {
+  private async local(given: string, ref: string | null, signal: AbortSignal): Promise<FetchedBuildpack> {
     const missing = (): StepFailure => new StepFailure('build.buildpack', `there is no buildpack ${given} on this server`, 'correct its path');
     const path = await realpath(given).catch((error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ENOTDIR' || error.code === 'ELOOP') return null;
@@ -190,7 +189,7 @@ export class BuildpackFetch implements BuildpackFetcher {
     return place;
   }
 
-  private async used(place: string, id: string, fresh: boolean): Promise<Taken> {
+  private async used(place: string, id: string, fresh: boolean): Promise<FetchedBuildpack> {
     const file = join(place, `${id}.tar`);
     await utimes(file, new Date(), new Date());
     return { id, file, fresh, cached: true };
@@ -268,7 +267,6 @@ export class BuildpackFetch implements BuildpackFetcher {
   }
 }
 
-interface Taken { readonly id: string; readonly file: string; readonly fresh: boolean; readonly cached: boolean }
 
 const there = (path: string): Promise<boolean> => stat(path).then(() => true, (error: NodeJS.ErrnoException) => { if (error.code === 'ENOENT') return false; throw error; });
 const isRepository = async (path: string): Promise<boolean> => await there(join(path, '.git')) || await there(join(path, 'HEAD')) && await there(join(path, 'objects'));

@@ -36,8 +36,8 @@ export interface FetchedBuildpack {
   readonly fresh: boolean;
   /** whether nothing had to be fetched */
   readonly cached: boolean;
-  /** its files as a tar stream, `bin/compile` at the top */
-  tar(): Readable;
+  /** path of a tar of its files, `bin/compile` at the top */
+  readonly file: string;
 }
 
 export interface BuildpackFetcher {

@@ -1,4 +1,5 @@
 import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { constants } from 'node:os';
 import type { Readable } from 'node:stream';
 import type { EnginePort } from '../../../drivers/engine/engine.port.js';
@@ -12,7 +13,7 @@ import { BoundedOutput, masker } from './output.js';
 import { parseReference, shown, SOURCES } from './reference.js';
 import { parseRelease, type ReleaseInfo } from './release.js';
 import { EXIT, PATHS, SCRIPT } from './script.js';
-import { inFront, slugDockerfile, smallFiles, tarOf, type TarFile } from './slug.js';
+import { fileAsTar, inFront, slugDockerfile, smallFiles, tarOf, type TarFile } from './slug.js';
 import { START, START_FILE } from './start.js';
 
 export interface ClassicDeps {
@@ -130,9 +131,11 @@ async function run(deps: ClassicDeps, engine: EnginePort, context: StepContext<'
     cache: { volume: cacheVolume(deps.instance, input.app), path: PATHS.cache },
   });
   try {
-    await sandbox.put(id, '/', skeleton(packs.length, ca?.files ?? {}, env));
-    for (const [at, pack] of packs.entries()) await sandbox.put(id, `${PATHS.buildpacks}/${at + 1}`, pack.tar());
-    await sandbox.put(id, PATHS.build, createReadStream(input.source));
+    await sandbox.put(id, '/', skeleton(ca?.files ?? {}, env));
+    // unpacked inside: the engine refuses links that it thinks lead out, and nobody's names pass through our hands
+    const put = async (name: string, file: string): Promise<void> => sandbox.put(id, PATHS.work, fileAsTar(name, (await stat(file)).size, createReadStream(file)));
+    for (const [at, pack] of packs.entries()) await put(`buildpack.${at + 1}.tar`, pack.file);
+    await put('source.tar', input.source);
     const output = new BoundedOutput((line) => log.output(line, true), mask);
     const code = await toItsEnd(engine, id, context, output).finally(() => output.close());
     const told = await sandbox.get(id, PATHS.out);
@@ -160,8 +163,8 @@ async function fetch(fetcher: BuildpackFetcher, text: string, { log, signal }: S
 }
 
 /** Folders and files that must be there before the container starts. */
-function skeleton(count: number, files: Readonly<Record<string, Buffer>>, env: Readonly<Record<string, string>>): Readable {
-  const folders = ['tmp/build', 'tmp/buildpacks', ...Array.from({ length: count }, (_, at) => `tmp/buildpacks/${at + 1}`), 'tmp/env', 'tmp/out', 'tmp/berth', 'run/berth'];
+function skeleton(files: Readonly<Record<string, Buffer>>, env: Readonly<Record<string, string>>): Readable {
+  const folders = ['tmp/build', 'tmp/buildpacks', 'tmp/env', 'tmp/out', 'tmp/berth', 'run/berth'];
   const named = Object.entries(env).filter(([name]) => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name));
   return tarOf({
     [PATHS.script.slice(1)]: { text: SCRIPT, mode: 0o755 },
@@ -203,6 +206,7 @@ async function failure(engine: EnginePort, id: string, { input, signal }: StepCo
   switch (code) {
     case EXIT.refused: return new StepFailure('build.buildpack', `the buildpack ${which} does not fit this app (bin/detect, ${ended(Number(inner))})${said}`, 'take it out of the list, or add what it looks for');
     case EXIT.shape: return new StepFailure('build.buildpack', `${which} is no buildpack of the classic API: bin/detect or bin/compile is missing`, 'correct its address');
+    case EXIT.unpack: return new StepFailure('build.failed', `the source could not be unpacked${said}`, 'is the disk full?', 'machine');
     case EXIT.compile: case EXIT.release: return new StepFailure('build.failed', `${part} of the buildpack ${which} failed (${ended(Number(inner))})${said}`, 'its output above says why');
     default: return new StepFailure('build.failed', `the buildpack failed (${ended(code)})${said}`, 'its output above says why');
   }

@@ -1,16 +1,18 @@
 /** Exit codes of the script. */
-export const EXIT = { refused: 20, compile: 21, release: 22, shape: 23 } as const;
+export const EXIT = { refused: 20, compile: 21, release: 22, shape: 23, unpack: 24 } as const;
 
 /** Paths in the container. */
-export const PATHS = { build: '/tmp/build', cache: '/tmp/cache', buildpacks: '/tmp/buildpacks', out: '/tmp/out', script: '/tmp/berth/run' } as const;
+export const PATHS = { build: '/tmp/build', cache: '/tmp/cache', buildpacks: '/tmp/buildpacks', out: '/tmp/out', work: '/tmp/berth', script: '/tmp/berth/run' } as const;
 
 /**
  * Runs in the container; a fixed text, data comes by files and environment only. Paths are the classic API's: build, cache, env and
  * buildpack folders are writable, HOME is where the app will live. Arguments: how many buildpacks there are, and `strict` when
- * each bin/detect must say yes. Leaves in /tmp/out: `failure` (number, part, exit code), `release.<n>`, `Procfile`, `added` (paths
+ * each bin/detect must say yes. Takes /tmp/berth/source.tar and buildpack.<n>.tar. Leaves in /tmp/out: `failure` (number, part, exit code), `release.<n>`, `Procfile`, `added` (paths
  * that were not in the source, NUL behind each; nothing below one that is named), `env.before` and `env.after` (what `export` files changed).
  */
 export const SCRIPT = `#!/bin/bash
+# one stream: the engine keeps the order of lines only within one
+exec 2>&1
 set -o pipefail
 berth_build=/tmp/build berth_cache=/tmp/cache berth_env=/tmp/env berth_packs=/tmp/buildpacks berth_out=/tmp/out berth_work=/tmp/berth
 berth_count=$1 berth_strict=$2
@@ -23,7 +25,11 @@ berth_within() {
 berth_fail() { printf '%s\\n' "$2" "$3" "$4" > "$berth_out/failure"; exit "$1"; }
 berth_list() { ( cd "$berth_build" && find . -mindepth 1 -printf '%P\\0' | LC_ALL=C sort -z ); }
 
-cd "$berth_build" || exit ${EXIT.shape}
+berth_unpack() { mkdir -p "$2" && tar --extract --no-same-owner --file "$1" --directory "$2" && rm "$1"; }
+
+berth_unpack "$berth_work/source.tar" "$berth_build" || exit ${EXIT.unpack}
+for ((berth_n = 1; berth_n <= berth_count; berth_n++)); do berth_unpack "$berth_work/buildpack.$berth_n.tar" "$berth_packs/$berth_n" || exit ${EXIT.unpack}; done
+cd "$berth_build" || exit ${EXIT.unpack}
 if [ -f .slugignore ] && [ ! -L .slugignore ]; then
   git init -q --bare "$berth_work/git"
   sed '/^[[:space:]]*!/d' .slugignore > "$berth_work/slugignore"

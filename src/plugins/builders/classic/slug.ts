@@ -19,6 +19,14 @@ export function tarOf(files: Readonly<Record<string, TarFile>>, folders: readonl
   return out as unknown as Readable;
 }
 
+/** One large file as a tar. @param bytes exactly what the stream gives */
+export function fileAsTar(name: string, bytes: number, content: Readable): Readable {
+  const out = pack();
+  const entry = out.entry({ name, size: bytes, mode: 0o600 });
+  pipeline(content, entry).then(() => out.finalize(), (error: Error) => out.destroy(error));
+  return out as unknown as Readable;
+}
+
 /** Files of ours in front of a tar that passes as it is: whatever bytes its names are of. */
 export function inFront(files: Readonly<Record<string, TarFile>>, tar: Readable): Readable {
   return Readable.from((async function* () {
