@@ -279,6 +279,10 @@ export class World {
     if (over && !allowed) this.breaks('nothing-after-end', `${event.type} of deploy ${n}, which is ${deploy.status}`);
     switch (event.type) {
       case 'DeployStarted': case 'JobRetried': {
+        if (event.type === 'JobRetried' && event.data.as !== undefined) {
+          if (this.deploys.get(event.data.as)?.status !== 'running') this.breaks('nothing-after-end', `${n} is retried in deploy ${event.data.as}, which does not run`);
+          return;
+        }
         for (const [m, d] of this.deploys) if (d.status === 'running') this.breaks('one-runs', `${n} starts while ${m} runs`);
         deploy.status = 'running';
         if (event.type === 'JobRetried') this.orphans = []; // it runs with what it had: documented

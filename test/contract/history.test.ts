@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config.js';
 import type { Recorded } from '../../src/events/event.js';
+import type { Step } from '../../src/events/types/deploy.events.js';
 import type { EventType } from '../../src/events/types/all.events.js';
 import { CliDoor } from '../../src/modules/commands/door.js';
 import { COMMANDS } from '../../src/modules/commands/registry.js';
@@ -47,26 +48,26 @@ const all = (): Promise<Recorded[]> => core.store.readAll(0, 1e6);
 const head = (): Promise<number> => core.store.head();
 const idOf = async (name: string): Promise<string> => (await core.app(name)).id;
 
-/** Lets workers do whatever is queued for the app; `fail`: the first step ends by the app's fault. */
-async function work(name: string, fail = false): Promise<void> {
+/** Lets workers do whatever is queued for the app; `fail`: the first step, or this one, ends by the app's fault. */
+async function work(name: string, fail: boolean | Step = false): Promise<void> {
   const app = await idOf(name);
   const who = { actor: 'worker:test', command: 'step' };
   for (let left = 50; left > 0; left -= 1) {
     const { running } = await core.pipelines.state(app);
     if (!running) return;
     clock += 1000;
-    await core.pipelines.handle(app, { type: 'Claim', job: running.job, worker: 'w', waitedMs: 1 }, who);
+    await core.pipelines.handle(app, { type: 'Claim', job: running.job, worker: 'w', waitedMs: 1, pid: 42, host: 'here' }, who);
     const run = (await core.pipelines.state(app)).running!;
     const report = { job: run.job, attempt: run.attempt, tookMs: 1 };
-    if (fail) await core.pipelines.handle(app, { type: 'Fail', ...report, now: clock, failure: { code: 'build.exit', message: 'it broke', hint: null, fault: 'user' } }, who);
+    if (fail === true || fail === run.step) await core.pipelines.handle(app, { type: 'Fail', ...report, now: clock, failure: { code: 'build.exit', message: 'it broke', hint: null, fault: 'user' } }, who);
     else await core.pipelines.handle(app, { type: 'Complete', ...report, output: outputOf(run.step, run.input, run.deploy, run.attempt) }, who);
   }
 }
 /** A commit that is pushed and goes live. */
-async function push(name: string, sha = 'ab12'.repeat(10)): Promise<void> {
+async function push(name: string, sha = 'ab12'.repeat(10), fail: boolean | Step = false): Promise<void> {
   const app = await idOf(name);
   await core.pipelines.handle(app, { type: 'Request', kind: 'push', source: { sha, branch: 'main', quarantine: null, release: null }, by: 'key:me' }, { actor: 'key:me', command: 'git push' });
-  await work(name);
+  await work(name, fail);
 }
 
 beforeEach(async () => {
@@ -383,6 +384,101 @@ describe('audit', () => {
     altered('DELETE FROM events WHERE position > 2');
     expect((await berth('audit:verify --against c.json', { files })).code).toBe(1);
     expect((await berth('audit:verify --against log.jsonl', { files })).code).toBe(1);
+  });
+});
+
+interface Listed { job: string; app: string; deploy: number; step: string; superseded: { deploy: number; release: number } | null; kept: boolean; commit: string; code: string }
+
+describe('failed jobs', () => {
+  const sha = (digit: string): string => digit.repeat(40);
+  beforeEach(async () => {
+    for (const name of ['blog', 'shop']) {
+      await berth(`apps:create ${name}`);
+      await push(name); // v1
+      await push(name, sha('b'), 'build');
+    }
+    await push('blog', sha('c')); // v2
+  });
+  const failed = (line = ''): Promise<Listed[]> => json(`jobs:failed${line}`);
+  const jobs = async (line = ''): Promise<string[]> => (await failed(line)).map(({ job }) => job.slice(job.indexOf('.') + 1));
+
+  it('are listed, of an app and of all, also when a later deploy went well: superseded by which', async () => {
+    expect(await failed()).toMatchObject([
+      { app: 'shop', deploy: 2, step: 'build', code: 'build.exit', commit: sha('b'), superseded: null, kept: true },
+      { app: 'blog', deploy: 2, step: 'build', commit: sha('b'), superseded: { deploy: 3, release: 2 }, kept: true },
+    ]);
+    expect(await jobs(' blog')).toEqual(['2.build']);
+    expect(await jobs(' --step clone')).toEqual([]);
+    const { out } = await berth('jobs:failed');
+    expect(out).toMatch(/shop +2 +build +1 .* failed +build\.exit: it broke\n/);
+    expect(out).toMatch(/blog +2 +build +1 .* superseded by v2 \(deploy 3\) +build\.exit: it broke\n/);
+    expect((await berth('doctor')).out).toMatch(/1 can be retried or discarded/);
+  });
+
+  it('show their exact input, every attempt and who ran it', async () => {
+    const [{ job }] = await failed(' blog') as [Listed];
+    const shown = await json<{ input: { limits: object; source: string }; attempts: object[] }>(`jobs:show ${job}`);
+    expect(shown.input).toMatchObject({ source: expect.stringContaining('2.clone') as string, limits: {}, plan: {} });
+    expect(shown.attempts).toMatchObject([{ attempt: 1, worker: 'w', pid: 42, host: 'here', tookMs: 1, outcome: 'build.exit: it broke' }]);
+    expect((await berth(`jobs:show ${job}`)).out).toContain('w (process 42 on here)');
+  });
+
+  it('are retried under their own number while nothing newer is live, changed or not', async () => {
+    const [{ job }] = await failed(' shop') as [Listed];
+    expect((await berth(`jobs:retry ${job} limits.memory=2g`)).out).toContain('Retrying deploy 2 of shop from its step build\n');
+    await work('shop');
+    expect((await json<{ retryOf: number | null; status: string }>('deploys:show shop 2'))).toMatchObject({ status: 'succeeded', retryOf: null });
+    expect(await jobs(' shop')).toEqual([]);
+    expect((await json<{ input: object; retryOf: string }>(`jobs:show ${job}.r1`))).toMatchObject({ retryOf: job, input: { limits: { memory: 2 * 1024 ** 3 } } });
+  });
+
+  it('are retried as a new deploy that says so when something newer is live', async () => {
+    const [{ job }] = await failed(' blog') as [Listed];
+    const ran = await berth(`jobs:retry ${job}`);
+    expect(ran.out).toContain('Retrying deploy 2 of blog from its step build as new deploy 4: v2 (deploy 3) went well since, and its code is replaced');
+    await work('blog');
+    expect(await json('deploys:show blog 4')).toMatchObject({ status: 'succeeded', retryOf: 2, commit: sha('b'), subject: 'change 2', release: 3, steps: [{ step: 'build', retryOf: job }, { step: 'release' }, { step: 'route' }] });
+    expect(await json('deploys:show blog 2')).toMatchObject({ status: 'failed' });
+    expect((await json<{ release: number; why: string }[]>('releases blog')).find(({ release }) => release === 3)).toMatchObject({ why: 'retry of deploy 2: push of bbbbbbb: change 2' });
+    expect(await jobs(' blog')).toEqual([]);
+    expect((await berth(`jobs:show ${job}`)).out).toMatch(/JobRetried by root@host at \S+ as deploy 4/);
+    expect((await berth(`jobs:retry ${job}`)).err).toContain('There is no failed job');
+  });
+
+  it('are retried all at once, but for what a newer deploy has superseded or stands before', async () => {
+    await push('shop', sha('d'), 'detect'); // 3
+    const ran = await berth('jobs:retry --all');
+    expect(ran).toMatchObject({ code: 0, err: expect.stringMatching(/shop|\.2\.build is left: a newer deploy of shop is retried/) as string });
+    expect(ran.out).toContain('Retrying deploy 3 of shop from its step detect');
+    expect(ran.err).toContain('v2 (deploy 3) went well since; to bring it back all the same, name it');
+    await work('shop');
+    expect(await json('deploys:show shop 3')).toMatchObject({ status: 'succeeded' });
+    // now there is none that could be
+    expect(await berth('jobs:retry --all')).toMatchObject({ code: 1 });
+    expect(await jobs()).toEqual(['2.build', '2.build']);
+  });
+
+  it('are discarded with a reason, one, or all of a kind; who and why stays in the log', async () => {
+    await push('shop', sha('d'), 'detect');
+    const [{ job }] = await failed(' shop --step build') as [Listed];
+    expect((await berth(['jobs:discard', job, '--reason', 'fixed by hand'])).out).toContain(`Discarded ${job}`);
+    expect(await jobs()).toEqual(['3.detect', '2.build']);
+    expect((await berth('jobs:discard --all --step build --reason old')).out).toMatch(/^-----> Discarded \S+\.2\.build\n$/);
+    expect((await berth('jobs:discard --all --of shop')).out).toMatch(/^-----> Discarded \S+\.3\.detect\n$/);
+    expect((await berth('jobs:discard --all')).out).toContain('No job has failed');
+    expect((await all()).filter((e) => e.type === 'JobDiscarded').map(({ data, meta }) => [(data as { reason: string }).reason, (data as { by: string }).by, meta.command])).toEqual([
+      ['fixed by hand', 'root@host', 'jobs:discard'], ['old', 'root@host', 'jobs:discard'], ['', 'root@host', 'jobs:discard'],
+    ]);
+  });
+
+  it.each([
+    ['jobs:retry', /Which job: its id, or --all/], ['jobs:discard', /Which job: its id, or --all/], ['jobs:retry k3v9q2mzxa.2.build --all', /Which job/], ['jobs:discard k3v9q2mzxa.2.build --of blog', /say which of --all/],
+    ['jobs:discard k3v9q2mzxa.2.build', /There is no failed job/], ['jobs:failed nothing', /App nothing does not exist/],
+  ])('%s is refused', async (line, why) => {
+    const ran = await berth(line);
+    expect(ran.code).not.toBe(0);
+    expect(ran.err).toMatch(why);
+    expect(await failed()).toHaveLength(2);
   });
 });
 

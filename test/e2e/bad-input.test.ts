@@ -111,7 +111,7 @@ describe('a deploy that fails', () => {
     await berth.commit(fresh, app({ version: 'mended' }));
     expect((await berth.push(fresh, 'fresh')).code).toBe(0);
     expect((await berth.http('fresh')).body).toContain('v=mended');
-    expect(await berth.json(['jobs:failed', 'fresh'])).toEqual([]);
+    expect(await berth.json(['jobs:failed', 'fresh'])).toMatchObject([{ deploy: 1, step: 'release', superseded: { deploy: 2, release: expect.any(Number) as number }, kept: true }]);
   });
 });
 

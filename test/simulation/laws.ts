@@ -1,6 +1,7 @@
 import type { Recorded } from '../../src/events/event.js';
 import type { Transaction, WorkRow } from '../../src/events/store.port.js';
 import type { LiveContainer, PipelineEvent, ReleaseSpec, RouteInput, Step, StepInput } from '../../src/events/types/deploy.events.js';
+import { KEEP_FAILED } from '../../src/modules/deploys/pipeline.state.js';
 import { KEEP_RELEASES } from '../../src/modules/conductor/sweep.plan.js';
 import type { Engine, SimContainer } from './engine.js';
 import type { Router } from './router.js';
@@ -8,13 +9,16 @@ import type { Database } from './store.js';
 import type { Proc, World } from './world.js';
 
 type Status = 'waiting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'superseded';
-interface Deploy { worker: string; status: Status; kind: string; step: Step | null; job: string; attempt: number; routed: number; requestedAt: number; retries: number; target: number | null; endedAt: number }
+interface Deploy { worker: string; status: Status; kind: string; step: Step | null; job: string; attempt: number; routed: number; requestedAt: number; retries: number; target: number | null; endedAt: number; /** whose source and image it works on */ madeBy: number }
 interface App {
   id: string; destroyed: boolean;
   deploys: Deploy[];
   live: { containers: readonly LiveContainer[]; hosts: readonly string[]; deploy: number; release: number } | null;
   releases: { number: number; deploy: number; spec: ReleaseSpec; wasLive: boolean }[];
-  failed: Map<string, number>;
+  /** failed jobs that are listed: deploy, and what must be there for a retry */
+  failed: Map<string, { readonly deploy: number; readonly source: string | null; readonly image: string | null }>;
+  /** failed deploys of other code, in the order of their failures */
+  failures: number[];
   /** something outside of our hands took it down: it must come back, but may be down now */
   hurt: boolean;
   hurtAt: number;
@@ -23,6 +27,7 @@ interface App {
 /** A step's work that is being done now. */
 export interface Carrying { readonly proc: Proc; readonly step: Step; readonly app: string; readonly deploy: number; readonly job: string; readonly attempt: number; readonly signal: AbortSignal; done: boolean; stalledAt: number }
 
+const SOURCES: ReadonlySet<string> = new Set(['push', 'rebuild', 'rollback']);
 const OUTCOMES = new Set(['SourceCloned', 'BuildpackDetected', 'ImageBuilt', 'ContainersStarted', 'RouteSwitched', 'StepFailed']);
 const NEXT: Readonly<Record<string, readonly Status[]>> = {
   DeployStarted: ['waiting'], DeploySuperseded: ['waiting', 'running'], StepQueued: ['running'], StepStarted: ['running'], StepGivenBack: ['running'], SourceCloned: ['running'], BuildpackDetected: ['running'],
@@ -59,7 +64,7 @@ export class Laws {
 
   private app(id: string): App {
     let app = this.apps.get(id);
-    if (!app) this.apps.set(id, (app = { id, destroyed: false, deploys: [], live: null, releases: [], failed: new Map(), hurt: false, hurtAt: 0 }));
+    if (!app) this.apps.set(id, (app = { id, destroyed: false, deploys: [], live: null, releases: [], failed: new Map(), failures: [], hurt: false, hurtAt: 0 }));
     return app;
   }
 
@@ -100,7 +105,7 @@ export class Laws {
     this.world.tell(by, `» ${app.id}.${number} ${event.type}${'attempt' in event.data ? ` a${event.data.attempt}` : ''}${'failure' in event.data ? ` ${event.data.failure.code}` : ''}`);
     if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
       if (number !== app.deploys.length + 1) this.broken('requests', `deploy ${number} of ${app.id} follows ${app.deploys.length}`);
-      app.deploys.push({ worker: '', status: 'waiting', kind: event.data.kind, step: null, job: '', attempt: 0, routed: 0, requestedAt: event.at, retries: 0, target: event.data.source.release, endedAt: 0 });
+      app.deploys.push({ worker: '', status: 'waiting', kind: event.data.kind, step: null, job: '', attempt: 0, routed: 0, requestedAt: event.at, retries: 0, target: event.data.source.release, endedAt: 0, madeBy: number });
       this.world.count(`asked for: ${event.data.kind}`);
       return;
     }
@@ -147,11 +152,17 @@ export class Laws {
       }
       case 'DeploySucceeded':
         this.end(deploy, 'succeeded', event);
-        for (const [job, of] of app.failed) if (of <= number) app.failed.delete(job);
+        for (const [job, of] of app.failed) {
+          if (app.deploys[of.deploy - 1]?.kind === 'repair') app.failed.delete(job);
+          else this.superseded.add(`${app.id}.${of.deploy}`);
+        }
         break;
       case 'DeployFailed': {
         this.end(deploy, 'failed', event);
-        app.failed.set(event.data.job, number);
+        for (const [job, of] of app.failed) if (deploy.kind === 'repair' && app.deploys[of.deploy - 1]?.kind === 'repair') app.failed.delete(job);
+        if (SOURCES.has(deploy.kind)) app.failures.push(number);
+        const { source, imageId } = this.inputs.get(event.data.job) as { source?: string; imageId?: string };
+        app.failed.set(event.data.job, { deploy: number, source: source ?? null, image: imageId ?? null });
         const { code, fault } = event.data.failure;
         this.world.count(`deploy failed: ${code}`);
         if (!this.userFault(app.id, number) && !(MACHINE.test(code) && this.machineFaults > 0) && !(fault === 'user' && app.hurt)) this.broken('without-cause', `${app.id}.${number} failed for ${code}, and nothing was wrong`);
@@ -161,7 +172,16 @@ export class Laws {
         this.cancelled(app, number, deploy);
         this.end(deploy, 'cancelled', event);
         break;
-      case 'JobRetried': deploy.status = 'running'; deploy.retries += 1; app.failed.delete(event.data.job); this.world.count('job retried'); break;
+      case 'JobRetried': {
+        app.failed.delete(event.data.job);
+        const again = event.data.as === undefined ? null : app.deploys[event.data.as - 1];
+        if (again === null) Object.assign(deploy, { status: 'running', retries: deploy.retries + 1 });
+        else if (again?.status !== 'running') this.broken('after-end', `${event.data.job} is retried in deploy ${event.data.as}, which does not run`);
+        else again.madeBy = deploy.madeBy;
+        if (this.superseded.has(`${app.id}.${number}`) !== (again !== null)) this.broken('after-end', `${event.data.job} is retried ${again ? 'as another, though nothing went well since' : 'under its own number, though another deploy went well since'}`);
+        this.world.count(again ? 'job retried as a new deploy' : 'job retried');
+        break;
+      }
       case 'JobDiscarded': app.failed.delete(event.data.job); this.world.count('job discarded'); break;
       default:
     }
@@ -175,6 +195,15 @@ export class Laws {
     this.lastEnd = event.at;
   }
   lastEnd = 0;
+  /** deploys that failed before another went well */
+  private readonly superseded = new Set<string>();
+
+  /** Deploys whose failed step may be run again, and those that made what it works on. */
+  private kept(app: App): Set<number> {
+    const last = new Set(app.failures.slice(-KEEP_FAILED));
+    const open = [...app.failed.values()].map((of) => of.deploy).filter((n) => !SOURCES.has(app.deploys[n - 1]!.kind) || last.has(n));
+    return new Set(open.flatMap((n) => [n, app.deploys[n - 1]!.madeBy]));
+  }
 
   /** Within 5 s the work stops, when its process and the store are well. */
   private cancelled(app: App, number: number, deploy: Deploy): void {
@@ -296,12 +325,12 @@ export class Laws {
     for (const c of this.engine.containers.values()) if (!owned.has(c.id)) found.push(`container ${c.name} (${c.state}) belongs to nobody`);
     for (const image of this.engine.images.values()) {
       const app = this.apps.get(image.app);
-      if (!owned.has(image.id) && !(app && !app.destroyed && [...app.failed.values()].includes(image.deploy))) found.push(`image ${image.id} of ${image.app}.${image.deploy} belongs to nobody`);
+      if (!owned.has(image.id) && !(app && !app.destroyed && this.kept(app).has(image.deploy))) found.push(`image ${image.id} of ${image.app}.${image.deploy} belongs to nobody`);
     }
     for (const source of this.engine.sources) {
       const [id = '', deploy = ''] = source.split('.');
       const app = this.apps.get(id);
-      if (!app || app.destroyed || (app.live?.deploy !== Number(deploy) && ![...app.failed.values()].includes(Number(deploy)))) found.push(`source ${source} belongs to nobody`);
+      if (!app || app.destroyed || ((app.deploys[(app.live?.deploy ?? 0) - 1]?.madeBy ?? null) !== Number(deploy) && app.live?.deploy !== Number(deploy) && !this.kept(app).has(Number(deploy)))) found.push(`source ${source} belongs to nobody`);
     }
     for (const { id } of this.router.state.apps) if (!this.apps.get(id)?.live || this.apps.get(id)?.destroyed) found.push(`the router has ${id}, which is not live`);
     for (const row of this.db.open.values()) found.push(`work ${row.id} is ${row.state}`);
@@ -318,7 +347,7 @@ export class Laws {
       if (kept.size >= KEEP_RELEASES + (current === undefined ? 0 : 1)) break;
       kept.add(release.spec.imageId);
     }
-    for (const deploy of app.failed.values()) {
+    for (const deploy of this.kept(app)) {
       const target = app.releases.find((r) => r.number === app.deploys[deploy - 1]?.target);
       if (target) kept.add(target.spec.imageId);
     }
@@ -331,6 +360,12 @@ export class Laws {
     for (const app of this.apps.values()) {
       if (app.destroyed) continue;
       for (const image of this.imagesOf(app)) if (!this.engine.images.has(image)) found.push(`image ${image} of ${app.id} is kept for a rollback, and is not there`);
+      const kept = this.kept(app);
+      for (const [job, { deploy, source, image }] of app.failed) {
+        if (!kept.has(deploy)) continue;
+        if (source !== null && !this.engine.sources.has(source)) found.push(`${job} may be retried, and its source ${source} is not there`);
+        if (image !== null && SOURCES.has(app.deploys[deploy - 1]!.kind) && app.deploys[deploy - 1]!.kind !== 'rollback' && !this.engine.images.has(image)) found.push(`${job} may be retried, and its image ${image} is not there`);
+      }
     }
     for (const { app, deploy } of this.told) if (!this.apps.get(app)?.deploys[deploy - 1]) found.push(`a user was told of ${app}.${deploy}, which the log does not know`);
     return found;

@@ -268,7 +268,8 @@ class Simulation {
         case 'rebuild': return this.command(api, 'ps:rebuild', { app: name });
         case 'cancel': return this.command(api, 'deploys:cancel', { app: name });
         case 'retry': case 'discard': {
-          const job = Object.keys((await api.core.board.now()).failed).at(-1);
+          const jobs = Object.keys((await api.core.board.now()).failed);
+          const job = jobs[new Rng(this.seed * 977 + this.world.time).int(jobs.length)];
           return job === undefined ? undefined : this.command(api, wish === 'retry' ? 'jobs:retry' : 'jobs:discard', { job });
         }
         case 'destroy': return this.command(api, 'apps:destroy', { app: name });

@@ -232,5 +232,6 @@ export type PipelineEvent =
   | NewEvent<'DeployCancelled', { app: string; deploy: number; by: string; reason: string }>
   /** live containers that are no more and will not come back by themselves: their machine is gone */
   | NewEvent<'ContainersLost', { app: string; deploy: number; containers: readonly string[]; by: string; reason: string }>
-  | NewEvent<'JobRetried', { app: string; deploy: number; job: string; by: string; edits?: Readonly<Record<string, string>> }>
+  /** `as`: the new deploy that it is retried in; absent: its own, which goes on */
+  | NewEvent<'JobRetried', { app: string; deploy: number; job: string; by: string; as?: number; edits?: Readonly<Record<string, string>> }>
   | NewEvent<'JobDiscarded', { app: string; deploy: number; job: string; by: string; reason: string }>;

@@ -4,6 +4,7 @@ import { acts, APP, rules, World } from '../../../test/histories.js';
 import type { Recorded } from '../../events/event.js';
 import type { ReleaseInput } from '../../events/types/deploy.events.js';
 import { applyToBoard, emptyBoard, type Board } from '../read/board.projection.js';
+import { isKept } from '../deploys/pipeline.state.js';
 import { KEEP_RELEASES, planSweep, type Found } from './sweep.plan.js';
 
 const meta = { actor: 'x', command: 'c', correlation: 'x', causation: null, trace: 't' };
@@ -36,11 +37,13 @@ describe('a sweep', () => {
       const needs = (number: number | null | undefined): void => { expect(images).not.toContain(releases.find((r) => r.number === number)?.spec.imageId); };
       for (const c of live?.containers ?? []) expect(sweep.containers).not.toContain(c.id);
       needs(live?.release);
-      for (const run of [running, ...Object.values(failed)]) {
+      for (const run of [running, ...Object.values(failed).filter(isKept)]) {
         if (!run) continue;
         for (const image of [run.learnt.build?.imageId, (run.input as Partial<ReleaseInput> | undefined)?.imageId]) if (image !== undefined) expect(images).not.toContain(image);
         if (run.kind === 'rollback') needs(run.source.release);
         for (const folder of foundAfter(world).sources) if (folder.startsWith(`${APP}.${run.deploy}.`)) expect(sweep.sources).not.toContain(folder);
+        const source = run.learnt.clone?.source.split('/').at(-2);
+        if (source !== undefined) expect(sweep.sources.filter((folder) => folder.startsWith(source))).toEqual([]);
       }
       for (const c of running?.learnt.release?.containers ?? []) expect(sweep.containers).not.toContain(c.id);
       if (waiting.source?.kind === 'rollback') needs(waiting.source.source.release);

@@ -1,3 +1,4 @@
+import { isKept } from '../deploys/pipeline.state.js';
 import type { Board } from '../read/board.projection.js';
 
 /** earlier releases whose images are kept for a rollback, the live one not counted */
@@ -28,7 +29,13 @@ export function planSweep(board: Readonly<Board>, found: Found): Sweep {
     const status = board.deploys[app]?.[deploy - 1]?.status;
     return status === 'running' || status === 'waiting';
   };
-  const retriable = new Set(Object.values(board.failed).map((job) => `${job.app}.${job.deploy}`));
+  const retriable = new Set(Object.values(board.failed).filter(isKept).map((job) => `${job.app}.${job.deploy}`));
+  const open = (app: string, deploy: number): boolean => busy(app, deploy) || retriable.has(`${app}.${deploy}`);
+  // a retry as a deploy of its own works on what the failed one made
+  const madeFor = (wanted: (app: string, deploy: number) => boolean): ReadonlySet<string> => new Set(Object.entries(board.deploys).flatMap(([app, deploys]) => deploys
+    .flatMap(({ deploy, madeBy }) => (wanted(app, deploy) ? [`${app}.${deploy}`, `${app}.${madeBy}`] : []))));
+  const forOpen = madeFor(open);
+  const forLive = madeFor((app, deploy) => board.apps[app]?.live?.deploy === deploy);
   const live = new Set(Object.values(board.apps).flatMap((app) => app.live?.containers.map((c) => c.id) ?? []));
   const images = new Set(Object.values(board.apps).flatMap((app) => {
     const current = app.releases.find((r) => r.number === app.live?.release)?.spec.imageId;
@@ -38,18 +45,18 @@ export function planSweep(board: Readonly<Board>, found: Found): Sweep {
   // a rollback that is under way, or may be retried, needs the image it goes back to
   for (const [app, deploys] of Object.entries(board.deploys)) {
     for (const { kind, deploy, source } of deploys) {
-      const target = kind === 'rollback' && (busy(app, deploy) || retriable.has(`${app}.${deploy}`)) ? board.apps[app]?.releases.find((r) => r.number === source.release) : undefined;
+      const target = kind === 'rollback' && open(app, deploy) ? board.apps[app]?.releases.find((r) => r.number === source.release) : undefined;
       if (target) images.add(target.spec.imageId);
     }
   }
   const source = (folder: string): boolean => {
     const [app = '', deploy = ''] = folder.split('.');
-    return busy(app, Number(deploy)) || retriable.has(`${app}.${deploy}`) || board.apps[app]?.live?.deploy === Number(deploy);
+    return forOpen.has(`${app}.${deploy}`) || forLive.has(`${app}.${deploy}`);
   };
   const gone = (app: string): boolean => board.apps[app] === undefined;
   return {
     containers: found.containers.filter((c) => !live.has(c.id) && !busy(c.app, c.deploy)).map((c) => c.id),
-    images: found.images.filter((i) => !images.has(i.id) && !busy(i.app, i.deploy) && !retriable.has(`${i.app}.${i.deploy}`)).map((i) => i.id),
+    images: found.images.filter((i) => !images.has(i.id) && !forOpen.has(`${i.app}.${i.deploy}`)).map((i) => i.id),
     networks: found.networks.filter((n) => gone(n.app)).map((n) => n.name),
     sources: found.sources.filter((folder) => !source(folder)),
     repositories: found.repositories.filter(gone),

@@ -49,10 +49,10 @@ export async function deployRow(context: Pick<CommandContext, 'core'>, app: stri
   return { row, deploy: found };
 }
 
-interface DeployInfo { deploy: number; kind: string; status: string; commit: string | null; subject: string | null; release: number | null; by: string; requestedAt: string; tookMs: number | null; failure: DeployRow['failure']; steps: DeployRow['steps'] }
+interface DeployInfo { deploy: number; kind: string; status: string; commit: string | null; subject: string | null; release: number | null; by: string; requestedAt: string; tookMs: number | null; failure: DeployRow['failure']; retryOf: number | null; steps: DeployRow['steps'] }
 const infoOf = (d: DeployRow): DeployInfo => ({
   deploy: d.deploy, kind: d.kind, status: d.status, commit: d.source.sha, subject: d.subject, release: d.release, by: d.by,
-  requestedAt: new Date(d.requestedAt).toISOString(), tookMs: d.endedAt === null ? null : d.endedAt - d.requestedAt, failure: d.failure, steps: d.steps,
+  requestedAt: new Date(d.requestedAt).toISOString(), tookMs: d.endedAt === null ? null : d.endedAt - d.requestedAt, failure: d.failure, retryOf: d.retryOf, steps: d.steps,
 });
 
 const list = command({
@@ -64,7 +64,7 @@ const list = command({
   render: (deploys, out) => {
     if (deploys.length === 0) return out.warn('There was no deploy yet');
     for (const line of table(['DEPLOY', 'KIND', 'STATUS', 'RELEASE', 'COMMIT', 'TOOK', 'WHEN (UTC)', 'BY', 'WHAT'], deploys.map((d) => [
-      String(d.deploy), d.kind, d.status, d.release === null ? '-' : `v${d.release}`, d.commit?.slice(0, 7) ?? '-', d.tookMs === null ? '-' : seconds(d.tookMs), when(Date.parse(d.requestedAt)), d.by, d.failure?.message ?? d.subject ?? '',
+      String(d.deploy), d.kind, d.status, d.release === null ? '-' : `v${d.release}`, d.commit?.slice(0, 7) ?? '-', d.tookMs === null ? '-' : seconds(d.tookMs), when(Date.parse(d.requestedAt)), d.by, d.failure?.message ?? [d.retryOf !== null && `retry of deploy ${d.retryOf}`, d.subject].filter(Boolean).join(': '),
     ]))) out.line(line);
   },
 });
@@ -75,6 +75,7 @@ const show = command({
   render: (d, out) => {
     out.section(`${d.app} deploy ${d.deploy}: ${d.status}`);
     out.detail(`${d.kind} by ${d.by} at ${when(Date.parse(d.requestedAt))} UTC${d.tookMs === null ? '' : `, took ${seconds(d.tookMs)}`}`);
+    if (d.retryOf !== null) out.detail(`retry of deploy ${d.retryOf}`);
     if (d.commit) out.detail(`commit ${d.commit.slice(0, 12)} ${d.subject ?? ''}`);
     if (d.release !== null) out.detail(`release v${d.release}`);
     for (const s of d.steps) out.detail(`${s.step.padEnd(8)} ${s.status.padEnd(10)} ${seconds(s.tookMs).padStart(8)}  attempt ${s.attempt}  ${s.worker ?? ''}  ${s.failure ? s.failure.message : ''}`.trimEnd());

@@ -6,8 +6,9 @@ import { pipelineStream } from '../apps/app-context.js';
 import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget, Rest, type CommandContext, type DeployAnswer } from '../commands/command.js';
 import { seconds, table, when } from '../commands/words.js';
-import type { AppRow, FailedJob } from '../read/board.projection.js';
+import type { Board, FailedJob } from '../read/board.projection.js';
 import { deployLog } from './follow.js';
+import { isKept } from './pipeline.state.js';
 
 const ID = /^[a-z0-9]{4,20}\.\d{1,9}\.(?:clone|detect|build|release|route)(?:\.r\d{1,6})?$/;
 
@@ -21,38 +22,56 @@ class RetryInput {
   @IsOptional() @Matches(ID, { message: 'job: an id as berth jobs:failed shows it, such as k3v9q2mzxa.7.build' }) @Arg('its id, as jobs:failed shows it', { label: 'job', optional: true }) job?: string;
   @IsOptional() @IsArray() @IsString({ each: true }) @Rest('values of the input to change, such as limits.memory=4g; see them with jobs:show', { label: 'path=value', optional: true }) edits?: string[];
 }
-class DiscardInput extends JobInput {
+class DiscardInput {
+  @IsOptional() @Flag('every failed job (of a step, of an app)') all?: boolean;
+  @IsOptional() @IsIn(STEPS) @Flag(`with --all: only this step (${STEPS.join(', ')})`, { type: 'string', label: 'step' }) step?: Step;
+  @IsOptional() @IsString() @Flag('with --all: only this app', { type: 'string', label: 'app' }) of?: string;
   @IsOptional() @IsString() @Flag('why', { type: 'string', label: 'text' }) reason?: string;
+  @IsOptional() @Matches(ID, { message: 'job: an id as berth jobs:failed shows it, such as k3v9q2mzxa.7.build' }) @Arg('its id, as jobs:failed shows it', { label: 'job', optional: true }) job?: string;
 }
 class FailedInput {
+  @IsOptional() @IsIn(STEPS) @Flag(`only this step (${STEPS.join(', ')})`, { type: 'string', label: 'step' }) step?: Step;
   @IsOptional() @IsString() @Arg('only of this app', { optional: true, label: 'app' }) app?: string;
 }
 
-async function failedJob(context: CommandContext, job: string): Promise<{ row: AppRow; failed: FailedJob }> {
-  const board = await context.core.board.now();
-  const failed = board.failed[job];
-  const row = failed && board.apps[failed.app];
-  if (!failed || !row) throw new Rejected('job.missing', `There is no failed job ${shown(job)}`, 'see: berth jobs:failed');
-  return { row, failed };
+/** Which jobs are meant: of a step, of an app; the newest first. */
+async function failedOf({ core }: CommandContext, app: string | undefined, step: Step | undefined): Promise<{ board: Readonly<Board>; jobs: FailedJob[] }> {
+  const only = app === undefined ? null : (await core.app(app)).id;
+  const board = await core.board.now();
+  return { board, jobs: Object.values(board.failed).filter((f) => (only === null || f.app === only) && (step === undefined || f.step === step)).toSorted((a, b) => b.at - a.at || b.deploy - a.deploy) };
 }
 
+/** `deploy 9 (v5)`, which went well since. */
+function sinceOf(board: Readonly<Board>, { app, superseded }: FailedJob): { deploy: number; release: number | null } | null {
+  return superseded === null ? null : { deploy: superseded, release: board.deploys[app]?.[superseded - 1]?.release ?? null };
+}
+
+const named = ({ deploy, release }: { deploy: number; release: number | null }): string => (release === null ? `deploy ${deploy}` : `v${release} (deploy ${deploy})`);
+
 const failedJobs = command({
-  name: 'jobs:failed', summary: 'List the failed jobs that can be retried or discarded', example: 'berth jobs:failed', input: FailedInput, http: { method: 'GET', path: '/jobs/failed' }, reads: true,
-  run: async ({ core }, { app }) => {
-    const only = app === undefined ? null : (await core.app(app)).id;
-    const board = await core.board.now();
-    return Object.values(board.failed).filter((f) => only === null || f.app === only).map((f) => ({ job: f.job, app: board.apps[f.app]?.name ?? f.app, deploy: f.deploy, step: f.step, attempts: f.attempts, code: f.failure.code, message: f.failure.message, hint: f.failure.hint, at: new Date(f.at).toISOString() }));
+  name: 'jobs:failed', summary: 'List the failed jobs, also those that later deploys have superseded, until they are retried or discarded', example: 'berth jobs:failed blog --step build', input: FailedInput, http: { method: 'GET', path: '/jobs/failed' }, reads: true,
+  run: async (context, { app, step }) => {
+    const { board, jobs } = await failedOf(context, app, step);
+    return jobs.map((f) => {
+      const deploy = board.deploys[f.app]?.[f.deploy - 1];
+      return {
+        job: f.job, app: board.apps[f.app]?.name ?? f.app, deploy: f.deploy, kind: f.kind, commit: deploy?.source.sha ?? null, subject: deploy?.subject ?? null, step: f.step, attempts: f.attempts,
+        code: f.failure.code, message: f.failure.message, hint: f.failure.hint, at: new Date(f.at).toISOString(), superseded: sinceOf(board, f), kept: isKept(f) || f.step === 'clone',
+      };
+    });
   },
   render: (jobs, out) => {
     if (jobs.length === 0) return out.info('No job has failed');
     const fits = (text: string): string => (text.length > 90 ? `${text.slice(0, 90)}…` : text);
-    for (const line of table(['JOB', 'APP', 'DEPLOY', 'STEP', 'TRIES', 'WHEN (UTC)', 'WHY'], jobs.map((j) => [j.job, j.app, String(j.deploy), j.step, String(j.attempts), when(Date.parse(j.at)), fits(`${j.code}: ${j.message}`)]))) out.line(line);
+    const state = (j: (typeof jobs)[number]): string => [j.superseded && `superseded by ${named(j.superseded)}`, !j.kept && 'source gone'].filter(Boolean).join(', ') || 'failed';
+    for (const line of table(['JOB', 'APP', 'DEPLOY', 'STEP', 'TRIES', 'WHEN (UTC)', 'STATE', 'WHY'], jobs.map((j) => [j.job, j.app, String(j.deploy), j.step, String(j.attempts), when(Date.parse(j.at)), state(j), fits(`${j.code}: ${j.message}`)]))) out.line(line);
     out.line();
     out.line('look: berth jobs:show <job>   again: berth jobs:retry <job>   forget: berth jobs:discard <job>');
+    if (jobs.some((j) => j.superseded)) out.line('A superseded one is retried as a new deploy: its commit takes the place of what runs.');
   },
 });
 
-interface Attempt { readonly attempt: number; readonly worker: string; readonly at: number; readonly waitedMs: number; readonly tookMs: number | null; readonly outcome: string }
+interface Attempt { readonly attempt: number; readonly worker: string; readonly pid: number | null; readonly host: string | null; readonly at: number; readonly waitedMs: number; readonly tookMs: number | null; readonly outcome: string }
 
 /** A job's claims and how each ended; one that a dead worker left has no end of its own. */
 function attemptsOf(events: readonly Recorded[], job: string): Attempt[] {
@@ -61,9 +80,9 @@ function attemptsOf(events: readonly Recorded[], job: string): Attempt[] {
     const event = recorded as unknown as PipelineEvent;
     if (!('job' in event.data) || event.data.job !== job) continue;
     const last = attempts.at(-1);
-    if (event.type === 'StepStarted') attempts.push({ attempt: event.data.attempt, worker: event.data.worker, at: recorded.at, waitedMs: event.data.waitedMs, tookMs: null, outcome: 'no outcome: the worker died, lost its lease or is at it' });
+    if (event.type === 'StepStarted') attempts.push({ attempt: event.data.attempt, worker: event.data.worker, pid: event.data.pid ?? null, host: event.data.host ?? null, at: recorded.at, waitedMs: event.data.waitedMs, tookMs: null, outcome: 'no outcome: the worker died, lost its lease or is at it' });
     else if (last && 'attempt' in event.data && event.data.attempt === last.attempt) {
-      const outcome = event.type === 'StepFailed' ? `${event.data.failure.code}: ${event.data.failure.message}${event.data.retryAt ? ' (tried again)' : ''}` : event.type;
+      const outcome = event.type === 'StepGivenBack' ? 'given back: its worker was stopped' : event.type === 'StepFailed' ? `${event.data.failure.code}: ${event.data.failure.message}${event.data.retryAt ? ' (tried again)' : ''}` : event.type;
       attempts[attempts.length - 1] = { ...last, tookMs: event.data.tookMs, outcome };
     }
   }
@@ -82,7 +101,7 @@ const show = command({
     const first = attempts[0]?.at ?? 0;
     const lines = (await core.logs.read(deployLog(app, Number(deploy)), 0, 100_000)).filter((line) => line.s === step && line.k !== 'c' && line.t >= first).map((line) => line.m);
     const outcome = of.findLast((e) => 'output' in (e.data as object)) as { data: { output: unknown } } | undefined;
-    const retried = of.filter((e) => e.type === 'JobRetried' || e.type === 'JobDiscarded').map((e) => ({ what: e.type, at: new Date(e.at).toISOString(), ...(e.data as { by: string; edits?: object; reason?: string }) }));
+    const retried = of.filter((e) => e.type === 'JobRetried' || e.type === 'JobDiscarded').map((e) => ({ what: e.type, at: new Date(e.at).toISOString(), ...(e.data as { by: string; as?: number; edits?: object; reason?: string }) }));
     return { job, app: (await core.board.now()).apps[app]?.name ?? app, deploy: Number(deploy), step, retryOf: queued.data.retryOf, input: queued.data.input, output: outcome?.data.output ?? null, attempts, followed: retried, lines: lines.slice(-200) };
   },
   render: (j, out) => {
@@ -90,8 +109,8 @@ const show = command({
     out.info('Input');
     for (const line of JSON.stringify(j.input, null, 2).split('\n')) out.detail(line);
     out.info('Attempts');
-    for (const a of j.attempts) out.detail(`${a.attempt}  ${when(a.at)}  ${a.worker}  waited ${seconds(a.waitedMs)}${a.tookMs === null ? '' : `, took ${seconds(a.tookMs)}`}  ${a.outcome}`);
-    for (const f of j.followed) out.detail(`${f.what} by ${f.by} at ${f.at}${f.edits ? `, changed ${JSON.stringify(f.edits)}` : ''}${f.reason ? `: ${f.reason}` : ''}`);
+    for (const a of j.attempts) out.detail(`${a.attempt}  ${when(a.at)}  ${a.worker}${a.pid === null ? '' : ` (process ${a.pid} on ${a.host})`}  waited ${seconds(a.waitedMs)}${a.tookMs === null ? '' : `, took ${seconds(a.tookMs)}`}  ${a.outcome}`);
+    for (const f of j.followed) out.detail(`${f.what} by ${f.by} at ${f.at}${f.as ? ` as deploy ${f.as}` : ''}${f.edits ? `, changed ${JSON.stringify(f.edits)}` : ''}${f.reason ? `: ${f.reason}` : ''}`);
     if (j.output !== null) {
       out.info('Output');
       for (const line of JSON.stringify(j.output, null, 2).split('\n')) out.detail(line);
@@ -109,35 +128,49 @@ function editsOf(words: readonly string[]): Record<string, string> {
   }));
 }
 
-type Retried = Partial<DeployAnswer> & { readonly retried: readonly { readonly job: string; readonly app: string; readonly deploy: number; readonly step: string }[]; readonly left: readonly { readonly job: string; readonly why: string }[] };
+interface Again { readonly job: string; readonly app: string; /** the one that runs now */ readonly deploy: number; readonly of: number; readonly step: Step; readonly superseded: { deploy: number; release: number | null } | null }
+interface Left { readonly job: string; readonly why: string }
+type Retried = Partial<DeployAnswer> & { readonly retried: readonly Again[]; readonly left: readonly Left[] };
+
+/** One job by its id, or all of a kind; never both, never neither. */
+async function meant(context: CommandContext, { job, all, step, of }: { job?: string; all?: boolean; step?: Step; of?: string }): Promise<{ board: Readonly<Board>; jobs: FailedJob[] }> {
+  if ((job === undefined) === !all) throw new Rejected('job.which', 'Which job: its id, or --all', 'see: berth jobs:failed');
+  if (job === undefined) return failedOf(context, of, step);
+  if (step !== undefined || of !== undefined) throw new Rejected('job.which', '--step and --of say which of --all, not which job', 'see: berth jobs:failed');
+  const board = await context.core.board.now();
+  const failed = board.failed[job];
+  if (!failed || !board.apps[failed.app]) throw new Rejected('job.missing', `There is no failed job ${shown(job)}`, 'see: berth jobs:failed');
+  return { board, jobs: [failed] };
+}
 
 const retry = command({
-  name: 'jobs:retry', summary: 'Run a failed step again from exactly its input, or a changed one, then the rest of its deploy', example: 'berth jobs:retry k3v9q2mzxa.7.build limits.memory=4g', input: RetryInput, http: { method: 'POST', path: '/jobs/retry' },
-  run: async (context, { job, all, step, of, edits = [] }): Promise<Retried> => {
+  name: 'jobs:retry', summary: 'Run a failed step again from its input or a changed one, then the rest; as a new deploy if superseded', example: 'berth jobs:retry k3v9q2mzxa.7.build limits.memory=4g', input: RetryInput, http: { method: 'POST', path: '/jobs/retry' },
+  run: async (context, input): Promise<Retried> => {
     const { core, actor } = context;
-    const again = (app: string, id: string): Promise<unknown> => core.pipelines.handle(app, { type: 'Retry', job: id, by: actor, ...(edits.length > 0 && { edits: editsOf(edits) }) }, { actor, command: 'jobs:retry' });
-    if (job !== undefined && !all) {
-      const { row, failed } = await failedJob(context, job);
-      await again(row.id, job);
-      return { app: row.id, name: row.name, deploy: failed.deploy, retried: [{ job, app: row.name, deploy: failed.deploy, step: failed.step }], left: [] };
+    const edits = input.edits ?? [];
+    const { board, jobs } = await meant(context, input);
+    const again = async (f: FailedJob): Promise<Again> => {
+      const events = await core.pipelines.handle(f.app, { type: 'Retry', job: f.job, by: actor, ...(edits.length > 0 && { edits: editsOf(edits) }) }, { actor, command: 'jobs:retry' });
+      const { deploy, step } = events.find((event) => event.type === 'StepQueued')!.data as { deploy: number; step: Step };
+      return { job: f.job, app: board.apps[f.app]!.name, deploy, of: f.deploy, step, superseded: deploy === f.deploy ? null : sinceOf(board, f) };
+    };
+    if (!input.all) {
+      const one = await again(jobs[0]!);
+      return { app: jobs[0]!.app, name: one.app, deploy: one.deploy, retried: [one], left: [] };
     }
-    if (job !== undefined || !all) throw new Rejected('job.which', 'Which job: its id, or --all', 'see: berth jobs:failed');
-    const only = of === undefined ? null : (await core.app(of)).id;
-    const board = await core.board.now();
-    const wanted = Object.values(board.failed).filter((f) => (only === null || f.app === only) && (step === undefined || f.step === step)).toSorted((a, b) => b.deploy - a.deploy);
-    const retried = [];
-    const left = [];
+    const retried: Again[] = [];
+    const left: Left[] = [];
     const busy = new Set<string>();
-    for (const f of wanted) {
-      const name = board.apps[f.app]?.name ?? f.app;
-      if (busy.has(f.app)) {
-        left.push({ job: f.job, why: `a newer deploy of ${name} is retried` });
+    for (const f of jobs) {
+      const since = sinceOf(board, f);
+      const why = since ? `${named(since)} went well since; to bring it back all the same, name it` : busy.has(f.app) ? `a newer deploy of ${board.apps[f.app]!.name} is retried` : null;
+      if (why !== null) {
+        left.push({ job: f.job, why });
         continue;
       }
-      busy.add(f.app);
       try {
-        await again(f.app, f.job);
-        retried.push({ job: f.job, app: name, deploy: f.deploy, step: f.step });
+        retried.push(await again(f));
+        busy.add(f.app);
       } catch (error) {
         if (!(error instanceof Rejected)) throw error;
         left.push({ job: f.job, why: error.message });
@@ -146,7 +179,10 @@ const retry = command({
     return { retried, left };
   },
   render: ({ retried, left }, out) => {
-    for (const r of retried) out.info(`Retrying deploy ${r.deploy} of ${r.app} from its step ${r.step}`);
+    for (const r of retried) {
+      if (r.deploy === r.of) out.info(`Retrying deploy ${r.deploy} of ${r.app} from its step ${r.step}`);
+      else out.info(`Retrying deploy ${r.of} of ${r.app} from its step ${r.step} as new deploy ${r.deploy}${r.superseded ? `: ${named(r.superseded)} went well since, and its code is replaced` : ''}`);
+    }
     for (const l of left) out.warn(`${l.job} is left: ${l.why}`);
     if (retried.length + left.length === 0) out.info('No job has failed');
     return left.length > 0 && retried.length === 0 ? 1 : 0;
@@ -154,13 +190,28 @@ const retry = command({
 });
 
 const discard = command({
-  name: 'jobs:discard', summary: 'Forget a failed job; the log keeps that it failed and who discarded it', example: 'berth jobs:discard k3v9q2mzxa.7.build --reason "fixed by the next push"', input: DiscardInput, http: { method: 'POST', path: '/jobs/:job/discard' },
-  run: async (context, { job, reason }) => {
-    const { row } = await failedJob(context, job);
-    await context.core.pipelines.handle(row.id, { type: 'Discard', job, by: context.actor, reason: reason ?? '' }, { actor: context.actor, command: 'jobs:discard' });
-    return { job };
+  name: 'jobs:discard', summary: 'Take a failed job, or all of a kind, off the list; the log keeps that it failed, who discarded it and why', example: 'berth jobs:discard k3v9q2mzxa.7.build --reason "fixed by the next push"', input: DiscardInput, http: { method: 'POST', path: '/jobs/discard' },
+  run: async (context, input): Promise<{ discarded: readonly string[]; left: readonly Left[] }> => {
+    const { core, actor } = context;
+    const discarded: string[] = [];
+    const left: Left[] = [];
+    for (const f of (await meant(context, input)).jobs) {
+      try {
+        await core.pipelines.handle(f.app, { type: 'Discard', job: f.job, by: actor, reason: input.reason ?? '' }, { actor, command: 'jobs:discard' });
+        discarded.push(f.job);
+      } catch (error) {
+        if (!input.all || !(error instanceof Rejected)) throw error;
+        left.push({ job: f.job, why: error.message });
+      }
+    }
+    return { discarded, left };
   },
-  render: ({ job }, out) => out.info(`Discarded ${job}`),
+  render: ({ discarded, left }, out) => {
+    for (const job of discarded) out.info(`Discarded ${job}`);
+    for (const l of left) out.warn(`${l.job} is left: ${l.why}`);
+    if (discarded.length + left.length === 0) out.info('No job has failed');
+    return left.length > 0 && discarded.length === 0 ? 1 : 0;
+  },
 });
 
 export const jobCommands = [forget(failedJobs), forget(show), forget(retry), forget(discard)];

@@ -3,6 +3,7 @@ import { BY, contextOf, MACHINE, outputOf, USER } from '../../../test/histories.
 import { Rejected } from '../../events/decider.js';
 import type { AppContext, DeployKind, Failure, PipelineEvent, ReleaseInput, RouteInput } from '../../events/types/deploy.events.js';
 import { BACKOFF, CLAIMS_MAX, pipeline, type PipelineCommand } from './pipeline.decider.js';
+import { KEEP_FAILED } from './pipeline.state.js';
 import { workFor } from './pipeline.work.js';
 
 /** One app's pipeline, told step by step. */
@@ -544,12 +545,79 @@ describe('a failed job', () => {
     expect(refused(() => life.retry('a.2.clone'))).toBe('job.missing');
   });
 
-  it('is history once something newer is live', () => {
-    const life = live();
+  const failing = (life: Life, steps: number): Life => {
     life.request('push');
+    life.work(steps);
     life.breaks();
+    return life;
+  };
+  const going = (life: Life): Life => {
     life.request('push');
     life.work(5);
+    return life;
+  };
+
+  it('stays listed once something newer is live, and says by what it was superseded', () => {
+    const life = going(going(failing(live(), 2)));
+    expect(life.state.failed).toMatchObject({ 'a.2.build': { deploy: 2, superseded: 3, failure: USER } });
+    failing(life, 0);
+    expect(life.state.failed['a.5.clone']).toMatchObject({ superseded: null });
+  });
+
+  it('that was superseded is retried as a new deploy from that step, with its code and today\'s config', () => {
+    const life = going(failing(live(), 2));
+    const { input } = life.state.failed['a.2.build']!;
+    life.change({ configVersion: 7, formation: { web: 2 } }).request('config'); // 4
+    life.work(2);
+    expect(life.retry('a.2.build')).toEqual(['BuildRequested 5', 'DeployStarted 5', 'JobRetried 2', 'StepQueued 5 build']);
+    expect(life.last.map(({ data }) => data)).toMatchObject([{ kind: 'push', steps: ['build', 'release', 'route'], source: { sha: 'c0ffee1234' }, by: BY }, {}, { job: 'a.2.build', as: 5, by: BY }, { job: 'a.5.build', retryOf: 'a.2.build', input }]);
+    expect(life.rows).toMatchObject({ work: [{ id: 'a.5.build.t0' }], drop: [] });
+    expect(life.state.failed).toEqual({});
+    expect(life.work(1)).toEqual(['ImageBuilt 5', 'StepQueued 5 release']);
+    expect(life.released).toMatchObject({ number: 4, configVersion: 7, formation: { web: 2 }, runReleaseCommand: true, imageId: 'sha256:5.1' });
+    expect(life.work(2)).toEqual(['RouteSwitched 5', 'DeploySucceeded 5']);
+    expect(life.state.releases.at(-1)).toMatchObject({ number: 4, deploy: 5, why: 'retry of deploy 2: push of c0ffee1: change 2' });
+  });
+
+  it('that was superseded and fails again fails under its new number, and goes on from there', () => {
+    const life = going(failing(live(), 4));
+    expect(life.retry('a.2.route')).toEqual(['BuildRequested 4', 'DeployStarted 4', 'JobRetried 2', 'StepQueued 4 release']);
+    expect(life.released).toMatchObject({ imageId: 'sha256:2.1', number: 4, runReleaseCommand: false });
+    life.breaks();
+    expect(Object.keys(life.state.failed)).toEqual(['a.4.release']);
+    expect(life.retry('a.4.release')).toEqual(['JobRetried 4', 'StepQueued 4 release']);
+    expect(life.run.job).toBe('a.4.release.r1');
+    life.work(2);
+    expect(life.state.live).toMatchObject({ release: 4, deploy: 4 });
+  });
+
+  it('that was superseded can be retried with another input', () => {
+    const life = going(failing(live(), 2));
+    life.when({ type: 'Retry', job: 'a.2.build', by: BY, edits: { 'limits.memory': '4g' }, context: life.context });
+    expect(life.run.input).toMatchObject({ limits: { memory: 4 * 1024 ** 3 } });
+    expect(life.last[2]!.data).toMatchObject({ edits: { 'limits.memory': '4g' }, as: 4 });
+  });
+
+  it('keeps what it worked on until five newer deploys have failed, however those ended; before that there is nothing to keep', () => {
+    const life = failing(failing(live(), 0), 2); // 2 in clone, 3 in build
+    for (let i = 0; i < KEEP_FAILED; i += 1) {
+      failing(life, 1);
+      life.when({ type: 'Discard', job: Object.keys(life.state.failed).at(-1)!, by: BY, reason: '' });
+    }
+    expect(Object.keys(life.state.failed)).toEqual(['a.2.clone', 'a.3.build']);
+    expect(refused(() => life.retry('a.3.build'))).toBe('job.not-kept');
+    expect(life.retry('a.2.clone')).toEqual(['JobRetried 2', 'StepQueued 2 clone']);
+  });
+
+  it('of a repair is the last one only, and is forgotten once anything went well: nobody asked for it', () => {
+    const life = live();
+    life.request('repair');
+    life.breaks();
+    life.request('repair');
+    life.breaks();
+    expect(Object.keys(life.state.failed)).toEqual(['a.3.release']);
+    life.request('restart');
+    life.work(2);
     expect(life.state.failed).toEqual({});
   });
 });

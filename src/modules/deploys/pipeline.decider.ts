@@ -1,6 +1,6 @@
 import { never, Rejected, type Decider } from '../../events/decider.js';
 import type { AppContext, DeployKind, DeploySource, Failure, PipelineEvent, Step, StepInput, StepOutput } from '../../events/types/deploy.events.js';
-import { evolvePipeline, initialPipeline, isSource, lostClaims, type PipelineState, type Request, type Run } from './pipeline.state.js';
+import { evolvePipeline, initialPipeline, isKept, isSource, KEEP_FAILED, lostClaims, type FailedRun, type PipelineState, type Request, type Run } from './pipeline.state.js';
 import { editInput } from './edit-input.js';
 import { inputFor, nextRelease, stepsOf } from './step-input.js';
 
@@ -113,6 +113,10 @@ function complete({ job, attempt, tookMs, output, context }: Extract<PipelineCom
 
 /** One line for people: why there is this release. */
 function why(run: Run): string {
+  return run.retryOf === null ? reason(run) : `retry of deploy ${run.retryOf}: ${reason(run)}`;
+}
+
+function reason(run: Run): string {
   const { clone: commit, build } = run.learnt;
   const verb = { push: 'push', archive: 'archive', remote: 'sync', image: 'image' }[run.source.origin?.type ?? 'push'];
   if (build?.from) return `image ${build.from.reference}${build.from.digest === null || build.from.reference.includes('@') ? '' : ` (${build.from.digest.slice(0, 19)})`}`;
@@ -147,19 +151,44 @@ function retry({ job, by, edits, context }: Extract<PipelineCommand, { type: 'Re
   const failed = state.failed[job];
   if (!failed) throw new Rejected('job.missing', `There is no failed job ${job}`, 'see: berth jobs:failed');
   if (state.running) throw new Rejected('job.busy', `Deploy ${state.running.deploy} of ${context.name} is running`, `wait for it: berth deploys:follow ${context.name}`);
-  const events: PipelineEvent[] = [{ type: 'JobRetried', data: { app: context.app, deploy: failed.deploy, job, by, ...(edits && { edits }) } }];
+  if (!isKept(failed) && failed.step !== 'clone') throw new Rejected('job.not-kept', `What step ${failed.step} of deploy ${failed.deploy} worked on is not kept any more: ${failed.newer} deploys of ${context.name} failed since, and the last ${KEEP_FAILED} are kept`, failed.kind === 'rollback' ? `again: berth rollback ${context.name} v${failed.source.release}` : `push that commit again, and discard this: berth jobs:discard ${job}`);
+  const retried: PipelineEvent = { type: 'JobRetried', data: { app: context.app, deploy: failed.deploy, job, by, ...(failed.superseded !== null && { as: state.last + 1 }), ...(edits && { edits }) } };
+  const events = [...(failed.superseded === null ? [] : askedAgain(failed, by, state)), retried];
   const next = after(state, events);
   const run = next.running!;
-  const { step, input } = inputAgain(run, context, next);
+  const { step, input } = failed.superseded === null ? inputAgain(run, context, next) : inputAnew(run, failed, context, next);
   return [...events, queue(run, step, edits ? editInput(input, edits) : input, context.app, job)];
+}
+
+/** Where a failed deploy goes on. The containers of a failed switch are gone by now: what made them is run again. */
+const goesOnFrom = (failed: Run): Step => (failed.step === 'route' && failed.learnt.inputs?.release ? 'release' : failed.step);
+
+/** What went well since shall not be undone under an old number: a deploy of its own, of the steps that are left. */
+function askedAgain(failed: FailedRun, by: string, state: PipelineState): PipelineEvent[] {
+  const { app, last } = state;
+  const { kind, source } = failed;
+  const deploy = last + 1;
+  const steps = failed.steps.slice(failed.steps.indexOf(goesOnFrom(failed)));
+  return [
+    { type: kind === 'push' || kind === 'rebuild' ? 'BuildRequested' : 'DeployRequested', data: { app, deploy, kind, source, steps, by } },
+    { type: 'DeployStarted', data: { app, deploy } },
+  ];
+}
+
+/** Code is taken as it was; what was changed beside it since (config, scale, domains) stays. */
+function inputAnew(run: Run, failed: FailedRun, context: AppContext, state: PipelineState): { step: Step; input: StepInput } {
+  const step = goesOnFrom(failed);
+  if (step !== 'release' && step !== 'route') return { step, input: failed.input };
+  const input = inputFor(step, run, context, state);
+  return { step, input: step === 'release' ? { ...(input as ReleaseStepInput), runReleaseCommand: (input as ReleaseStepInput).runReleaseCommand && failed.step === 'release' } : input };
 }
 
 type ReleaseStepInput = Extract<StepInput, { isNew: boolean }>;
 
 /** What a failed step is run again with: exactly what it had, as far as that still exists. */
 function inputAgain(run: Run, context: AppContext, state: PipelineState): { step: Step; input: StepInput } {
-  // the containers of a failed switch are gone by now: what made them is run again, without the release command
-  const step = run.step === 'route' && run.learnt.inputs?.release ? 'release' : run.step;
+  // after a failed switch without the release command, which went well
+  const step = goesOnFrom(run);
   // made from containers and a release that are not live any more: from those that are
   if (!isSource(run.kind) && run.base !== (state.live?.deploy ?? 0)) return { step, input: inputFor(step, run, context, state) };
   if (step !== 'release') return { step, input: run.input };

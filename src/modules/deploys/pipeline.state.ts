@@ -25,6 +25,8 @@ export interface Run extends Request {
   readonly faults: number;
   /** retries by hand so far, part of the next job's id */
   readonly retries: number;
+  /** the deploy whose failed step this one runs again; null: none */
+  readonly retryOf: number | null;
   readonly learnt: Learnt;
   /** id of the work row that stands for this job now */
   readonly work: string;
@@ -33,6 +35,21 @@ export interface Run extends Request {
   /** the deploy that was live when `input` was made; 0 = none */
   readonly base: number;
 }
+
+/** A deploy that failed, as its failed step may be run again. */
+export interface FailedRun extends Run {
+  readonly failure: Failure;
+  /** deploys of other code that failed since */
+  readonly newer: number;
+  /** the first deploy that went well since; null: none did */
+  readonly superseded: number | null;
+}
+
+/** failed deploys of an app, the newest, whose source and image are kept for a retry */
+export const KEEP_FAILED = 5;
+
+/** Whether what its failed step needs is still there. */
+export const isKept = ({ kind, newer }: { readonly kind: DeployKind; readonly newer: number }): boolean => !isSource(kind) || newer < KEEP_FAILED;
 
 /** Id of a job's work row: a new row after every fault that is tried again. */
 export const workId = (job: string, faults: number): string => `${job}.t${faults}`;
@@ -68,8 +85,8 @@ export interface PipelineState {
   readonly releases: readonly Release[];
   /** what serves: seen through the router */
   readonly live: { readonly release: number; readonly deploy: number; readonly containers: readonly LiveContainer[]; readonly hosts: readonly string[] } | null;
-  /** failed jobs that can be retried or discarded, by job id */
-  readonly failed: Readonly<Record<string, Run & { readonly failure: Failure }>>;
+  /** failed jobs that were neither retried nor discarded, by job id */
+  readonly failed: Readonly<Record<string, FailedRun>>;
 }
 
 export const initialPipeline: PipelineState = { app: '', last: 0, running: null, waiting: { source: null, converge: null }, releases: [], live: null, failed: {} };
@@ -79,6 +96,22 @@ export const isSource = (kind: DeployKind): boolean => kind === 'push' || kind =
 
 /** Workers that died in this job, one after the other, should nobody hear of the claim at hand any more. */
 export const lostClaims = (run: Run): number => run.lost + Number(run.claimed);
+
+/** Failed jobs once `deploy` went well: they stay listed, but for repairs, which nobody asked for. */
+export function supersede<F extends { readonly kind: DeployKind; readonly deploy: number; readonly superseded: number | null }>(failed: Readonly<Record<string, F>>, deploy: number): Record<string, F> {
+  return Object.fromEntries(Object.entries(failed).flatMap(([job, run]) => {
+    if (run.kind === 'repair') return [];
+    return [[job, run.deploy < deploy && run.superseded === null ? { ...run, superseded: deploy } : run]];
+  }));
+}
+
+/** Failed jobs when one more fails: of repairs, which are tried again by themselves, only the last. */
+export function older<F extends { readonly kind: DeployKind; readonly newer: number }>(failed: Readonly<Record<string, F>>, kind: DeployKind): Record<string, F> {
+  return Object.fromEntries(Object.entries(failed).flatMap(([job, run]) => {
+    if (kind === 'repair' && run.kind === 'repair') return [];
+    return [[job, isSource(kind) ? { ...run, newer: run.newer + 1 } : run]];
+  }));
+}
 
 function learn(run: Run, more: Learnt): Run {
   return { ...run, learnt: { ...run.learnt, ...more, inputs: { ...run.learnt.inputs, [run.step]: run.input } } };
@@ -102,14 +135,17 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       const { source, converge } = state.waiting;
       const request = source?.deploy === event.data.deploy ? source : converge;
       if (!request) return state;
-      const running: Run = { ...request, job: '', step: request.steps[0]!, input: undefined as unknown as StepInput, attempt: 0, claimed: false, lost: 0, faults: 0, retries: 0, learnt: {}, work: '', coversUpTo: 0, base: 0 };
+      const running: Run = { ...request, job: '', step: request.steps[0]!, input: undefined as unknown as StepInput, attempt: 0, claimed: false, lost: 0, faults: 0, retries: 0, retryOf: null, learnt: {}, work: '', coversUpTo: 0, base: 0 };
       return { ...state, running, waiting: { source: source === request ? null : source, converge: converge === request ? null : converge } };
     }
     case 'JobRetried': {
       const { [event.data.job]: run, ...failed } = state.failed;
       if (!run) return state;
-      const { failure: _, ...rest } = run;
-      return { ...state, failed, running: { ...rest, retries: run.retries + 1 } };
+      const { failure: _, newer: __, superseded: ___, ...rest } = run;
+      if (event.data.as === undefined) return { ...state, failed, running: { ...rest, retries: run.retries + 1 } };
+      // the containers that it made are gone
+      const { step, input, learnt: { release: ____, ...learnt } } = rest;
+      return { ...state, failed, running: state.running && { ...state.running, step, input, learnt, retryOf: run.deploy } };
     }
     case 'StepQueued': {
       const { running } = state;
@@ -145,11 +181,10 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       return running ? { ...state, running: { ...running, claimed: false, lost: 0, faults: running.faults + 1, work: workId(running.job, running.faults + 1) } } : state;
     }
     case 'DeploySucceeded':
-      // what failed before is history once something newer is live
-      return { ...state, running: null, failed: Object.fromEntries(Object.entries(state.failed).filter(([, run]) => run.deploy > event.data.deploy)) };
+      return { ...state, running: null, failed: supersede(state.failed, event.data.deploy) };
     case 'DeployFailed': {
       const run = state.running;
-      return run ? { ...state, running: null, failed: { ...state.failed, [event.data.job]: { ...run, failure: event.data.failure } } } : state;
+      return run ? { ...state, running: null, failed: { ...older(state.failed, run.kind), [event.data.job]: { ...run, failure: event.data.failure, newer: 0, superseded: null } } } : state;
     }
     case 'DeployCancelled': {
       const { source, converge } = state.waiting;

@@ -46,7 +46,7 @@ export async function examine(core: Core): Promise<Check[]> {
   const held = stuck(board, open, now);
   checks.push(held.length === 0 ? ok('stuck', 'nothing is stuck') : bad('stuck', held.map((s) => `${s.app}${s.deploy === null ? '' : ` deploy ${s.deploy}`}: ${s.why}`).join('; '), 'a deploy will not end by itself, which should be impossible', 'if workers, Redis and disks are well: please report it with berth events; berth deploys:cancel <app> ends it'));
   checks.push(...await drifting(core));
-  const failed = Object.keys(board.failed).length;
+  const failed = Object.values(board.failed).filter(({ superseded }) => superseded === null).length;
   checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys ended there; what served goes on serving', 'see: berth jobs:failed'));
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));

@@ -54,7 +54,7 @@ export function plannedDeploys(events: readonly Recorded[], state: PipelineState
     const { app, deploy, kind, source, steps, by } = event.data;
     // superseded again within the same plan
     if (all.some((later) => later.type === 'DeploySuperseded' && later.data.deploy === deploy)) return [];
-    const run: Run = { deploy, kind, source, steps, by, job: '', step: steps[0]!, input: undefined as never, attempt: 0, claimed: false, lost: 0, faults: 0, retries: 0, learnt: {}, work: '', coversUpTo: 0, base: state.live?.deploy ?? 0 };
+    const run: Run = { deploy, kind, source, steps, by, job: '', step: steps[0]!, input: undefined as never, attempt: 0, claimed: false, lost: 0, faults: 0, retries: 0, retryOf: null, learnt: {}, work: '', coversUpTo: 0, base: state.live?.deploy ?? 0 };
     const { starts, stops, web, guessed } = containersOf(kind, run, context, state);
     const now = new Set(state.live?.hosts);
     const then = new Set(context.hosts);

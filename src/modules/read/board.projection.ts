@@ -1,5 +1,6 @@
 import type { Recorded } from '../../events/event.js';
 import type { AppEvent, ConfigEvent, Formation, KeyEvent, ProcessEvent, ServerEvent } from '../../events/types/app.events.js';
+import { older, supersede } from '../deploys/pipeline.state.js';
 import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, Step } from '../../events/types/deploy.events.js';
 
 export interface AppRow {
@@ -24,9 +25,19 @@ export interface DeployRow {
   app: string; deploy: number; kind: DeployKind; source: DeploySource; by: string; trace: string;
   status: DeployStatus; requestedAt: number; startedAt: number | null; endedAt: number | null;
   subject: string | null; release: number | null; failure: Failure | null; endedBy: string | null;
+  /** the deploy whose failed step this one runs again */
+  retryOf: number | null;
+  /** the deploy that made its source and its image: itself, or one that it retries */
+  madeBy: number;
   steps: StepRow[];
 }
-export interface FailedJob { job: string; app: string; deploy: number; step: Step; failure: Failure; at: number; attempts: number }
+export interface FailedJob {
+  job: string; app: string; deploy: number; kind: DeployKind; step: Step; failure: Failure; at: number; attempts: number;
+  /** deploys of other code that failed since */
+  newer: number;
+  /** the first deploy that went well since */
+  superseded: number | null;
+}
 
 /** What screens need to know, folded from the whole log; thrown away and rebuilt at will. */
 export interface Board {
@@ -43,7 +54,7 @@ export interface Board {
 export type BoardEvent = AppEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | PipelineEvent;
 
 /** bump when the shape or the meaning of Board changes: snapshots of other versions are not read */
-export const BOARD_VERSION = '1';
+export const BOARD_VERSION = '2';
 
 export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} } });
 
@@ -113,7 +124,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
   const deploys = board.deploys[app.id]!;
   if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
     const { deploy, kind, source, by } = event.data;
-    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, steps: [] });
+    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, retryOf: null, madeBy: deploy, steps: [] });
     app.last = deploy;
     return;
   }
@@ -161,13 +172,14 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       end('succeeded');
       row.release = event.data.release;
       row.failure = null;
-      for (const [job, failed] of Object.entries(board.failed)) if (failed.app === app.id && failed.deploy <= row.deploy) delete board.failed[job];
+      failedOf(board, app.id, (failed) => supersede(failed, row.deploy));
       return;
     case 'DeployFailed':
       end('failed');
       row.failure = event.data.failure;
       if (step && isOpen(step)) Object.assign(step, { status: 'failed', endedAt: event.at, failure: event.data.failure });
-      board.failed[event.data.job] = { job: event.data.job, app: app.id, deploy: row.deploy, step: event.data.step, failure: event.data.failure, at: event.at, attempts: step?.attempt ?? 0 };
+      failedOf(board, app.id, (failed) => older(failed, row.kind));
+      board.failed[event.data.job] = { job: event.data.job, app: app.id, deploy: row.deploy, kind: row.kind, step: event.data.step, failure: event.data.failure, at: event.at, attempts: step?.attempt ?? 0, newer: 0, superseded: null };
       return;
     case 'DeployCancelled': {
       end('cancelled');
@@ -181,12 +193,24 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       return;
     case 'JobRetried':
       delete board.failed[event.data.job];
+      if (event.data.as !== undefined) {
+        const again = deploys[event.data.as - 1];
+        if (again) Object.assign(again, { retryOf: row.deploy, madeBy: row.madeBy, subject: row.subject });
+        return;
+      }
       Object.assign(row, { status: 'running', endedAt: null });
       app.running = row.deploy;
       return;
     case 'JobDiscarded': delete board.failed[event.data.job]; return;
     default: return;
   }
+}
+
+/** Puts what `change` answers in the place of the app's failed jobs. */
+function failedOf(board: Board, app: string, change: (failed: Record<string, FailedJob>) => Record<string, FailedJob>): void {
+  const own = Object.fromEntries(Object.entries(board.failed).filter(([, failed]) => failed.app === app));
+  for (const job of Object.keys(own)) delete board.failed[job];
+  Object.assign(board.failed, change(own));
 }
 
 const isOpen = (step: StepRow): boolean => step.status === 'queued' || step.status === 'running' || step.status === 'waiting-for-retry';
