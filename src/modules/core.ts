@@ -14,6 +14,7 @@ import { config as configDecider } from './config/config.decider.js';
 import { configStream } from './apps/app-context.js';
 import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
+import type { Leftover } from './conductor/sweep.plan.js';
 import { applyToBoard, BOARD_VERSION, emptyBoard, type AppRow, type Board } from './read/board.projection.js';
 import { Projection } from './read/projection.js';
 import type { WorkerStatus } from './server/worker-status.js';
@@ -37,6 +38,8 @@ export class Core {
   writeKeys: (() => Promise<void>) | null = null;
   /** set where the conductor runs: removes at once what nothing in the log owns any more */
   sweep: (() => Promise<void>) | null = null;
+  /** set where the conductor runs: what a sweep would remove; removes it, build caches of apps that are gone as well */
+  cleanup: { look(): Promise<readonly Leftover[]>; run(): Promise<void> } | null = null;
   /** set where the conductor runs: runs `work` while nothing is relayed, reconciled or swept. @throws Rejected when another process does */
   alone: (<T>(work: () => Promise<T>) => Promise<T>) | null = null;
   /** set where repositories are at hand: whole repositories out and in */
@@ -46,7 +49,13 @@ export class Core {
   /** set where repositories and an engine are at hand: what brings code that was not pushed */
   sources: Sources | null = null;
   /** set where an engine is at hand: container id → state (`running`, `exited`, …) of an app's containers */
-  engine: { states(app: string): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean> } | null = null;
+  engine: {
+    states(app: string): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean>;
+    /** images of an app, newest first */
+    images(app: string): Promise<readonly { readonly id: string; readonly bytes: number }[]>;
+    /** removes what the app's builds have cached; answers the bytes that are free now */
+    purge(app: string): Promise<number>;
+  } | null = null;
 
   constructor(readonly config: Config, readonly store: EventStore, readonly now: () => number = Date.now) {
     this.repository = new Repository(store);

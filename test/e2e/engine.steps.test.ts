@@ -61,6 +61,36 @@ describe('the build step', () => {
     expect((await build()(other)).imageId).not.toBe(made.imageId);
   });
 
+  it('takes the image of an earlier deploy when nothing has changed, unless a rebuild was asked for', async () => {
+    const input = await buildInput({ Dockerfile: `FROM ${busybox}\nRUN echo ${random()}\n` });
+    const made = await build()(stepContext('build', input, { app, deploy: 13 }));
+    const again = stepContext('build', input, { app, deploy: 14 });
+    expect(await build()(again)).toMatchObject({ image: `${instance}/${name}:14`, imageId: made.imageId });
+    expect(again.lines).toEqual(['       Nothing was built: source, plan and config are those of deploy 13, its image is used again']);
+    expect((await engine.inspectImage(`${instance}/${name}:14`))?.id).toBe(made.imageId);
+    const other = stepContext('build', { ...input, configVersion: 2 }, { app, deploy: 15 });
+    await build()(other);
+    expect(other.calls).toContain('image.build');
+    const fresh = stepContext('build', { ...input, fresh: true }, { app, deploy: 16 });
+    await build()(fresh);
+    expect(fresh.calls).toContain('image.build');
+  });
+
+  it('keeps what RUN caches apart by app, and forgets it when told to', async () => {
+    const file = `FROM ${busybox}\nRUN --mount=type=cache,id=shared,target=/c ls /c; echo ${random()} > /c/left-by-$(date +%s%N)\n`;
+    const seen = async (id: string, deploy: number, caches?: string): Promise<number> => {
+      const context = stepContext('build', { ...await buildInput({ x: random() }, { builder: 'buildpack', dockerfilePath: null, dockerfile: `${file}RUN echo ${random()}\nCOPY x /\n` }), app: id, ...(caches && { caches }) }, { app: id, deploy });
+      await build()(context);
+      return context.lines.filter((line) => /^O\| #\d+ \d+\.\d+ left-by-/.test(line)).length;
+    };
+    const other = `${app}x`;
+    expect([await seen(app, 17), await seen(other, 17)]).toEqual([0, 0]);
+    const marks = (await engine.listCaches()).map(({ mark }) => mark);
+    expect(marks).toEqual(expect.arrayContaining([`${instance}/${app}`, `${instance}/${other}`]));
+    await engine.removeCaches((await engine.listCaches()).filter(({ mark }) => mark.startsWith(`${instance}/`)).map(({ id }) => id));
+    expect((await engine.listCaches()).filter(({ mark }) => mark.startsWith(`${instance}/`))).toEqual([]);
+  });
+
   it('puts a generated Dockerfile beside the source', async () => {
     const context = stepContext('build', await buildInput({ 'x.txt': 'x', '.dockerignore': '*', Dockerfile: 'FROM nothing' }, { builder: 'buildpack', dockerfilePath: null, dockerfile: `FROM ${busybox}\nCOPY x.txt /\nRUN cat /x.txt; echo ${random()}\n` }), { app, deploy: 8 });
     await build()(context);

@@ -127,6 +127,8 @@ export class Handle extends EnginePort {
   override build(): never { throw new Error('not simulated'); }
   override pullImage(): never { throw new Error('not simulated'); }
   override loadImage(): never { throw new Error('not simulated'); }
+  override listCaches(): Promise<readonly []> { return this.ask('listCaches', () => [] as const); }
+  override removeCaches(): never { throw new Error('not simulated'); }
 
   private image(image: SimImage): Image {
     return { id: image.id, tags: [image.tag], bytes: 100, labels: image.labels, exposed: [], cmd: null, entrypoint: null, created: 0 };

@@ -9,7 +9,7 @@ import { DockerImages } from './docker.images.js';
 import { DockerLogs } from './docker.logs.js';
 import { DockerNetworks } from './docker.networks.js';
 import {
-  type BuildRequest, type BuiltImage, type CallObserver, type ContainerSpec, type ContainerState, type ContainerSummary, type EngineEvent, type EngineInfo, EnginePort,
+  type BuildCache, type BuildRequest, type BuiltImage, type CallObserver, type ContainerSpec, type ContainerState, type ContainerSummary, type EngineEvent, type EngineInfo, EnginePort,
   type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult,
 } from './engine.port.js';
 import type { LabelValues } from './labels.js';
@@ -72,6 +72,8 @@ export class DockerDriver extends EnginePort {
   override loadImage(archive: Readable, signal: AbortSignal): Promise<readonly string[]> { return this.images.load(archive, signal); }
   override listImages(labels: LabelValues): Promise<readonly Image[]> { return this.images.list(labels); }
   override removeImage(reference: string, force = false): Promise<void> { return this.images.remove(reference, force); }
+  override listCaches(): Promise<readonly BuildCache[]> { return this.images.caches(); }
+  override removeCaches(ids: readonly string[]): Promise<number> { return this.images.removeCaches(ids); }
   override tagImage(reference: string, tag: string): Promise<void> { return this.images.tag(reference, tag); }
 
   override createContainer(spec: ContainerSpec): Promise<string> { return this.containers.create(spec); }

@@ -6,7 +6,7 @@ import type { EngineCalls } from './docker.call.js';
 import { reasonOf, statusOf } from './engine.errors.js';
 import { messages } from './messages.js';
 import { pullFailure } from './pull-failure.js';
-import type { Image } from './engine.port.js';
+import type { BuildCache, Image } from './engine.port.js';
 import { type LabelValues, labelFilter } from './labels.js';
 
 /** a tree of many small files takes the engine a while */
@@ -104,6 +104,27 @@ export class DockerImages {
       this.calls.docker.modem.dial({ path, method: 'POST', ...(file && { file }), options, abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 404: 'not found', 500: 'server error' } } as Docker.DockerOptions as never,
         (error: unknown, response: unknown) => (error ? fail(error) : resolve(response as IncomingMessage)));
     });
+  }
+
+  async caches(): Promise<readonly BuildCache[]> {
+    const { BuildCache: found } = (await this.calls.run('cache.list', undefined, (docker) => docker.df(), REMOVE_MS)) as { BuildCache?: readonly { ID: string; Size: number; Type: string; Description: string }[] | null };
+    return (found ?? []).flatMap(({ ID, Size, Type, Description }) => {
+      const mark = Type === 'exec.cachemount' ? / # ([^\s/]+\/[^\s/]+)$/.exec(Description)?.[1] : undefined;
+      return mark === undefined ? [] : [{ id: ID, bytes: Size, mark }];
+    });
+  }
+
+  async removeCaches(ids: readonly string[]): Promise<number> {
+    let freed = 0;
+    for (const id of ids) {
+      // dockerode's own call leaves its options out
+      const told = await this.calls.run('cache.remove', id, (docker) => new Promise<{ SpaceReclaimed?: number }>((resolve, reject) => {
+        docker.modem.dial({ path: '/build/prune?', method: 'POST', options: { all: true, filters: JSON.stringify({ id: { [id]: true } }) }, statusCodes: { 200: true, 500: 'server error' } } as never,
+          (error: unknown, answer: unknown) => (error ? reject(error as Error) : resolve(answer as { SpaceReclaimed?: number })));
+      }), REMOVE_MS);
+      freed += told.SpaceReclaimed ?? 0;
+    }
+    return freed;
   }
 
   /** Asks the engine to ask the registry, so that its proxies, mirrors and certificates count. */

@@ -54,6 +54,8 @@ export interface Image {
   readonly created: number;
 }
 
+export interface BuildCache { readonly id: string; readonly bytes: number; /** `<instance>/<app>` */ readonly mark: string }
+
 export interface BuiltImage extends Image {
   /** instructions after FROM, and how many of them came from the cache */
   readonly steps: number;
@@ -195,6 +197,10 @@ export abstract class EnginePort {
   /** @param force also when a stopped container uses it or it has several tags */
   abstract removeImage(reference: string, force?: boolean): Promise<void>;
   abstract tagImage(reference: string, tag: string): Promise<void>;
+  /** Caches of builds whose RUN line ends with `# <mark>`; see withOwnCaches. */
+  abstract listCaches(): Promise<readonly BuildCache[]>;
+  /** @returns bytes that are free now; one that is in use stays */
+  abstract removeCaches(ids: readonly string[]): Promise<number>;
 
   /** @returns the container's id */
   abstract createContainer(spec: ContainerSpec): Promise<string>;

@@ -130,7 +130,12 @@ export interface BuildPlan {
   readonly image?: { readonly reference: string; readonly pull: boolean; readonly loaded: boolean };
 }
 
-export interface BuildInput { readonly app: string; readonly name: string; readonly source: string; readonly plan: BuildPlan; readonly configVersion: number; readonly limits: BuildLimits; /** the commit; absent in what was recorded before builds were told */ readonly sha?: string }
+export interface BuildInput { readonly app: string; readonly name: string; readonly source: string; readonly plan: BuildPlan; readonly configVersion: number; readonly limits: BuildLimits; /** the commit; absent in what was recorded before builds were told */ readonly sha?: string;
+  /** it is built although nothing may have changed: somebody asked for that */
+  readonly fresh?: boolean;
+  /** generation of the app's caches; raised to begin with empty ones */
+  readonly caches?: string;
+}
 export interface BuildLimits extends Limits { readonly timeoutMs: number }
 export interface BuildOutput {
   /** `berth/<name>:<deploy>` */

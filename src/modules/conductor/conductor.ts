@@ -57,11 +57,18 @@ export class Conductor {
     const engine = new DockerDriver(config.dockerSocket);
     const router = new HaproxyDriver(haproxyOptions(config));
     const git = new GitDriver({ root: config.root, gitUser: config.gitUser });
-    const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, new Sweeper(core, engine, router, report), engine, report);
+    const sweeper = new Sweeper(core, engine, router, report);
+    const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, sweeper, engine, report);
     core.sweep = () => conductor.rounds.sweepNow();
+    core.cleanup = { look: () => sweeper.leftovers(), run: async () => { await conductor.rounds.sweepNow(); await sweeper.sweepCaches(); } };
     core.alone = (work) => conductor.rounds.alone(work);
     core.transfer = new GitTransferDriver({ root: config.root, gitUser: config.gitUser });
-    core.engine = { hasImage: async (id) => (await engine.inspectImage(id)) !== null, states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])) };
+    core.engine = {
+      hasImage: async (id) => (await engine.inspectImage(id)) !== null,
+      states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])),
+      images: async (app) => (await engine.listImages({ instance: config.instance, app })).toSorted((x, y) => y.created - x.created),
+      purge: async (app) => engine.removeCaches((await engine.listCaches()).filter(({ mark }) => mark === `${config.instance}/${app}`).map(({ id }) => id)),
+    };
     core.git = {
       init: async (app) => {
         const path = join(config.root, 'repos', `${app}.git`);

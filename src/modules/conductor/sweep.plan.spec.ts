@@ -79,4 +79,20 @@ describe('a sweep', () => {
     const found: Found = { containers: [{ id: 'c', app: 'gone', deploy: 1 }], images: [{ id: 'i', app: 'gone', deploy: 1 }], networks: [{ name: 'n', app: 'gone' }], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] };
     expect(planSweep(boardOf([]), found)).toMatchObject({ containers: ['c'], images: ['i'], networks: ['n'], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] });
   });
+
+  it('keeps as many earlier images as was said, those that are pinned, and all while a deploy is under way', () => {
+    const release = (number: number) => ({ number, deploy: number, at: 0, by: 'x', why: 'x', wasLive: true, kind: 'push', spec: { imageId: `i${number}` } });
+    const board = (settings: Record<string, string>, running: number | null = null): Board => {
+      const made = boardOf([]);
+      Object.assign(made.apps[APP]!, { settings, running, releases: [1, 2, 3, 4, 5, 6, 7, 8].map(release), live: { release: 8, deploy: 8, containers: [], since: 0 } });
+      if (running !== null) made.deploys[APP] = Array.from({ length: running }, (_, at) => ({ deploy: at + 1, kind: 'push', status: at + 1 === running ? 'running' : 'succeeded' })) as never;
+      return made;
+    };
+    const found: Found = { ...nothing, images: [1, 2, 3, 4, 5, 6, 7, 8].map((n) => ({ id: `i${n}`, app: APP, deploy: n })) };
+    expect(planSweep(board({}), found).images).toEqual(['i1', 'i2']);
+    expect(KEEP_RELEASES).toBe(5);
+    expect(planSweep(board({ 'keep-images': '1', pinned: '2,4' }), found).images).toEqual(['i1', 'i3', 'i5', 'i6']);
+    expect(planSweep(board({ 'keep-images': '0' }), found).images).toHaveLength(7);
+    expect(planSweep(board({ 'keep-images': '0' }, 9), found).images).toEqual([]);
+  });
 });

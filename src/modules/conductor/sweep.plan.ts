@@ -1,8 +1,13 @@
 import { isKept } from '../deploys/pipeline.state.js';
 import type { Board } from '../read/board.projection.js';
 
-/** earlier releases whose images are kept for a rollback, the live one not counted */
+/** earlier releases whose images are kept for a rollback, the live one not counted; `images:keep` says another number */
 export const KEEP_RELEASES = 5;
+
+/** Numbers of the releases whose images are never taken away, as the setting `pinned` has them: `3,12`. */
+export const pinnedOf = (settings: Readonly<Record<string, string>>): number[] => (settings['pinned'] ?? '').split(',').filter((text) => text !== '').map(Number);
+/** How many earlier images are kept for an app. */
+export const keptOf = (board: Readonly<Board>, settings: Readonly<Record<string, string>>): number => Number(settings['keep-images'] ?? board.server.settings['keep-images'] ?? KEEP_RELEASES);
 
 export interface Found {
   readonly containers: readonly { readonly id: string; readonly app: string; readonly deploy: number }[];
@@ -19,6 +24,9 @@ export interface Sweep {
   readonly containers: readonly string[]; readonly images: readonly string[]; readonly networks: readonly string[];
   readonly sources: readonly string[]; readonly repositories: readonly string[]; readonly logs: readonly string[];
 }
+
+/** Something that nobody owns. */
+export interface Leftover { readonly kind: 'container' | 'image' | 'network' | 'source' | 'repository' | 'logs' | 'build cache'; readonly name: string; /** an image's with the layers that it shares; null: not known */ readonly bytes: number | null }
 
 /**
  * What is there and belongs to nobody: neither to what is live, nor to a deploy under way, nor to a job that may be retried, nor to a
@@ -39,8 +47,9 @@ export function planSweep(board: Readonly<Board>, found: Found): Sweep {
   const live = new Set(Object.values(board.apps).flatMap((app) => app.live?.containers.map((c) => c.id) ?? []));
   const images = new Set(Object.values(board.apps).flatMap((app) => {
     const current = app.releases.find((r) => r.number === app.live?.release)?.spec.imageId;
-    const earlier = [...new Set(app.releases.filter((r) => r.wasLive).map((r) => r.spec.imageId).reverse())].filter((id) => id !== current).slice(0, KEEP_RELEASES);
-    return current === undefined ? earlier : [current, ...earlier];
+    const earlier = [...new Set(app.releases.filter((r) => r.wasLive).map((r) => r.spec.imageId).reverse())].filter((id) => id !== current).slice(0, keptOf(board, app.settings));
+    const pinned = new Set(pinnedOf(app.settings));
+    return [...(current === undefined ? [] : [current]), ...earlier, ...app.releases.filter((r) => pinned.has(r.number)).map((r) => r.spec.imageId)];
   }));
   // a rollback that is under way, or may be retried, needs the image it goes back to
   for (const [app, deploys] of Object.entries(board.deploys)) {
@@ -53,10 +62,15 @@ export function planSweep(board: Readonly<Board>, found: Found): Sweep {
     const [app = '', deploy = ''] = folder.split('.');
     return forOpen.has(`${app}.${deploy}`) || forLive.has(`${app}.${deploy}`);
   };
+  // a deploy under way may take over an image that an earlier one has made
+  const building = (app: string): boolean => {
+    const row = board.deploys[app]?.[(board.apps[app]?.running ?? 0) - 1];
+    return row !== undefined && (row.kind === 'push' || row.kind === 'rebuild');
+  };
   const gone = (app: string): boolean => board.apps[app] === undefined;
   return {
     containers: found.containers.filter((c) => !live.has(c.id) && !busy(c.app, c.deploy)).map((c) => c.id),
-    images: found.images.filter((i) => !images.has(i.id) && !forOpen.has(`${i.app}.${i.deploy}`)).map((i) => i.id),
+    images: found.images.filter((i) => !images.has(i.id) && !building(i.app) && !forOpen.has(`${i.app}.${i.deploy}`)).map((i) => i.id),
     networks: found.networks.filter((n) => gone(n.app)).map((n) => n.name),
     sources: found.sources.filter((folder) => !source(folder)),
     repositories: found.repositories.filter(gone),

@@ -1,7 +1,7 @@
-import { readdir, rm } from 'node:fs/promises';
+import { lstat, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemClock, type Clock } from '../../events/clock.js';
-import type { EnginePort } from '../../drivers/engine/engine.port.js';
+import type { BuildCache, ContainerSummary, EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import type { RouterPort } from '../../drivers/router/router.port.js';
 import type { Report } from '../commands/report.js';
@@ -9,7 +9,8 @@ import type { Core } from '../core.js';
 import { Reconciler } from '../drift/reconciler.js';
 import { settleBranch } from '../sources/branches.js';
 import { repaired } from './live-table.js';
-import { planSweep, type Found } from './sweep.plan.js';
+import type { Board } from '../read/board.projection.js';
+import { planSweep, type Found, type Leftover, type Sweep } from './sweep.plan.js';
 import { withRouterLease } from './router-lease.js';
 
 /** The folders that are swept. */
@@ -18,6 +19,8 @@ export interface Folders {
   names(folder: string): Promise<string[]>;
   /** with everything in it */
   remove(path: string): Promise<void>;
+  /** of all files in it; 0 when it is not there */
+  bytes(path: string): Promise<number>;
 }
 
 const disk: Folders = {
@@ -26,6 +29,11 @@ const disk: Folders = {
     throw error;
   }),
   remove: (path) => rm(path, { recursive: true, force: true }),
+  bytes: async (path) => {
+    const files = await readdir(path, { recursive: true, withFileTypes: true }).catch(() => []);
+    const sizes = await Promise.all(files.filter((file) => file.isFile()).map(async (file) => (await lstat(join(file.parentPath, file.name)).catch(() => ({ size: 0 }))).size));
+    return sizes.reduce((sum, size) => sum + size, 0);
+  },
 };
 
 /** how long a container may take to stop after SIGTERM */
@@ -53,7 +61,8 @@ export class Sweeper {
     await this.routes();
   }
 
-  async sweep(): Promise<void> {
+  /** What is there, and what of it belongs to nobody. */
+  private async look(): Promise<{ readonly containers: readonly ContainerSummary[]; readonly images: readonly Image[]; readonly board: Readonly<Board>; readonly plan: Sweep }> {
     const { core: { config: { instance, root } }, folders } = this;
     const of = (labels: Readonly<Record<string, string>>): { app: string; deploy: number } => {
       const read = readLabels(labels);
@@ -70,7 +79,40 @@ export class Sweeper {
       sources, repositories: repositories.filter((name) => name.endsWith('.git')).map((name) => name.slice(0, -4)), logs: [...new Set([...deployLogs, ...appLogs])],
     };
     const board = await this.core.board.now();
-    const plan = planSweep(board, found);
+    return { containers, images, board, plan: planSweep(board, found) };
+  }
+
+  /** What a sweep would remove now, and the build caches of apps that are gone. Nothing of it is removed. */
+  async leftovers(): Promise<readonly Leftover[]> {
+    const { plan, containers, images, board } = await this.look();
+    const { root } = this.core.config;
+    const named = new Map(containers.map((c) => [c.id, c.name]));
+    const sized = new Map(images.map((i) => [i.id, i]));
+    const caches = await this.deadCaches(board);
+    return [
+      ...plan.containers.map((id): Leftover => ({ kind: 'container', name: named.get(id) ?? id, bytes: null })),
+      ...plan.images.map((id): Leftover => ({ kind: 'image', name: sized.get(id)?.tags[0] ?? id.slice(7, 19), bytes: sized.get(id)?.bytes ?? null })),
+      ...plan.networks.map((name): Leftover => ({ kind: 'network', name, bytes: null })),
+      ...await Promise.all(plan.sources.map(async (name): Promise<Leftover> => ({ kind: 'source', name, bytes: await this.folders.bytes(join(root, 'sources', name)) }))),
+      ...await Promise.all(plan.repositories.map(async (name): Promise<Leftover> => ({ kind: 'repository', name, bytes: await this.folders.bytes(join(root, 'repos', `${name}.git`)) }))),
+      ...plan.logs.map((name): Leftover => ({ kind: 'logs', name, bytes: null })),
+      ...caches.map(({ mark, bytes }): Leftover => ({ kind: 'build cache', name: mark, bytes })),
+    ];
+  }
+
+  /** Removes the build caches of apps that are gone; the engine takes long to tell them, so no ordinary sweep asks. */
+  async sweepCaches(): Promise<void> {
+    await this.each('build caches', async () => { await this.engine.removeCaches((await this.deadCaches(await this.core.board.now())).map(({ id }) => id)); });
+  }
+
+  private async deadCaches(board: Readonly<Board>): Promise<readonly BuildCache[]> {
+    const ours = `${this.core.config.instance}/`;
+    return (await this.engine.listCaches()).filter(({ mark }) => mark.startsWith(ours) && board.apps[mark.slice(ours.length)] === undefined);
+  }
+
+  async sweep(): Promise<void> {
+    const { core: { config: { root } }, folders } = this;
+    const { containers, plan, board } = await this.look();
     await this.each('drift', () => this.reconciler.check(containers));
     const serving = await this.routes();
     const named = new Map(containers.map((c) => [c.id, c.name]));
@@ -87,6 +129,7 @@ export class Sweeper {
     for (const folder of plan.sources) await this.each(`source ${folder}`, () => folders.remove(join(root, 'sources', folder)));
     for (const app of plan.repositories) await this.each(`repository ${app}`, () => folders.remove(join(root, 'repos', `${app}.git`)));
     for (const app of Object.keys(board.apps)) await this.each(`branch of ${app}`, () => settleBranch(this.core, app));
+    if (plan.repositories.length > 0) await this.sweepCaches();
     for (const app of plan.logs) {
       await this.each(`logs ${app}`, async () => {
         await this.core.logs.remove(`apps/${app}`);

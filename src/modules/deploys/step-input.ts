@@ -95,7 +95,7 @@ export function inputFor(step: Step, run: Run, context: AppContext, state: Pipel
       ...(origin?.type === 'remote' && { remote: { url: origin.url, ref: origin.ref } }), ...(settings['build-dir'] !== undefined && { folder: settings['build-dir'] }),
     };
     case 'detect': return { app, name, source: run.learnt.clone!.source, configVersion: context.configVersion, settings };
-    case 'build': return { app, name, source: run.learnt.clone?.source ?? '', plan: run.learnt.plan ?? imagePlan(run.source, context), configVersion: context.configVersion, limits: context.buildLimits, ...(run.learnt.clone && { sha: run.learnt.clone.sha }) };
+    case 'build': return { app, name, source: run.learnt.clone?.source ?? '', plan: run.learnt.plan ?? imagePlan(run.source, context), configVersion: context.configVersion, limits: context.buildLimits, ...(run.learnt.clone && { sha: run.learnt.clone.sha }), ...(run.kind === 'rebuild' && { fresh: true }), ...(context.settings['cache-generation'] !== undefined && { caches: context.settings['cache-generation'] }) };
     case 'release': return releaseInput(run, context, state);
     case 'route': return routeInput(run, context, state);
   }

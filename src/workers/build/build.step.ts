@@ -3,11 +3,12 @@ import { readFile, stat } from 'node:fs/promises';
 import type { Config } from '../../config.js';
 import { contextPath, packContext, scanSource } from '../../drivers/engine/build-context.js';
 import { CA_SECRETS, withHostCa, withoutSyntax } from '../../drivers/engine/dockerfile-ca.js';
+import { withOwnCaches } from '../../drivers/engine/dockerfile-caches.js';
 import type { EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { jks } from '../../drivers/engine/jks.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import { binarySize, size } from '../../drivers/engine/units.js';
-import type { BuildOutput } from '../../events/types/deploy.events.js';
+import type { BuildOutput, BuildPlan } from '../../events/types/deploy.events.js';
 import { type StepContext, StepFailure, type StepWork } from '../../events/step.js';
 import { BUILD_ROOM } from '../../modules/server/room.js';
 import type { ClassicBuilds } from '../../plugins/builders/classic/classic.runner.js';
@@ -27,6 +28,8 @@ export interface BuildDeps {
   readonly env: ReadEnv;
   /** carries out plans of third-party buildpacks */
   readonly classic?: ClassicBuilds;
+  /** the stack's images that a plan stands on */
+  readonly stackImages?: (plan: BuildPlan) => readonly string[];
   /** carries out plans of builders that are programs of their own */
   readonly external?: (context: StepContext<'build'>) => Promise<BuildOutput>;
 }
@@ -53,13 +56,21 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const path = contextPath(plan.dockerfilePath ?? GENERATED);
     const own = `${path}.dockerignore`;
     const scan = await scanSource(input.source, [path, '.dockerignore', own, SLUGIGNORE], signal);
-    const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion])).digest('hex');
+    // a stack that was made anew makes another image
+    const stack = await Promise.all((deps.stackImages?.(plan) ?? []).map(async (image) => (await engine.inspectImage(image))?.id ?? image));
+    const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion, ...(stack.length > 0 ? [stack] : [])])).digest('hex');
 
     // what third-party buildpacks said of its processes is in no image
     const left = third ? null : await earlier(engine, tag, context.job, source);
     if (left) {
       log.detail(`Reusing the image of an earlier attempt (${size(left.bytes)})`);
       return output(tag, left, context);
+    }
+    const same = third || input.fresh ? null : await unchanged(engine, deps.config.instance, input.app, source);
+    if (same) {
+      await engine.tagImage(same.id, tag);
+      log.detail(`Nothing was built: source, plan and config are those of deploy ${readLabels(same.labels).deploy}, its image is used again`);
+      return output(tag, same, context);
     }
     await checkSpace(engine, scan.bytes);
 
@@ -74,6 +85,8 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
       log.detail(`Leaving out "# syntax=${plain.image}": no registry can be reached, the engine's own syntax is used`);
       dockerfile = plain.text;
     }
+    const caches = input.caches === undefined ? input.app : `${input.app}.${input.caches}`;
+    dockerfile = withOwnCaches(dockerfile, caches, plan.dockerfile === null ? null : `${deps.config.instance}/${input.app}`);
     if (ca !== null) dockerfile = withHostCa(dockerfile);
     // the app's ignore rules are written for its own Dockerfile: under a generated one they would take files that it needs
     const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get('.dockerignore') ?? null) : null;
@@ -106,6 +119,12 @@ async function earlier(engine: EnginePort, tag: string, job: string, source: str
   const found = await engine.inspectImage(tag);
   const mark = readLabels(found?.labels);
   return found && mark.job === job && mark.source === source ? found : null;
+}
+
+/** The newest image of the app that was made from exactly this. */
+async function unchanged(engine: EnginePort, instance: string, app: string, source: string): Promise<Image | null> {
+  const [newest] = (await engine.listImages({ instance, app, source })).toSorted((a, b) => b.created - a.created);
+  return newest === undefined ? null : engine.inspectImage(newest.id);
 }
 
 function output(tag: string, image: Image, { input }: StepContext<'build'>): BuildOutput {

@@ -24,7 +24,7 @@ await startWorker('build', (core) => {
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), env });
-  const build = buildStep({ engine, config, env, classic, external });
+  const build = buildStep({ engine, config, env, classic, external, stackImages: (plan) => stackImagesIn(plan.dockerfile ?? '') });
   return async (context) => {
     const { plan } = context.input;
     if (plan.builder === 'image') return build(context);
