@@ -1,4 +1,4 @@
-// npm run simulate -- [--seeds N] [--from N] [--jobs N] [--coverage] | --seed N [--trace] | --hunt N (planted bugs, at most N seeds each)
+// npm run simulate -- [--seeds N] [--from N] [--jobs N] [--coverage] | --seed N [--story] [--trace] | --hunt N (planted bugs, at most N seeds each)
 // Bundles the simulation (decorators, .js imports) and runs it, in as many processes as asked for.
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -9,7 +9,7 @@ import { rolldown } from 'rolldown';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const { values } = parseArgs({
-  options: { seeds: { type: 'string', default: '2000' }, from: { type: 'string', default: '1' }, seed: { type: 'string' }, trace: { type: 'boolean' }, jobs: { type: 'string', default: '1' }, stop: { type: 'string', default: '5' }, hunt: { type: 'string' } },
+  options: { seeds: { type: 'string', default: '2000' }, from: { type: 'string', default: '1' }, seed: { type: 'string' }, trace: { type: 'boolean' }, jobs: { type: 'string', default: '1' }, stop: { type: 'string', default: '5' }, story: { type: 'boolean' }, hunt: { type: 'string' } },
 });
 // beside node_modules, so that what is not bundled is found
 const out = mkdtempSync(join(root, 'node_modules', '.simulate-'));
@@ -33,7 +33,7 @@ if (values.hunt !== undefined) {
   process.exit(code);
 }
 if (values.seed !== undefined) {
-  const { text, code } = await run(['--seed', values.seed, ...(values.trace ? ['--trace'] : [])]);
+  const { text, code } = await run(['--seed', values.seed, ...(values.trace ? ['--trace'] : []), ...(values.story ? ['--story'] : [])]);
   process.stdout.write(text);
   process.exit(code);
 }

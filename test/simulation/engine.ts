@@ -30,6 +30,8 @@ export class Engine {
   private serial = 0;
   private lastIp = 0;
   private readonly reuses: boolean;
+  /** what steps have done to the outside: `build a1` → how often */
+  readonly effects = new Map<string, number>();
   /** something about containers changed */
   changed = false;
   /** a process stops or removes a container */
@@ -41,6 +43,8 @@ export class Engine {
   constructor(private readonly world: World) { this.reuses = world.rng.chance(0.6); }
 
   get down(): boolean { return this.world.now < this.downUntil; }
+
+  did(what: string, app: string): void { this.effects.set(`${what} ${app}`, (this.effects.get(`${what} ${app}`) ?? 0) + 1); }
 
   id(prefix: string): string { return `${prefix}${++this.serial}`; }
 
@@ -151,6 +155,7 @@ export class Handle extends EnginePort {
     return this.ask('build.end', () => {
       const made: SimImage = { id: this.engine.id('sha256:'), tag, labels: labelled(labels), ...of(labelled(labels)) };
       this.engine.images.set(made.id, made);
+      this.engine.did('build', made.app);
       return this.image(made);
     });
   }
@@ -161,6 +166,7 @@ export class Handle extends EnginePort {
       if (!this.engine.images.has(spec.image)) throw Object.assign(new Error('no such image'), { statusCode: 404 });
       const labels = labelled(spec.labels);
       const id = this.engine.id('c');
+      this.engine.did('create', of(labels).app);
       this.engine.containers.set(id, { id, name: spec.name, imageId: spec.image, labels, ...of(labels), state: 'created', ip: null, policy: 'no', wellAt: Infinity, exitCode: null, waiters: [], starts: 0 });
       return id;
     });
@@ -171,6 +177,7 @@ export class Handle extends EnginePort {
       const c = this.engine.containers.get(id);
       if (!c) throw Object.assign(new Error('no such container'), { statusCode: 404 });
       this.engine.start(c);
+      this.engine.did('start', c.app);
     });
   }
   override inspectContainer(id: string): Promise<ContainerState | null> {

@@ -31,6 +31,7 @@ export class Router {
     } catch (error) {
       throw new StepFailure('route.refused', (error as Error).message, null, 'machine');
     }
+    if (step.do === 'server.add') this.engine.did('route', step.app);
     if (step.do === 'server.set' && step.state === 'drain') this.flight.set(`${step.app} ${step.name}`, this.world.now + this.world.rng.pick([0, 0, 50, 1500]));
     this.changed = true;
     if (step.do === 'server.set' && step.state === 'ready') this.onReady(step.name, step.app, by);

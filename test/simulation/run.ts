@@ -54,7 +54,9 @@ export interface Mutant {
   readonly deafHeart?: boolean;
 }
 
-export interface Options { readonly mutant?: Mutant; readonly keep?: number }
+/** A run that is told, not drawn: ten apps are being deployed when Redis goes away for a minute. */
+export type Story = 'ten deploys, Redis away for 60 s';
+export interface Options { readonly mutant?: Mutant; readonly keep?: number; readonly story?: Story }
 export interface Result {
   readonly seed: number; readonly violation: Violation | null; readonly hash: string; readonly steps: number; readonly virtualMs: number;
   readonly deploys: number; readonly coverage: ReadonlyMap<string, number>; readonly trace: readonly Act[];
@@ -84,7 +86,7 @@ class Simulation {
   private readonly ground: Ground;
   private readonly rng: Rng;
 
-  constructor(readonly seed: number, private readonly mutant: Mutant | undefined, keep: number) {
+  constructor(readonly seed: number, private readonly mutant: Mutant | undefined, keep: number, private readonly story?: Story) {
     this.world = new World(seed, keep);
     this.rng = this.world.rng;
     this.db = new Database(this.world);
@@ -105,7 +107,7 @@ class Simulation {
 
   private fate(app: string, deploy: number): Fate {
     const known = this.laws.apps.get(app)?.deploys[deploy - 1];
-    if (known?.kind === 'repair') return 'well';
+    if (known?.kind === 'repair' || this.story) return 'well';
     const rng = new Rng(this.seed * 7919 + deploy * 31 + app.charCodeAt(1) + (known?.retries ?? 0) * 1009);
     return rng.chance(0.8) ? 'well' : rng.pick(['clone', 'detect', 'build', 'crash', 'sick'] as const);
   }
@@ -399,7 +401,14 @@ class Simulation {
   // ---- the run
 
   run(): { recoveredMs: number } {
-    const { world, rng, laws } = this;
+    const begin = this.world.now;
+    this.startAll();
+    const ended = this.story ? this.withoutRedis() : this.life(begin);
+    return this.toTheEnd(ended);
+  }
+
+  private startAll(): void {
+    const { world, rng } = this;
     const begin = world.now;
     const apis = rng.pick([1, 1, 2]);
     const each = rng.pick([1, 2, 2]);
@@ -407,11 +416,51 @@ class Simulation {
     for (const kind of STEPS) for (let i = 1; i <= each; i += 1) this.places.push({ name: `${kind}-${i}`, kind, now: null, lives: 0, gone: false });
     for (const place of this.places) world.after(rng.int(300), () => this.start(place));
     world.run(begin + 400);
-    for (let i = 1; i <= rng.pick([1, 1, 2, 3]); i += 1) {
-      this.names.push(`app${i}`);
-      const api = this.api()!;
-      this.create(api, `app${i}`, `a${i}`).then(() => this.push(api, `app${i}`)).catch((error: unknown) => this.refused('create', error));
+  }
+
+  private firstPush(i: number): void {
+    this.names.push(`app${i}`);
+    const api = this.api()!;
+    this.create(api, `app${i}`, `a${i}`).then(() => this.push(api, `app${i}`)).catch((error: unknown) => this.refused('create', error));
+  }
+
+  /** Answers when nobody wants anything any more, and nothing is broken any more. */
+  private withoutRedis(): number {
+    const { world, rng, laws, queues } = this;
+    const running = (): number => laws.open().filter((deploy) => deploy.includes('running')).length;
+    const ending = (): boolean => laws.open().some((deploy) => deploy.includes(' in route'));
+    for (let i = 1; i <= 10; i += 1) world.after(rng.int(50), () => this.firstPush(i));
+    const first = world.now + 50 + rng.int(900);
+    for (const until = world.now + 20_000; !world.stopped && (running() < 10 || (world.now < first && !ending())) && world.now < until;) world.run(world.now + 1);
+    if (running() < 10) world.broken('story', `${running()} deploys run when Redis goes, and ten should`);
+    queues.downUntil = world.now + 60_000;
+    if (rng.chance(0.7)) queues.flush();
+    world.after(60_000, () => queues.hand());
+    this.until(world.now + 60_000);
+    world.count(`told: ${this.story}`);
+    world.run(this.lastFault);
+    return this.lastFault;
+  }
+
+  /** No step's effect twice: of each app one source, one image, one container, started once, routed once; each step by one claim. */
+  private onlyOnce(): void {
+    const { world, engine, db } = this;
+    for (const event of db.events) {
+      if (event.type === 'StepStarted' && (event.data as { attempt: number }).attempt > 1) world.broken('twice', `${(event.data as { job: string }).job} was begun more than once`);
     }
+    const ended = db.events.filter((e) => e.type === 'DeploySucceeded').length;
+    if (ended !== 10) world.broken('story', `${ended} of ten deploys succeeded`);
+    for (let i = 1; i <= 10; i += 1) {
+      for (const what of ['clone', 'build', 'create', 'start', 'route']) {
+        const times = engine.effects.get(`${what} a${i}`) ?? 0;
+        if (times !== 1) world.broken('twice', `${what} of a${i} happened ${times} times`);
+      }
+    }
+  }
+
+  private life(begin: number): number {
+    const { world, rng } = this;
+    for (let i = 1; i <= rng.pick([1, 1, 2, 3]); i += 1) this.firstPush(i);
     const span = rng.pick([6000, 15_000, 25_000]);
     for (let i = rng.between(2, 10); i > 0; i -= 1) world.after(rng.int(span), () => this.act());
     const calm = rng.chance(0.15);
@@ -421,7 +470,11 @@ class Simulation {
     // what is armed and did not happen will not
     for (const { now } of this.places) now?.proc.arm(Infinity, 'before', () => {});
     while (!world.stopped && world.now <= this.lastFault) world.run(world.now + 500);
-    const calmSince = Math.max(this.lastFault, begin + span);
+    return Math.max(this.lastFault, begin + span);
+  }
+
+  private toTheEnd(calmSince: number): { recoveredMs: number } {
+    const { world, laws } = this;
     const deadline = calmSince + ENDS_WITHIN;
     while (!world.stopped && (world.now < calmSince + 1000 || laws.open().length > 0)) {
       if (world.now > deadline) world.broken('stuck', `${(world.now - calmSince) / 1000} s after the last fault: ${laws.open().join('; ')}\n  work: ${[...this.db.open.values()].map((r) => `${r.id} ${r.state} owner ${r.owner} lease ${r.leaseUntil - world.now} ms, dispatch ${r.dispatch}`).join('; ') || 'none'}`);
@@ -439,18 +492,19 @@ class Simulation {
     }
     if (!world.stopped) for (const what of laws.missing()) world.broken('lost', what);
     if (!world.stopped && !dirty().length) laws.serving();
+    if (!world.stopped && this.story) this.onlyOnce();
     return { recoveredMs };
   }
 }
 
 /** One life of a server, by a seed. Call it from a macrotask (see `inMacrotask`): microtasks are run inside. */
 export function simulate(seed: number, options: Options = {}): Result {
-  const { mutant, keep = 60 } = options;
+  const { mutant, keep = 60, story } = options;
   const random = Math.random;
   const decide = pipeline.decide;
   const listeners = process.listeners('unhandledRejection');
   process.removeAllListeners('unhandledRejection');
-  const simulation = new Simulation(seed, mutant, keep);
+  const simulation = new Simulation(seed, mutant, keep, story);
   const { world, laws } = simulation;
   process.on('unhandledRejection', (error) => world.broken('sane', `nobody handles: ${(error as Error)?.stack ?? String(error)}`));
   const side = new Rng(seed ^ 0x5bd1e995);

@@ -1,11 +1,15 @@
 import { parseArgs } from 'node:util';
 import { hunt } from './hunt.js';
-import { inMacrotask, simulate, tell } from './run.js';
+import { inMacrotask, simulate, tell, type Result, type Story } from './run.js';
 
-const { values } = parseArgs({ options: { seeds: { type: 'string', default: '1000' }, from: { type: 'string', default: '1' }, seed: { type: 'string' }, trace: { type: 'boolean' }, stop: { type: 'string', default: '5' }, coverage: { type: 'boolean' }, hunt: { type: 'string' }, every: { type: 'string', default: '1' } } });
+/** told beside every so many lives */
+const STORY_EVERY = 100;
+const STORY: Story = 'ten deploys, Redis away for 60 s';
+
+const { values } = parseArgs({ options: { seeds: { type: 'string', default: '1000' }, from: { type: 'string', default: '1' }, seed: { type: 'string' }, trace: { type: 'boolean' }, stop: { type: 'string', default: '5' }, coverage: { type: 'boolean' }, hunt: { type: 'string' }, story: { type: 'boolean' }, every: { type: 'string', default: '1' } } });
 
 if (values.seed !== undefined) {
-  const result = await inMacrotask(() => simulate(Number(values.seed), { keep: values.trace ? 1_000_000 : 60 }));
+  const result = await inMacrotask(() => simulate(Number(values.seed), { keep: values.trace ? 1_000_000 : 60, ...(values.story && { story: STORY }) }));
   console.log(tell(result));
   process.exit(result.violation ? 1 : 0);
 }
@@ -22,8 +26,8 @@ const coverage = new Map<string, number>();
 const laws = new Map<string, number[]>();
 const started = performance.now();
 let [steps, deploys, virtual, slowest, done, broken] = [0, 0, 0, 0, 0, 0];
-for (let seed = from; seed < from + count; seed += every) {
-  const result = await inMacrotask(() => simulate(seed));
+function account(result: Result, how = ''): void {
+  const { seed } = result;
   done += 1;
   steps += result.steps;
   deploys += result.deploys;
@@ -33,8 +37,12 @@ for (let seed = from; seed < from + count; seed += every) {
   if (result.violation) {
     const { law, message } = result.violation;
     laws.set(law, [...(laws.get(law) ?? []), seed]);
-    if ((broken += 1) <= Number(values.stop)) console.log(`${every > 1 || Number(values.stop) > 20 ? `seed ${seed}: ${message}` : tell(result)}\n  npm run simulate -- --seed ${seed} --trace\n`);
+    if ((broken += 1) <= Number(values.stop)) console.log(`${every > 1 || Number(values.stop) > 20 ? `seed ${seed}: ${message}` : tell(result)}\n  npm run simulate -- --seed ${seed}${how} --trace\n`);
   }
+}
+for (let seed = from; seed < from + count; seed += every) {
+  account(await inMacrotask(() => simulate(seed)));
+  if ((seed - from) / every % STORY_EVERY === 0) account(await inMacrotask(() => simulate(seed, { story: STORY })), ' --story');
 }
 const seconds = (performance.now() - started) / 1000;
 console.log(JSON.stringify({ done, broken, seconds, steps, deploys, virtual, slowest, laws: [...laws], coverage: values.coverage ? [...coverage].sort() : undefined }));

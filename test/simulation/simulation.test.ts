@@ -29,6 +29,21 @@ describe('whatever dies, every deploy ends right', () => {
 
   it.each(STORIES)('seed %i: %s', (seed) => lives(seed));
 
+  it('ten deploys run when Redis goes away for a minute: all end well, and no step does anything twice', { timeout: 120_000 }, async () => {
+    for (let seed = 1; seed <= 60; seed += 1) {
+      const result = await inMacrotask(() => simulate(seed, { story: 'ten deploys, Redis away for 60 s' }));
+      if (result.violation) expect.fail(`${tell(result)}\n  npm run simulate -- --seed ${seed} --story --trace\n`);
+      expect([result.deploys, result.coverage.get('deploy succeeded')]).toEqual([10, 10]);
+    }
+  });
+
+  it('and a step that did would be found', async () => {
+    const mutant = MUTANTS.find(({ name }) => name === 'a claim does not look at the lease')!;
+    const found = new Set<string | undefined>();
+    for (let seed = 1; seed <= 30; seed += 1) found.add((await inMacrotask(() => simulate(seed, { mutant, story: 'ten deploys, Redis away for 60 s' }))).violation?.law);
+    expect([...found].some((law) => law === 'twice' || law === 'lease')).toBe(true);
+  });
+
   it('a seed gives the same run again, to the last step', async () => {
     const hashes = new Set<string>();
     for (let seed = 1; seed <= 40; seed += 1) {

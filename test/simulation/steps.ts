@@ -68,6 +68,7 @@ function clone({ world, engine, ...ground }: Ground, proc: Proc): StepWork<'clon
         if (world.now < ground.diskFullUntil()) throw full();
         for (let n = 1; n < attempt; n += 1) engine.sources.delete(folder(n));
         engine.sources.add(folder(attempt));
+        engine.did('clone', app);
       });
       await proc.sleep(world.rng.between(5, 400), signal);
       if (ground.fate(app, deploy) === 'clone') throw user('clone.empty');
