@@ -3,6 +3,7 @@ import type { Config } from '../config.js';
 import type { Space } from '../drivers/disk/space.js';
 import type { GitTransfer } from '../drivers/git/git.port.js';
 import type { Certificate } from '../drivers/router/haproxy.certificates.js';
+import type { StackImages } from '../drivers/stack/stack-images.js';
 import { LogStore } from '../drivers/logs/log-store.js';
 import { Rejected } from '../events/decider.js';
 import { openStore } from '../events/open-store.js';
@@ -42,6 +43,8 @@ export class Core {
   cleanup: { look(): Promise<readonly Leftover[]>; run(): Promise<void> } | null = null;
   /** set where the conductor runs: runs `work` while nothing is relayed, reconciled or swept. @throws Rejected when another process does */
   alone: (<T>(work: () => Promise<T>) => Promise<T>) | null = null;
+  /** set where an engine is at hand: the images that buildpacks stand on */
+  stack: Pick<StackImages, 'list' | 'names' | 'build'> | null = null;
   /** set where repositories are at hand: whole repositories out and in */
   transfer: GitTransfer | null = null;
   /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */

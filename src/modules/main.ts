@@ -3,11 +3,14 @@ import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { readConfig } from '../config.js';
 import { NDJSON } from '../cli/protocol.js';
+import { DockerDriver } from '../drivers/engine/docker.driver.js';
+import { StackImages } from '../drivers/stack/stack-images.js';
 import { VERSION } from '../version.js';
 import { ApiModule } from './api.module.js';
 import type { Origin } from './commands/command.js';
@@ -51,6 +54,7 @@ async function main(): Promise<void> {
   mkdirSync(config.root, { recursive: true });
   mkdirSync(config.run, { recursive: true });
   const core = await Core.opened(config, report);
+  core.stack = new StackImages(new DockerDriver(config.dockerSocket), fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const conductor = await Conductor.create(core, report);
 
   let handler: RequestListener = (_, response) => response.writeHead(503).end();

@@ -13,7 +13,7 @@ const matcher = dockerignore as unknown as typeof dockerignore.default;
 const LARGEST_TEXT = 1 << 20;
 
 export interface SourceScan {
-  /** sha-256 of the archive, hex */
+  /** sha-256 of what is in the archive, hex: names, modes and contents. Two commits of the same files have the same */
   readonly digest: string;
   readonly bytes: number;
   /** the texts that were asked for and found */
@@ -24,7 +24,7 @@ export function contextPath(name: string): string {
   return posix.normalize(name).replace(/^(\.?\/)+/, '').replace(/\/$/, '');
 }
 
-/** Reads a tar file once: its digest, and the texts of a few of its files. Does not hold it in memory. */
+/** Reads a tar file once: the digest of what is in it, and the texts of a few of its files. Does not hold it in memory. */
 export async function scanSource(file: string, wanted: readonly string[], signal?: AbortSignal): Promise<SourceScan> {
   const texts = new Map<string, string>();
   const names = new Set(wanted.map(contextPath));
@@ -32,13 +32,12 @@ export async function scanSource(file: string, wanted: readonly string[], signal
   const extract = tar.extract();
   const input = createReadStream(file, { highWaterMark: 1 << 20 });
   let bytes = 0;
-  input.on('data', (chunk) => {
-    hash.update(chunk);
-    bytes += chunk.length;
-  });
+  input.on('data', (chunk) => { bytes += chunk.length; });
   extract.on('entry', (header, stream, next) => {
     const name = contextPath(header.name);
     stream.on('end', next);
+    hash.update(`${JSON.stringify([header.name, header.type, header.mode, header.size, header.linkname])}\n`);
+    stream.on('data', (part) => hash.update(part as Buffer));
     if (header.type === 'file' && names.has(name) && (header.size ?? 0) <= LARGEST_TEXT) {
       const parts: Buffer[] = [];
       stream.on('data', (part) => void parts.push(part as Buffer));

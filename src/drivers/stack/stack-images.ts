@@ -1,8 +1,18 @@
-import { spawn } from 'node:child_process';
-import { createInterface } from 'node:readline';
 import { StepFailure, type StepLog } from '../../events/step.js';
 import type { EnginePort } from '../engine/engine.port.js';
-import { LABEL_DEFINITION, partHash, partImages } from './stack.js';
+import { runStackBuild, type StackBuilt } from './stack-builds.js';
+import { definitionHashes, LABEL_DEFINITION, partHash, partImages, stackImages } from './stack.js';
+
+export interface StackImage {
+  readonly image: string;
+  /** `run`, `java (build)` */
+  readonly what: string;
+  /** `old`: made from another definition than today's */
+  readonly state: 'ready' | 'old' | 'not made';
+  readonly bytes: number | null;
+  /** ms since the epoch */
+  readonly made: number | null;
+}
 
 /** The stack's images as builds need them: those of a part are made when the first app wants it. */
 export class StackImages {
@@ -24,17 +34,41 @@ export class StackImages {
     }
   }
 
+  /** What `build` takes: parts, and images of theirs. */
+  names(): readonly string[] {
+    const parts = partImages();
+    return [...new Set([...parts.values()].map(({ part }) => part)), ...parts.keys()];
+  }
+
+  /** Every image of the stack, the common ones first. */
+  async list(): Promise<readonly StackImage[]> {
+    const { base, run, build } = stackImages();
+    const hashes = definitionHashes();
+    const common = [[base, 'base', hashes.base], [run, 'run', hashes.run], [build, 'build', hashes.build]] as const;
+    const parts = [...partImages()].map(([image, { kind, part }]) => [image, `${part} (${kind})`, partHash(kind, part)] as const);
+    return Promise.all([...common, ...parts].map(async ([image, what, hash]) => {
+      const found = await this.engine.inspectImage(image);
+      const state = found === null ? 'not made' : found.labels[LABEL_DEFINITION] === hash ? 'ready' : 'old';
+      return { image, what, state, bytes: found?.bytes ?? null, made: found?.created ?? null } as const;
+    }));
+  }
+
+  /** Makes images: all that are there already when none is named. See runStackBuild. */
+  async build(names: readonly string[], options: { readonly force: boolean; readonly all: boolean }, onLine: (line: string) => void, signal: AbortSignal): Promise<StackBuilt> {
+    const told = (line: string, stream: 'stdout' | 'stderr'): void => { if (stream === 'stdout') onLine(line); };
+    const flags = [...(options.force ? ['--force'] : []), ...(options.all ? ['--all'] : []), '--verbose'];
+    if (names.length > 0 || options.all) return runStackBuild(this.program, [...names, ...flags], told, signal);
+    const parts = new Set(partImages().keys());
+    const there = (await this.list()).filter(({ image, state }) => parts.has(image) && state !== 'not made').map(({ image }) => image);
+    // what is forced is what is named: first what all stand on
+    const common = await runStackBuild(this.program, flags, told, signal);
+    return common.code !== 0 || there.length === 0 ? common : runStackBuild(this.program, [...there, ...flags], told, signal);
+  }
+
   private async make(image: string, part: string, log: StepLog, signal: AbortSignal): Promise<void> {
     const started = performance.now();
     log.detail(`Making ${image}: the first app that wants ${part} on this server`);
-    const child = spawn(process.execPath, [this.program, image, '--verbose'], { stdio: ['ignore', 'pipe', 'pipe'] });
-    const stop = (): void => void child.kill('SIGTERM');
-    signal.addEventListener('abort', stop, { once: true });
-    const complaints: string[] = [];
-    createInterface({ input: child.stdout }).on('line', (line) => log.output(line));
-    createInterface({ input: child.stderr }).on('line', (line) => { complaints.push(line.replace(/^ !\s+/, '').trim()); log.output(line); });
-    const code = await new Promise<number | string>((resolve, reject) => { child.on('error', reject); child.on('close', (exit, by) => resolve(exit ?? by ?? 'unknown')); }).finally(() => signal.removeEventListener('abort', stop));
-    signal.throwIfAborted();
+    const { code, complaints } = await runStackBuild(this.program, [image, '--verbose'], (line) => log.output(line), signal);
     if (code !== 0) throw new StepFailure('build.stack', `${image} could not be made: ${complaints[0] ?? `stack-build ended with ${code}`}`, complaints.at(-1) ?? null, 'machine');
     log.call('stack.make', performance.now() - started, image);
   }

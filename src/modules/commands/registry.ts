@@ -13,6 +13,7 @@ import { diffCommands } from '../history/diff.commands.js';
 import { eventCommands } from '../history/events.commands.js';
 import { planCommands } from '../history/plan.commands.js';
 import { sourceCommands } from '../sources/sources.commands.js';
+import { stackCommands } from '../stack/stack.commands.js';
 import { stateCommands } from '../history/state.commands.js';
 import { undoCommands } from '../history/undo.commands.js';
 import { imageCommands } from '../images/images.commands.js';
@@ -26,7 +27,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...backupCommands, ...imageCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...backupCommands, ...imageCommands, ...stackCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -34,7 +35,7 @@ const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'depl
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
 };
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));

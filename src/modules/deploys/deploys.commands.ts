@@ -134,7 +134,8 @@ const create = command({
   render: ({ name, deploy }, out) => out.info(`Deploy ${deploy} of ${name}`),
 });
 
-const rebuild = command({ ...create, name: 'ps:rebuild', summary: 'Build the live commit again and deploy it', example: 'berth ps:rebuild blog', http: { method: 'POST', path: '/apps/:app/rebuild' } });
+/** Builds what is live again, as a deploy of its own. */
+export const rebuild = command({ ...create, name: 'ps:rebuild', summary: 'Build the live commit again and deploy it', example: 'berth ps:rebuild blog', http: { method: 'POST', path: '/apps/:app/rebuild' } });
 
 const releases = command({
   name: 'releases', summary: 'List an app\'s releases, newest first', example: 'berth releases blog', input: ListInput, http: { method: 'GET', path: '/apps/:app/releases' }, reads: true,
