@@ -353,8 +353,13 @@ export class Fixture {
   /** What nobody is going to bring to an end. Work that is open has its time to end, or to be called stuck. Nothing while the test holds the API down. */
   async stuck(): Promise<string[]> {
     for (const end = Date.now() + 75_000; this.programs.get('api')?.alive;) {
-      const { out } = await this.cli(['doctor', '--json'], { timeoutMs: 30_000 }); // its exit code says whether all is well
-      const checks = out.startsWith('[') ? (JSON.parse(out) as { check: string; health: string; detail: string }[]) : [];
+      const { out, err } = await this.cli(['doctor', '--json'], { timeoutMs: 30_000 }); // its exit code says whether all is well
+      if (!out.startsWith('[')) {
+        if (Date.now() > end) return [`berth doctor does not answer: ${err}`];
+        await sleep(500);
+        continue;
+      }
+      const checks = JSON.parse(out) as { check: string; health: string; detail: string }[];
       const stuck = checks.filter((one) => one.check === 'stuck' && one.health !== 'ok').map((one) => one.detail);
       const open = Number(/^\d+/.exec(checks.find((one) => one.check === 'queue')?.detail ?? '')?.[0] ?? 0);
       if (stuck.length > 0 || open === 0 || Date.now() > end) return stuck;

@@ -35,7 +35,7 @@ export function buildFailure(error: string, failed: FailedStep | null): StepFail
   }
   const code = exitCode(text) ?? exitCode(error);
   if (code === null && /no space left on device/i.test(`${failed?.error} ${error}`)) {
-    return new StepFailure('build.disk-full', 'the disk filled up while building', 'make room on the server: see berth doctor', 'machine');
+    return new StepFailure('build.disk-full', `the disk filled up while building: ${text}`, 'make room on the server: see berth doctor', 'machine');
   }
   // the engine's own trouble: the same build may pass the next time
   if (code === null && /unexpected EOF|transport is closing|code = (?:Unavailable|Internal) |connection (?:refused|reset)/i.test(`${failed?.error} ${error}`)) {

@@ -6,6 +6,16 @@ import type { EndOfDeploy, FollowItem } from './follow.js';
 /** lines of a failed step's output that are shown when they were not shown as they came */
 const TAIL = 30;
 
+/** Of BuildKit's lines those that the failed step printed, without their marks; another builder's as they are. */
+export function ofFailedStep(lines: readonly string[]): string[] {
+  const id = lines.map((line) => /^#(\d+) ERROR/.exec(line)?.[1]).findLast((found) => found !== undefined);
+  if (id === undefined) return [...lines];
+  return lines.filter((line) => line.startsWith(`#${id} `)).flatMap((line) => {
+    const text = line.slice(id.length + 2);
+    return /^(?:ERROR|CACHED|DONE|\[)/.test(text) ? [] : [text.replace(/^\d+\.\d+ /, '')];
+  });
+}
+
 /**
  * Turns a followed deploy into lines. Without trace mode a build's own output stays quiet, save the heading of each of its steps,
  * until the build fails: then its last lines are shown.
@@ -45,8 +55,9 @@ export class DeployPrinter {
   /** The build's last lines, before the word of its failure. */
   private showHeld(): void {
     if (this.verbose || this.held.length === 0 || this.step !== 'build') return;
-    this.out.warn('The last lines of the build:');
-    for (const { m } of this.held.splice(0)) this.out.line(`       ${m.trimStart()}`);
+    const lines = ofFailedStep(this.held.splice(0).map(({ m }) => m.trimStart()));
+    if (lines.length > 0) this.out.warn('The last lines of the build:');
+    for (const line of lines) this.out.detail(line);
   }
 
   private warn(text: string): void {

@@ -57,7 +57,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
   const following = core.logs.follow(deployLog(app, deploy), after, stop.signal, (lines) => { queue.push(...lines); nudge(); });
   let broken: unknown = null;
   let note: string | null = null;
-  const look = setInterval(() => {
+  const look = (): void => {
     core.probes?.space().then(({ log }) => {
       const now = standstill(log);
       if ((now === null) === (note === null)) return;
@@ -65,7 +65,9 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
       notes.push(now ?? 'There is room on the server\'s disk again: the deploy goes on');
       nudge();
     }, () => undefined); // said by berth doctor
-  }, LOOK_MS);
+  };
+  const looking = setInterval(look, LOOK_MS);
+  look();
   following.catch((error: unknown) => { broken = error; nudge(); });
   try {
     while (!signal.aborted) {
@@ -95,7 +97,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
       if (!changed) await new Promise<void>((resolve) => { wake = resolve; });
     }
   } finally {
-    clearInterval(look);
+    clearInterval(looking);
     signal.removeEventListener('abort', nudge);
     unsubscribe();
     stop.abort();

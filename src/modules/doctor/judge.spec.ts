@@ -36,7 +36,8 @@ describe('the doctor', () => {
   it('looks at the build bundle: public certificates come and go, its own ones matter', () => {
     expect(judge.buildCa(null, NOW).health).toBe('ok');
     expect(judge.buildCa({ file: '/ca', all: 140, own: [] }, NOW)).toMatchObject({ health: 'ok', detail: '140 certificates in /ca' });
-    expect(judge.buildCa({ file: '/ca', all: 141, own: [{ subject: 'O=Us', notAfter: NOW + 5 * DAY }] }, NOW)).toMatchObject({ health: 'warn', detail: expect.stringContaining('1 of them not public; the first expires 2026-11-27: O=Us') });
+    expect(judge.buildCa({ file: '/ca', all: 141, own: [{ subject: 'O=Us', notAfter: NOW + 5 * DAY }] }, NOW)).toMatchObject({ health: 'warn', detail: expect.stringContaining('1 of them not public; the next to expire, 2026-11-27: O=Us') });
+    expect(judge.buildCa({ file: '/ca', all: 141, own: [{ subject: 'O=Old', notAfter: NOW - 900 * DAY }] }, NOW)).toMatchObject({ health: 'ok' });
     expect(judge.buildCa({ file: '/ca', all: 0, own: [] }, NOW).health).toBe('bad');
   });
 

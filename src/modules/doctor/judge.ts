@@ -66,8 +66,9 @@ export function buildCa(bundle: { readonly file: string; readonly own: readonly 
   if (bundle === null) return ok(name, 'none handed to builds: they trust what their images trust');
   if ('broken' in bundle) return bad(name, `${bundle.file}: ${bundle.broken}`, 'every build fails', todo);
   if (bundle.all === 0) return bad(name, `${bundle.file} holds no certificate`, 'builds trust nobody: downloads fail', todo);
-  const soon = bundle.own.toSorted((a, b) => a.notAfter - b.notAfter)[0];
-  const text = `${bundle.all} certificate${bundle.all === 1 ? '' : 's'} in ${bundle.file}${soon ? `, ${bundle.own.length} of them not public; the first expires ${soon.notAfter < now ? `(has expired) ` : ''}${when(soon.notAfter).slice(0, 10)}: ${soon.subject.replaceAll('\n', ', ')}` : ''}`;
+  // a distribution keeps some that are long dead
+  const soon = bundle.own.filter((c) => c.notAfter > now - 30 * DAY).toSorted((a, b) => a.notAfter - b.notAfter)[0];
+  const text = `${bundle.all} certificate${bundle.all === 1 ? '' : 's'} in ${bundle.file}${soon ? `, ${bundle.own.length} of them not public; the next to expire, ${when(soon.notAfter).slice(0, 10)}: ${soon.subject.replaceAll('\n', ', ')}` : ''}`;
   return soon && soon.notAfter - now < EXPIRES_SOON * DAY ? warn(name, text, 'builds that reach the network through it will fail', 'put its successor into the bundle') : ok(name, text);
 }
 

@@ -12,7 +12,7 @@ const GB = 1024 ** 3;
 /** bytes that a build finds free, or it does not begin */
 export const BUILD_ROOM = 2 * GB;
 /** bytes of the log's disk below which events can hardly be written */
-const FULL = 16 * MB;
+const FULL = 2 * MB;
 
 /** A twentieth of the disk, but on a large one not more than 5 GB and on a small one not less than what is needed to work. */
 const floorOf = (disk: Disk, total: number): number => Math.max(disk === 'images' ? BUILD_ROOM : 500 * MB, Math.min(total / 20, 5 * GB));
