@@ -63,6 +63,26 @@ describe('haproxy', () => {
     expect((await bench.get('q.y.test')).status).toBe(503);
   });
 
+  it('tells nobody that an app does not run while it reloads for another one', async () => {
+    await bench.set({ apps: fillers });
+    const answers = new Map<number, number>();
+    let over = false;
+    // connections that are kept meet the worker that is about to stop, whose backends count no server any more
+    const clients = Array.from({ length: 16 }, async () => {
+      const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+      while (!over) {
+        const status = await bench.get('f1.localhost', '/', {}, agent).then((answer) => answer.status, () => 0); // an idle one was closed
+        answers.set(status, (answers.get(status) ?? 0) + 1);
+      }
+      agent.destroy();
+    });
+    for (let n = 0; n < 12; n += 1) await bench.set({ apps: [...fillers, ...(n % 2 === 0 ? [app('new', ['new.localhost'])] : [])] });
+    over = true;
+    await Promise.all(clients);
+    expect([...answers.keys()].filter((status) => status !== 200 && status !== 0)).toEqual([]);
+    expect(answers.get(200)).toBeGreaterThan(100);
+  });
+
   it('changes servers, weights, states, addresses and hosts without a reload, and file and runtime agree after each', async () => {
     const two = await upstream('127.0.1.2', 'two');
     await bench.set({ apps: [app('a', ['a.test']), app('b', [])] });

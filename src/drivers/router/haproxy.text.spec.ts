@@ -17,8 +17,8 @@ describe('the config text', () => {
     expect(text.slice(text.indexOf('backend app_a'), text.indexOf('backend app_b'))).toBe(`backend app_a
   # berth: {"id":"a","name":"blog","hosts":["*.a.test","a.test"],"servers":[{"name":"web.1","ip":"10.0.0.1","port":5000,"state":"ready","weight":100},{"name":"web.2","ip":"fd00::1","port":5000,"state":"drain","weight":100},{"name":"web.3","ip":"10.0.0.1","port":5000,"state":"maint","weight":7}]}
   balance roundrobin
-  http-request return status 503 content-type "text/html; charset=utf-8" file /r/503.html hdr Retry-After 5 hdr Cache-Control no-store if { nbsrv lt 1 } !{ var(txn.probe) -m found } { req.hdr(accept) -m sub text/html }
-  http-request return status 503 content-type "text/plain; charset=utf-8" file /r/503.txt hdr Retry-After 5 hdr Cache-Control no-store if { nbsrv lt 1 } !{ var(txn.probe) -m found }
+  http-request return status 503 content-type "text/html; charset=utf-8" file /r/503.html hdr Retry-After 5 hdr Cache-Control no-store if !{ stopping } { nbsrv lt 1 } !{ var(txn.probe) -m found } { req.hdr(accept) -m sub text/html }
+  http-request return status 503 content-type "text/plain; charset=utf-8" file /r/503.txt hdr Retry-After 5 hdr Cache-Control no-store if !{ stopping } { nbsrv lt 1 } !{ var(txn.probe) -m found }
   use-server %[var(txn.ask)] if { var(txn.ask) -m found }
   server web.1 10.0.0.1:5000 weight 100
   server web.2 [fd00::1]:5000 weight 0

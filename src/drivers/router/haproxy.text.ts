@@ -30,9 +30,10 @@ function backend(app: RouterApp, dir: string): string {
     // the table itself, so that the file can be made anew from itself
     MARK + JSON.stringify(app),
     '  balance roundrobin',
-    // a probe names its server; everybody else gets the page when no server takes requests
-    `  http-request return status 503 content-type "text/html; charset=utf-8" file ${dir}/503.html hdr Retry-After 5 hdr Cache-Control no-store if { nbsrv lt 1 } !{ var(txn.probe) -m found } { req.hdr(accept) -m sub text/html }`,
-    `  http-request return status 503 content-type "text/plain; charset=utf-8" file ${dir}/503.txt hdr Retry-After 5 hdr Cache-Control no-store if { nbsrv lt 1 } !{ var(txn.probe) -m found }`,
+    // a probe names its server; everybody else gets the page when no server takes requests. A worker that was replaced by a reload
+    // counts none any more, and serves what comes on its kept connections all the same
+    `  http-request return status 503 content-type "text/html; charset=utf-8" file ${dir}/503.html hdr Retry-After 5 hdr Cache-Control no-store if !{ stopping } { nbsrv lt 1 } !{ var(txn.probe) -m found } { req.hdr(accept) -m sub text/html }`,
+    `  http-request return status 503 content-type "text/plain; charset=utf-8" file ${dir}/503.txt hdr Retry-After 5 hdr Cache-Control no-store if !{ stopping } { nbsrv lt 1 } !{ var(txn.probe) -m found }`,
     '  use-server %[var(txn.ask)] if { var(txn.ask) -m found }',
     ...app.servers.map(serverLine),
   ].join('\n');

@@ -62,7 +62,7 @@ describe('the commands', () => {
 
   it('have other spellings', () => {
     expect(find('config').name).toBe('config:show');
-    expect(find('jobs').name).toBe('jobs:failed');
+    expect(find('jobs').name).toBe('jobs:list');
     expect(find('-v').name).toBe('version');
   });
 

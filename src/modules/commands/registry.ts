@@ -31,7 +31,7 @@ export const COMMANDS: readonly AnyCommand[] = [
 ];
 
 /** old or Dokku's other spellings → ours */
-const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', 'jobs': 'jobs:failed', workers: 'workers' };
+const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', jobs: 'jobs:list', workers: 'workers' };
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',

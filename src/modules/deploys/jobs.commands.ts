@@ -1,4 +1,5 @@
-import { IsArray, IsIn, IsOptional, IsString, Matches } from 'class-validator';
+import { Transform } from 'class-transformer';
+import { IsArray, IsIn, IsInt, IsOptional, IsString, Matches, Min } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import { STEPS, type PipelineEvent, type Step } from '../../events/types/deploy.events.js';
 import type { Recorded } from '../../events/event.js';
@@ -19,7 +20,7 @@ class RetryInput {
   @IsOptional() @Flag('every failed job (of a step, of an app), the newest of each app') all?: boolean;
   @IsOptional() @IsIn(STEPS) @Flag(`with --all: only this step (${STEPS.join(', ')})`, { type: 'string', label: 'step' }) step?: Step;
   @IsOptional() @IsString() @Flag('with --all: only this app', { type: 'string', label: 'app' }) of?: string;
-  @IsOptional() @Matches(ID, { message: 'job: an id as berth jobs:failed shows it, such as k3v9q2mzxa.7.build' }) @Arg('its id, as jobs:failed shows it', { label: 'job', optional: true }) job?: string;
+  @IsOptional() @IsString() @Arg('its id, as jobs:failed shows it', { label: 'job', optional: true }) job?: string;
   @IsOptional() @IsArray() @IsString({ each: true }) @Rest('values of the input to change, such as limits.memory=4g; see them with jobs:show', { label: 'path=value', optional: true }) edits?: string[];
 }
 class DiscardInput {
@@ -71,6 +72,31 @@ const failedJobs = command({
   },
 });
 
+class ListInput {
+  @IsOptional() @Flag('those that are over, too') all?: boolean;
+  @IsOptional() @Transform(({ value }) => (typeof value === 'string' ? Number(value) : value)) @IsInt() @Min(1) @Flag('how many at most, the newest (50)', { type: 'number', short: 'n', label: 'n' }) num?: number;
+  @IsOptional() @IsIn(STEPS) @Flag(`only this step (${STEPS.join(', ')})`, { type: 'string', label: 'step' }) step?: Step;
+  @IsOptional() @IsString() @Arg('only of this app', { optional: true, label: 'app' }) app?: string;
+}
+
+const list = command({
+  name: 'jobs:list', summary: 'List the jobs that wait, run or have failed', example: 'berth jobs:list blog --all', input: ListInput, http: { method: 'GET', path: '/jobs' }, reads: true,
+  run: async ({ core }, { app, step, all, num }) => {
+    const only = app === undefined ? null : (await core.app(app)).id;
+    const board = await core.board.now();
+    const jobs = Object.values(board.deploys).flat().filter((d) => only === null || d.app === only).flatMap((d) => d.steps.filter((s) => step === undefined || s.step === step).map((s) => ({
+      job: s.job, app: board.apps[d.app]?.name ?? d.app, deploy: d.deploy, step: s.step, status: s.status === 'failed' && !board.failed[s.job] ? 'over' as const : s.status,
+      attempts: s.attempt, worker: s.worker, retryOf: s.retryOf, at: new Date(s.queuedAt).toISOString(), tookMs: s.startedAt === null ? null : (s.endedAt ?? core.now()) - s.startedAt, code: s.failure?.code ?? null, message: s.failure?.message ?? null,
+    })));
+    return jobs.filter((j) => all || !['succeeded', 'cancelled', 'over'].includes(j.status)).toSorted((a, b) => (a.at < b.at ? -1 : 1)).slice(-(num ?? 50));
+  },
+  render: (jobs, out) => {
+    if (jobs.length === 0) return out.info('No job waits, runs or has failed');
+    const fits = (text: string): string => (text.length > 70 ? `${text.slice(0, 69)}…` : text);
+    for (const line of table(['JOB', 'APP', 'STATUS', 'TRIES', 'QUEUED (UTC)', 'TOOK', 'WORKER', 'WHY'], jobs.map((j) => [j.job, j.app, j.status, String(j.attempts), when(Date.parse(j.at)), j.tookMs === null ? '-' : seconds(j.tookMs), j.worker ?? '-', j.code ? fits(`${j.code}: ${j.message}`) : '']))) out.line(line);
+  },
+});
+
 interface Attempt { readonly attempt: number; readonly worker: string; readonly pid: number | null; readonly host: string | null; readonly at: number; readonly waitedMs: number; readonly tookMs: number | null; readonly outcome: string }
 
 /** A job's claims and how each ended; one that a dead worker left has no end of its own. */
@@ -99,13 +125,17 @@ const show = command({
     if (!queued) throw new Rejected('job.missing', `There is no job ${job}`, 'see: berth jobs:failed, or berth trace <app> --format json');
     const attempts = attemptsOf(events, job);
     const first = attempts[0]?.at ?? 0;
-    const lines = (await core.logs.read(deployLog(app, Number(deploy)), 0, 100_000)).filter((line) => line.s === step && line.k !== 'c' && line.t >= first).map((line) => line.m);
+    // a retry of the same step writes into the same log, after this one's end
+    const last = attempts.at(-1)?.tookMs === null ? Number.POSITIVE_INFINITY : (of.findLast((e) => 'attempt' in (e.data as object))?.at ?? 0);
+    const lines = (await core.logs.read(deployLog(app, Number(deploy)), 0, 100_000)).filter((line) => line.s === step && line.k !== 'c' && line.t >= first && line.t <= last).map((line) => line.m);
     const outcome = of.findLast((e) => 'output' in (e.data as object)) as { data: { output: unknown } } | undefined;
     const retried = of.filter((e) => e.type === 'JobRetried' || e.type === 'JobDiscarded').map((e) => ({ what: e.type, at: new Date(e.at).toISOString(), ...(e.data as { by: string; as?: number; edits?: object; reason?: string }) }));
-    return { job, app: (await core.board.now()).apps[app]?.name ?? app, deploy: Number(deploy), step, retryOf: queued.data.retryOf, input: queued.data.input, output: outcome?.data.output ?? null, attempts, followed: retried, lines: lines.slice(-200) };
+    const cause = queued.data.retryOf === null ? undefined : (events.find((e) => e.type === 'JobRetried' && (e.data as { job: string }).job === queued.data.retryOf)?.data as { by: string; edits?: Record<string, string> } | undefined);
+    return { job, app: (await core.board.now()).apps[app]?.name ?? app, deploy: Number(deploy), step, retryOf: queued.data.retryOf, retriedBy: cause?.by ?? null, edits: cause?.edits ?? null, input: queued.data.input, output: outcome?.data.output ?? null, attempts, followed: retried, lines: lines.slice(-200) };
   },
   render: (j, out) => {
     out.section(`${j.app} deploy ${j.deploy}, step ${j.step}${j.retryOf ? ` (retry of ${j.retryOf})` : ''}`);
+    if (j.retriedBy) out.detail(`retried by ${j.retriedBy}${j.edits ? ` with ${Object.entries(j.edits).map(([path, value]) => `${path}=${value}`).join(' ')}` : ', with the same input'}`);
     out.info('Input');
     for (const line of JSON.stringify(j.input, null, 2).split('\n')) out.detail(line);
     out.info('Attempts');
@@ -115,7 +145,7 @@ const show = command({
       out.info('Output');
       for (const line of JSON.stringify(j.output, null, 2).split('\n')) out.detail(line);
     }
-    out.info(`Its last ${Math.min(40, j.lines.length)} lines`);
+    out.info(j.lines.length > 40 ? 'Its last 40 lines' : 'What it said');
     for (const line of j.lines.slice(-40)) out.line(line);
   },
 });
@@ -145,12 +175,15 @@ async function meant(context: CommandContext, { job, all, step, of }: { job?: st
 
 const retry = command({
   name: 'jobs:retry', summary: 'Run a failed step again from its input or a changed one, then the rest; as a new deploy if superseded', example: 'berth jobs:retry k3v9q2mzxa.7.build limits.memory=4g', input: RetryInput, http: { method: 'POST', path: '/jobs/retry' },
-  run: async (context, input): Promise<Retried> => {
+  run: async (context, given): Promise<Retried> => {
     const { core, actor } = context;
-    const edits = input.edits ?? [];
-    const { board, jobs } = await meant(context, input);
+    // with --all the first word is a change already
+    const { job, edits = [], ...input } = given.all && given.job?.includes('=') ? { ...given, job: undefined, edits: [given.job, ...(given.edits ?? [])] } : given;
+    if (job !== undefined && !ID.test(job)) throw new Rejected('input.job', `'${shown(job)}' is not the id of a job`, 'as berth jobs:failed shows it, such as k3v9q2mzxa.7.build; changes of its input stand behind it');
+    const { board, jobs } = await meant(context, { ...input, ...(job !== undefined && { job }) });
+    const changes = edits.length > 0 ? editsOf(edits) : null;
     const again = async (f: FailedJob): Promise<Again> => {
-      const events = await core.pipelines.handle(f.app, { type: 'Retry', job: f.job, by: actor, ...(edits.length > 0 && { edits: editsOf(edits) }) }, { actor, command: 'jobs:retry' });
+      const events = await core.pipelines.handle(f.app, { type: 'Retry', job: f.job, by: actor, ...(changes && { edits: changes }) }, { actor, command: 'jobs:retry' });
       const { deploy, step } = events.find((event) => event.type === 'StepQueued')!.data as { deploy: number; step: Step };
       return { job: f.job, app: board.apps[f.app]!.name, deploy, of: f.deploy, step, superseded: deploy === f.deploy ? null : sinceOf(board, f) };
     };
@@ -184,6 +217,7 @@ const retry = command({
       else out.info(`Retrying deploy ${r.of} of ${r.app} from its step ${r.step} as new deploy ${r.deploy}${r.superseded ? `: ${named(r.superseded)} went well since, and its code is replaced` : ''}`);
     }
     for (const l of left) out.warn(`${l.job} is left: ${l.why}`);
+    if (retried.length > 1 || (retried.length > 0 && left.length > 0)) out.detail('watch: berth deploys:follow <app>, or berth events -t');
     if (retried.length + left.length === 0) out.info('No job has failed');
     return left.length > 0 && retried.length === 0 ? 1 : 0;
   },
@@ -214,4 +248,4 @@ const discard = command({
   },
 });
 
-export const jobCommands = [forget(failedJobs), forget(show), forget(retry), forget(discard)];
+export const jobCommands = [forget(list), forget(failedJobs), forget(show), forget(retry), forget(discard)];

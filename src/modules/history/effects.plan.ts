@@ -6,6 +6,8 @@ import { inputFor } from '../deploys/step-input.js';
 /** A deploy that would follow, and what it would do to what runs. */
 export interface PlannedDeploy {
   readonly app: string; readonly name: string; readonly deploy: number; readonly kind: DeployKind; readonly steps: readonly Step[];
+  /** it failed and would go on from the first of `steps` */
+  readonly again: boolean;
   /** null: at once */
   readonly behind: number | null;
   /** process type → how many; `guessed` where only the build will tell the process types */
@@ -50,23 +52,29 @@ function downtimeOf(state: PipelineState, web: number, removed: readonly string[
 export function plannedDeploys(events: readonly Recorded[], state: PipelineState, context: AppContext, available: number): PlannedDeploy[] {
   const all = events as unknown as readonly PipelineEvent[];
   return all.flatMap((event): PlannedDeploy[] => {
+    if (event.type === 'JobRetried') return state.running?.deploy === event.data.deploy ? [plannedDeploy(state.running, state.running.steps.slice(state.running.steps.indexOf(state.running.step)), true)] : [];
     if (event.type !== 'BuildRequested' && event.type !== 'DeployRequested') return [];
-    const { app, deploy, kind, source, steps, by } = event.data;
+    const { deploy, kind, source, steps, by } = event.data;
     // superseded again within the same plan
     if (all.some((later) => later.type === 'DeploySuperseded' && later.data.deploy === deploy)) return [];
     const run: Run = { deploy, kind, source, steps, by, job: '', step: steps[0]!, input: undefined as never, attempt: 0, claimed: false, lost: 0, faults: 0, retries: 0, retryOf: null, learnt: {}, work: '', coversUpTo: 0, base: state.live?.deploy ?? 0 };
+    return [plannedDeploy(run, steps, false)];
+  });
+
+  function plannedDeploy(run: Run, steps: readonly Step[], again: boolean): PlannedDeploy {
+    const { deploy, kind } = run;
     const { starts, stops, web, guessed } = containersOf(kind, run, context, state);
     const now = new Set(state.live?.hosts);
     const then = new Set(context.hosts);
     const removed = [...now].filter((host) => !then.has(host));
     const needed = total(starts) * context.limits.memory;
-    return [{
-      app, name: context.name, deploy, kind, steps, behind: state.running && state.running.deploy !== deploy ? state.running.deploy : null,
+    return {
+      app: context.app, name: context.name, deploy, kind, steps, again, behind: state.running && state.running.deploy !== deploy ? state.running.deploy : null,
       starts, stops, guessed, hosts: { added: [...then].filter((host) => !now.has(host)), removed },
       downtime: downtimeOf(state, web, removed, now.size - removed.length),
       memory: context.limits.memory > 0 ? { needed, available, fits: needed <= available } : null,
-    }];
-  });
+    };
+  }
 }
 
 /** What would happen beside the log. Pure. */

@@ -8,7 +8,8 @@ import { Arg, command, Flag, forget, type Out, type StreamItem } from '../comman
 import { when } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { positionAt, SLACK_MS, wholeAppLog } from './app-log.js';
-import { brief, masked } from './mask.js';
+import { masked } from './mask.js';
+import { tell } from './tell.js';
 import { parseTime } from './moment.js';
 
 const number = Transform(({ value }) => (typeof value === 'string' ? Number(value) : value));
@@ -20,7 +21,7 @@ class EventsInput {
   @IsOptional() @IsString() @Flag('only since then: 2h, 30m, 3d (ago), or a date and time', { type: 'string', label: 'time' }) since?: string;
   @IsOptional() @IsString() @Flag('only until then', { type: 'string', label: 'time' }) until?: string;
   @IsOptional() @IsString() @Flag('only of these types, such as ImageBuilt,StepFailed', { type: 'string', label: 'type,…' }) type?: string;
-  @IsOptional() @IsString() @Flag('only by this actor, such as key:admin', { type: 'string', label: 'actor' }) actor?: string;
+  @IsOptional() @IsString() @Flag('only by this actor, such as key:admin, or by this kind: key, token, worker, root', { type: 'string', label: 'actor' }) actor?: string;
   @IsOptional() @IsString() @Flag('the same as <app>', { type: 'string', label: 'app' }) of?: string;
   @IsOptional() @IsString() @Arg('only of this app', { optional: true }) app?: string;
 }
@@ -31,7 +32,8 @@ export function parseTypes(text: string): string[] {
   return text.split(',').map((word) => word.trim()).filter(Boolean).map((word) => {
     const type = known.get(word.toLowerCase());
     if (type) return type;
-    const near = [...known].filter(([lower]) => lower.includes(word.toLowerCase()) || word.toLowerCase().includes(lower)).map(([, name]) => name);
+    const asked = word.toLowerCase();
+    const near = [...known].filter(([lower]) => lower.includes(asked) || asked.includes(lower) || lower.startsWith(asked.slice(0, Math.max(4, asked.length - 2)))).map(([, name]) => name);
     throw new Rejected('events.type', `There is no event type '${shown(word, 40)}'`, near.length > 0 ? `did you mean ${near.slice(0, 4).join(', ')}?` : `for example: ${[...known.values()].slice(0, 6).join(', ')}`);
   });
 }
@@ -64,16 +66,22 @@ const events = command({
     if (tail && to !== null) throw new Rejected('events.until', '--until and -t do not go together', 'following has no end');
     if (from !== null && to !== null && from > to) throw new Rejected('events.range', '--since is later than --until');
     const inTime = (event: Recorded): boolean => (from === null || event.at >= from) && (to === null || event.at <= to);
-    const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && (actor === undefined || event.meta.actor === actor) && inTime(event);
+    const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && (actor === undefined || event.meta.actor === actor || /^[:@]/.test(event.meta.actor.slice(actor.length)) && event.meta.actor.startsWith(actor)) && inTime(event);
     const filter = type === undefined ? undefined : { types: parseTypes(type) };
-    const item = (event: Recorded): StreamItem => ({ id: String(event.position), event: event.type, data: { ...event, data: masked(event.data) } });
+    const item = (event: Recorded, names: Readonly<Record<string, { readonly name: string } | undefined>>): StreamItem => {
+      const owner = (event.data as { app?: string }).app;
+      return { id: String(event.position), event: event.type, data: { ...event, app: owner === undefined ? null : (names[owner]?.name ?? owner), data: masked(event.data) } };
+    };
+    const names = async (): Promise<Readonly<Record<string, { readonly name: string } | undefined>>> => (await core.board.now()).apps;
     const low = from === null ? 0 : await positionAt(core.store, from - SLACK_MS);
     const end = to === null ? Number.POSITIVE_INFINITY : await positionAt(core.store, to + SLACK_MS);
     let position = Math.max(after ?? 0, low);
     let left = Number.POSITIVE_INFINITY;
     if (after === undefined && (from === null || num !== undefined)) {
       const head = Math.min(end, await core.store.head());
-      for (const event of await newest(core, { low, head, want: num ?? 50, filter, app, wanted })) yield item(event);
+      const found = await newest(core, { low, head, want: num ?? 50, filter, app, wanted });
+      const called = await names();
+      for (const event of found) yield item(event, called);
       if (!tail) return;
       position = head;
     } else if (!tail) left = num ?? (from === null ? 50 : left);
@@ -86,11 +94,12 @@ const events = command({
       while (!signal.aborted) {
         changed = false;
         const page = await core.store.readAll(position, 1000, filter);
+        const called = page.length > 0 ? await names() : {};
         for (const event of page) {
           position = event.position;
           if (position > end) return;
           if (!wanted(event)) continue;
-          yield item(event);
+          yield item(event, called);
           left -= 1;
           if (left <= 0) return;
         }
@@ -104,8 +113,8 @@ const events = command({
     }
   },
   renderItem: (item, out: Out) => {
-    const event = item.data as Recorded;
-    out.line(`${String(event.position).padStart(7)}  ${when(event.at)}  ${event.type.padEnd(18)} ${event.meta.actor.padEnd(16)} ${brief(event.data)}`);
+    const event = item.data as Recorded & { app: string | null };
+    out.line(`${String(event.position).padStart(7)}  ${when(event.at)}  ${event.type.padEnd(18)} ${event.meta.actor.padEnd(18)} ${(event.app ?? '-').padEnd(12)} ${tell(event)}`.trimEnd());
   },
 });
 

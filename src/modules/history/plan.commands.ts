@@ -7,7 +7,8 @@ import { validated } from '../commands/validated.js';
 import { bytes } from '../commands/words.js';
 import { pipeline } from '../deploys/pipeline.decider.js';
 import { besides, plannedDeploys, type PlannedDeploy } from './effects.plan.js';
-import { brief, masked } from './mask.js';
+import { masked } from './mask.js';
+import { tell } from './tell.js';
 import { PlanningStore } from './planning.store.js';
 
 /**
@@ -74,10 +75,11 @@ export const planCommands = (find: (name: string) => AnyCommand) => [forget(comm
     const { command: name, events, deploys, besides: notes } = answer;
     if (events.length === 0 && notes.length === 0) return out.info(`${name} would change nothing`);
     out.info(`${name} would append ${events.length} event${events.length === 1 ? '' : 's'}`);
-    for (const event of events) out.detail(`${event.type.padEnd(18)} ${brief(event.data, 120)}`);
+    for (const event of events) out.detail(`${event.type.padEnd(18)} ${tell(event as { type: string; data: Record<string, unknown> }, 120)}`);
     for (const note of notes) out.detail(note);
     for (const d of deploys) {
-      out.info(`Deploy ${d.deploy} of ${d.name} (${d.kind}) would follow${d.behind === null ? '' : `, behind deploy ${d.behind}`}: ${d.steps.join(', ')}`);
+      if (d.again) out.info(`Deploy ${d.deploy} of ${d.name} (${d.kind}) would go on: ${d.steps.join(', ')}`);
+      else out.info(`Deploy ${d.deploy} of ${d.name} (${d.kind}) would follow${d.behind === null ? '' : `, behind deploy ${d.behind}`}: ${d.steps.join(', ')}`);
       if (d.kind !== 'domains') out.detail(`containers to start: ${counts(d.starts)}${d.guessed ? ', if the build finds the process types of today' : ''}; to stop: ${counts(d.stops)}`);
       if (d.hosts.added.length > 0) out.detail(`addresses more: ${d.hosts.added.join(' ')}`);
       if (d.hosts.removed.length > 0) out.detail(`addresses less: ${d.hosts.removed.join(' ')}`);

@@ -16,9 +16,11 @@ import type { AppRow } from '../read/board.projection.js';
 import { server } from '../server/server.decider.js';
 import { undoOf, type Opposite } from './undo.plan.js';
 
+const POSITION = 'position: a number from 1 on, as berth events shows it';
+
 class UndoInput {
   @Transform(({ value }) => (typeof value === 'string' && /^#?\d{1,15}$/.test(value) ? Number(value.replace('#', '')) : value))
-  @IsInt({ message: 'position: a number, as berth events shows it' }) @Min(1) @Arg('the event, as berth events shows it') position!: number;
+  @IsInt({ message: POSITION }) @Min(1, { message: POSITION }) @Arg('the event, as berth events shows it') position!: number;
   @IsOptional() @Flag('do not restart the app') noRestart?: boolean;
 }
 

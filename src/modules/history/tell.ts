@@ -1,0 +1,76 @@
+import type { Recorded } from '../../events/event.js';
+import type { AnyEvent, EventType } from '../../events/types/all.events.js';
+import { bytes, seconds, when } from '../commands/words.js';
+import { brief, masked } from './mask.js';
+
+type Data<T extends EventType> = Extract<AnyEvent, { type: T }>['data'];
+type Words = { readonly [T in EventType]?: (data: Data<T>) => string };
+
+const short = (sha: string | null): string => sha?.slice(0, 7) ?? '';
+const step = (d: { deploy: number; step: string }): string => `deploy ${d.deploy} ${d.step}`;
+const did = (d: { deploy: number; step: string; attempt: number; tookMs: number }): string => `${step(d)} in ${seconds(d.tookMs)}${d.attempt > 1 ? `, attempt ${d.attempt}` : ''}`;
+const counts = (record: Readonly<Record<string, number>>): string => Object.entries(record).map(([type, n]) => `${type}=${n}`).join(' ') || 'none';
+const asked = (d: Data<'BuildRequested'>): string => [`deploy ${d.deploy}, ${d.kind}`, d.source.sha && `of ${short(d.source.sha)}`, d.source.branch && `on ${d.source.branch}`, d.source.release && `to v${d.source.release}`].filter(Boolean).join(' ');
+const fromTo = (d: { key: string; from: string | null; to: string | null }): string => `${d.key}: ${d.from ?? 'not set'} → ${d.to ?? 'not set'}`;
+
+/** What happened, for people. A type that is not here is shown as its data. */
+const WORDS: Words = {
+  AppCreated: (d) => d.name,
+  AppRenamed: (d) => `${d.from} → ${d.to}`,
+  AppDestroyed: (d) => d.name,
+  NameClaimed: (d) => d.name,
+  NameReleased: (d) => d.name,
+  DeployBranchSet: (d) => `${d.branch ?? 'none'}${d.why === 'first-push' ? ', by the first push' : ''}`,
+  AppSettingChanged: fromTo,
+  DomainAdded: (d) => d.domain,
+  DomainRemoved: (d) => d.domain,
+  ConfigSet: (d) => Object.keys(d.values).map((key) => `${key}=(sealed)`).join(' '),
+  ConfigUnset: (d) => d.keys.join(' '),
+  ContainerScaled: (d) => `${counts(d.from)} → ${counts(d.to)}`,
+  SshKeyAdded: (d) => `${d.name} ${d.fingerprint}`,
+  SshKeyRemoved: (d) => `${d.name} ${d.fingerprint}`,
+  TokenCreated: (d) => d.name,
+  TokenRevoked: (d) => d.name,
+  GlobalDomainSet: (d) => d.domains.join(' '),
+  TraceSwitched: (d) => (d.on ? 'on' : 'off'),
+  ServerSettingChanged: fromTo,
+  DriftDetected: (d) => `${d.subject}: ${d.what.replace('container-', '')}, ${d.detail}`,
+  DriftEnded: (d) => `${d.subject}: ${d.what.replace('container-', '')}, after ${seconds(d.lastedMs)}`,
+  RepairStarted: (d) => `attempt ${d.attempt}: ${d.subjects.join(', ')}`,
+  CrashLoopDetected: (d) => `${d.repairs} repairs within ${seconds(d.withinMs)}; the next try at ${when(d.nextTry)}`,
+  BuildRequested: asked,
+  DeployRequested: asked,
+  DeployStarted: (d) => `deploy ${d.deploy}`,
+  DeploySuperseded: (d) => `deploy ${d.deploy}, by deploy ${d.by}`,
+  StepQueued: (d) => `${step(d)}${d.retryOf ? `, again after ${d.retryOf}` : ''}`,
+  StepStarted: (d) => `${step(d)}, attempt ${d.attempt} by ${d.worker}, waited ${seconds(d.waitedMs)}`,
+  SourceCloned: (d) => `${did(d)}: ${short(d.output.sha)} "${d.output.subject}", ${d.output.files} ${d.output.files === 1 ? 'file' : 'files'}, ${bytes(d.output.bytes)}`,
+  BuildpackDetected: (d) => `${did(d)}: ${d.output.summary}`,
+  ImageBuilt: (d) => `${did(d)}: ${d.output.image}, ${bytes(d.output.bytes)}`,
+  ContainersStarted: (d) => `${did(d)}: ${d.output.containers.map((c) => `${c.type}.${c.index}`).join(' ') || 'none'}`,
+  ReleaseCreated: (d) => `v${d.number} by deploy ${d.deploy}: ${d.why}`,
+  RouteSwitched: (d) => `${did(d)}: ${d.output.hosts.join(' ')}`,
+  StepFailed: (d) => `${did(d)}: ${d.failure.message} (${d.failure.code})${d.retryAt === null ? '' : `; again at ${when(d.retryAt).slice(11)}`}`,
+  DeploySucceeded: (d) => `deploy ${d.deploy}${d.release === null ? '' : `, v${d.release} serves`}`,
+  DeployFailed: (d) => `${step(d)}: ${d.failure.message} (${d.failure.code})`,
+  DeployCancelled: (d) => `deploy ${d.deploy}: ${d.reason}`,
+  ContainersLost: (d) => `${d.containers.length} of deploy ${d.deploy}: ${d.reason}`,
+  JobRetried: (d) => `${d.job}${d.edits ? ` with ${Object.entries(d.edits).map(([path, value]) => `${path}=${value}`).join(' ')}` : ''}`,
+  JobDiscarded: (d) => `${d.job}${d.reason ? `: ${d.reason}` : ''}`,
+  AuditCheckpointTaken: (d) => `up to event ${d.position}, hash ${d.chain.slice(0, 12)}`,
+  AuditFailed: (d) => `${d.message} (${d.kind} at position ${d.position})`,
+  BackupTaken: (d) => `${d.to}, ${bytes(d.bytes)} in ${seconds(d.tookMs)}${d.encrypted ? ', encrypted' : ''}`,
+  BackupFailed: (d) => `${d.to}: ${d.message} (${d.code})`,
+};
+
+/** An event in one line of at most `max` characters; nothing that is sealed or hidden is in it. */
+export function tell({ type, data }: Pick<Recorded, 'type' | 'data'>, max = 160): string {
+  const words = WORDS[type as EventType] as ((data: never) => string) | undefined;
+  let text: string;
+  try {
+    text = words ? words(masked(data) as never).replace(/\s+/g, ' ') : brief(data, max);
+  } catch {
+    text = brief(data, max); // an event of an older shape
+  }
+  return text.length > max ? `${text.slice(0, max - 1)}…` : text;
+}
