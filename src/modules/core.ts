@@ -48,7 +48,7 @@ export class Core {
   /** set where repositories are at hand: whole repositories out and in */
   transfer: GitTransfer | null = null;
   /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */
-  git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string> } | null = null;
+  git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string>; /** a commit's files as a tar file; absent where nobody asks */ archive?(app: string, sha: string, file: string, signal: AbortSignal): Promise<void> } | null = null;
   /** set where repositories and an engine are at hand: what brings code that was not pushed */
   sources: Sources | null = null;
   /** set where an engine is at hand: container id → state (`running`, `exited`, …) of an app's containers */

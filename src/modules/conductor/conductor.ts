@@ -77,6 +77,7 @@ export class Conductor {
         return path;
       },
       resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
+      archive: async (app, sha, file, signal) => { await git.archive({ repo: join(config.root, 'repos', `${app}.git`), sha, quarantine: null }, [], file, signal); },
     };
     core.sources = { commits: new GitImportDriver({ root: config.root, gitUser: config.gitUser }), images: engine };
     core.probes = {

@@ -25,6 +25,12 @@ function make(paths: string[], texts: ReadonlyMap<string, string>, bytes: number
   return { paths: paths.toSorted(), bytes, has: (path) => set.has(path), text: (path) => texts.get(path) ?? null };
 }
 
+/** What lies in one folder of a tree, as a tree of its own. */
+export function within(tree: SourceTree, folder: string): SourceTree {
+  const start = `${folder.replace(/\/+$/, '')}/`;
+  return { paths: tree.paths.filter((path) => path.startsWith(start)).map((path) => path.slice(start.length)), bytes: tree.bytes, has: (path) => tree.has(start + path), text: (path) => tree.text(start + path) };
+}
+
 export interface ReadLimits {
   /** bytes of one text */
   readonly file: number;

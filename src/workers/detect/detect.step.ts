@@ -2,16 +2,10 @@ import { stat } from 'node:fs/promises';
 import { DETECT_CONFIG_KEYS, type Stack } from '../../plugins/builders/builder.port.js';
 import { namedPaths, NothingFits, projectOf, select } from '../../plugins/builders/select.js';
 import { readSourceTree } from '../../plugins/builders/source-tree.js';
-import { STACK, stackImage, stackImages, type StackDefinition } from '../../drivers/stack/stack.js';
+import { stackFor } from '../../drivers/stack/stack-for.js';
 import { StepFailure, type StepLog, type StepWork } from '../../events/step.js';
 
-export { DETECT_CONFIG_KEYS };
-
-/** The stack as builders see it. */
-export function stackFor(definition: StackDefinition = STACK): Stack {
-  const images = stackImages(definition);
-  return { name: images.name, run: images.run, build: images.build, image: (kind, part) => stackImage(kind, part, definition), versions: definition.versions, user: definition.user };
-}
+export { DETECT_CONFIG_KEYS, stackFor };
 
 /**
  * The detect step: reads the source archive once and decides how it is built. Touches nothing, so it may run any number of times.
