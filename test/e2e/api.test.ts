@@ -244,4 +244,20 @@ describe('deploys', () => {
     expect((await api('POST', '/v1/apps/blog/config-import', { file: '-', content: 'FILE=1\n', noRestart: true })).json).toMatchObject({ set: ['FILE'] });
     expect((await api('POST', '/v1/apps/blog/config-import', { file: '/etc/passwd' })).status).toBe(400);
   });
+
+  it('names buildpacks, tells what would be detected and why, and forgets them again', async () => {
+    const cli = async (...words: string[]): Promise<string> => (await berth.cli(words)).out;
+    expect(await cli('buildpacks:detect', 'blog')).toMatch(/Dockerfile \(Dockerfile\), Dockerfile is there, at [0-9a-f]{7}\n[^]*asked buildpacks:set: none\n[^]*asked dockerfile: Dockerfile is there/);
+    await cli('buildpacks:add', 'blog', 'heroku-community/apt');
+    await cli('buildpacks:add', '--index', '1', 'blog', 'https://git.example.com/pack#v1');
+    expect(await cli('buildpacks:list', 'blog')).toBe('-----> blog buildpack urls\n       https://git.example.com/pack#v1\n       https://github.com/heroku/heroku-buildpack-apt\n\n'.trimEnd() + '\n');
+    expect((await api('GET', '/v1/apps/blog/buildpacks/detect')).json).toMatchObject({ title: 'Buildpacks', reason: 'named by buildpacks:set', plan: { builder: 'classic-buildpack', classic: { strict: true } }, warnings: ['the Dockerfile is not used: buildpacks:set decides'] });
+    expect((await api('PUT', '/v1/apps/blog/buildpacks', { buildpacks: ['heroku/python'], replace: true })).json).toMatchObject({ buildpacks: ['python'] });
+    expect(await berth.cli(['buildpacks:detect', 'blog'])).toMatchObject({ code: 1, err: expect.stringContaining('the python buildpack (buildpacks:set) does not fit: it looks for requirements.txt') as string });
+    expect(await berth.cli(['buildpacks:add', 'blog', 'acme/thing'])).toMatchObject({ code: 1, err: expect.stringContaining('https://github.com/acme/heroku-buildpack-thing') as string });
+    expect(await cli('buildpacks:report', 'blog')).toMatch(/Buildpacks list: +python\n/);
+    await cli('buildpacks:remove', 'blog', 'heroku/python');
+    expect((await api('GET', '/v1/apps/blog/buildpacks')).json).toMatchObject({ buildpacks: [] });
+    expect((await eventsOf(berth, '--app', 'blog')).filter(({ data }) => data.type === 'AppSettingChanged')).toHaveLength(4);
+  });
 });

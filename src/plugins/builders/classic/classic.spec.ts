@@ -39,6 +39,7 @@ describe('who names the buildpacks', () => {
     expect(warnings).toEqual(['BUILDPACK_URL', 'buildpacks:set', '.buildpacks', 'app.json'].map((who) => `the buildpacks of ${who} are not used: BUILDPACK_URL in .env decides`).concat('the Dockerfile is not used: BUILDPACK_URL in .env decides'));
     expect(choose(python).asked.slice(0, 6)).toEqual([...['BUILDPACK_URL in .env', 'BUILDPACK_URL', 'buildpacks:set', '.buildpacks', 'app.json'].map((builder) => ({ builder, answer: 'none' })), { builder: 'dockerfile', answer: 'no' }]);
   });
+  it('what reads .buildpacks itself makes no .buildpacks vain', () => { expect(choose({ '.buildpacks': 'https://x/y' }, { BUILDPACK_URL: 'https://github.com/heroku/heroku-buildpack-multi.git' }).warnings).toEqual([]); });
   it('a list asks each bin/detect, a BUILDPACK_URL does not', () => {
     expect(choose(python, { BUILDPACK_URL: 'https://x/y' }).plan.classic).toEqual({ buildpacks: ['https://x/y'], ownAt: null, strict: false, stack: null, procfile: 'source' });
     expect(choose({ '.buildpacks': 'https://x/y' }, { 'buildpacks-stack': 'heroku-24' }).plan.classic).toEqual({ buildpacks: ['https://x/y'], ownAt: null, strict: true, stack: 'heroku-24', procfile: 'none' });

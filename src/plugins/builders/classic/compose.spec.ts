@@ -12,6 +12,7 @@ describe('a generated Dockerfile behind other buildpacks', () => {
       ENV PATH="/app/.apt/bin:/bin"
       COPY [".apt","/app/.apt"]
       COPY [".profile.d","/app/.profile.d"]
+      RUN ln -s /app /tmp/build
       WORKDIR /app
       RUN pip install
 
@@ -29,7 +30,7 @@ describe('a generated Dockerfile behind other buildpacks', () => {
     expect(text.at(-2)).toBe('COPY --chown=1:1 ["lib","/app/lib"]');
   });
   it('leaves names out that COPY would not take as they are, and all of them when there are very many', () => {
-    expect(composed('FROM a AS x\nFROM b\nCOPY . /app', { added: ['a b', 'a*', '$x', '[x]', '-x\n', 'ü', '--from=x', 'ok'], env: {} }, '/app', '1:1')).toBe('FROM a AS x\nCOPY ["--from=x","/app/--from=x"]\nCOPY ["ok","/app/ok"]\nFROM b\nCOPY . /app');
+    expect(composed('FROM a AS x\nFROM b\nCOPY . /app', { added: ['a b', 'a*', '$x', '[x]', '-x\n', 'ü', '--from=x', 'ok'], env: {} }, '/app', '1:1')).toBe('FROM a AS x\nCOPY ["--from=x","/app/--from=x"]\nCOPY ["ok","/app/ok"]\nRUN ln -s /app /tmp/build\nFROM b\nCOPY . /app');
     expect(composed('FROM a AS x\nFROM b\nCOPY . /app', { added: Array.from({ length: 99 }, (_, i) => `f${i}`), env: {} }, '/app', '1:1')).not.toContain('f1');
   });
   it('hands on what changed, at its later place, and no secret', () => {

@@ -38,7 +38,7 @@ export function exported(before: string, after: string, home: string, secret: (t
 
 /**
  * A generated Dockerfile whose stages see what was left: files at their places, the environment as build arguments, which no image
- * keeps. The last stage takes the whole tree by itself, or gets the files, too.
+ * keeps. The last stage takes the whole tree by itself, or gets the files, too. Where they were made is a link: some say so inside.
  */
 export function composed(dockerfile: string, { added, env }: Left, home: string, owner: string): string {
   const lines = dockerfile.split('\n');
@@ -58,6 +58,6 @@ export function composed(dockerfile: string, { added, env }: Left, home: string,
     const outside = !stages.has(from[1]!);
     if (from[2]) stages.add(from[2]);
     if (at === last) return [line, ...args, ...(whole ? [] : copies(`--chown=${owner} `))];
-    return [line, ...args, ...(outside ? [...path, ...copies('')] : [])];
+    return [line, ...args, ...(outside ? [...path, ...copies(''), ...(paths.length > 0 ? [`RUN ln -s ${home} ${PATHS.build}`] : [])] : [])];
   }).join('\n');
 }

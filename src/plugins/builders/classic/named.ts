@@ -51,7 +51,9 @@ export function namedBuildpacks(project: Project): { readonly named: Named | nul
   let named: Named | null = null;
   for (const { from, texts: given } of texts(project)) {
     if (named !== null) {
-      if (given.length > 0) warnings.push(`the buildpacks of ${from} are not used: ${named.from} decides`);
+      // a buildpack that reads .buildpacks itself is told by its name
+      const reads = from === SOURCES.file && named.buildpacks.some((reference) => reference.kind !== 'own' && /multi(?:\.git)?(?:#.*)?$/.test(textOf(reference)));
+      if (given.length > 0 && !reads) warnings.push(`the buildpacks of ${from} are not used: ${named.from} decides`);
       continue;
     }
     if (given.length > MOST) throw new StepFailure('detect.buildpacks', `${from} names ${given.length} buildpacks, at most ${MOST} can be used`, 'take some of them out');

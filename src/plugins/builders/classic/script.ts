@@ -27,6 +27,11 @@ berth_list() { ( cd "$berth_build" && find . -mindepth 1 -printf '%P\\0' | LC_AL
 
 berth_unpack() { mkdir -p "$2" && tar --extract --no-same-owner --file "$1" --directory "$2" && rm "$1"; }
 
+# many buildpacks take apt's sources from this file alone, as older distributions had it
+if [ ! -e /etc/apt/sources.list ]; then
+  cat /etc/apt/sources.list.d/*.sources | perl -00 -ne 'my %f = map { /^([\\w-]+):\\s*(.*)$/ ? (lc $1, $2) : () } split /\\n/; for my $uri (split " ", $f{uris} // "") { for my $suite (split " ", $f{suites} // "") { print "deb [signed-by=$f{q(signed-by)}] $uri $suite $f{components}\\n" } }' > /etc/apt/sources.list && rm /etc/apt/sources.list.d/*.sources
+fi
+
 berth_unpack "$berth_work/source.tar" "$berth_build" || exit ${EXIT.unpack}
 for ((berth_n = 1; berth_n <= berth_count; berth_n++)); do berth_unpack "$berth_work/buildpack.$berth_n.tar" "$berth_packs/$berth_n" || exit ${EXIT.unpack}; done
 cd "$berth_build" || exit ${EXIT.unpack}
