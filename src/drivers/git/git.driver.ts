@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { access, chown, mkdir, realpath, stat, symlink } from 'node:fs/promises';
+import { chown, mkdir, realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { finished, pipeline } from 'node:stream/promises';
 import { simpleGit, type SimpleGit } from 'simple-git';
-import { GitRefusal, type Archive, type ArchivePart, type CommitInfo, type CommitRef, type Git, type Submodule } from './git.port.js';
+import { withAccess, type GitAccess } from './git.access.js';
+import { GitRefusal, type Archive, type ArchivePart, type CommitInfo, type CommitRef, type Git, type RemoteRef, type Submodule } from './git.port.js';
 import { gitEnvironment, spawnGit, type GitProcess } from './git.process.js';
-import { readSubmoduleUrl, withoutPassword } from './submodule-url.js';
+import { readSubmoduleUrl, resolveSubmodule, withoutPassword } from './submodule-url.js';
 import { TarFilter, TarTally, type TarLimits } from './tar-filter.js';
 
 export interface GitOptions {
@@ -14,15 +15,22 @@ export interface GitOptions {
   readonly root: string;
   readonly gitUser: { readonly uid: number; readonly gid: number } | null;
   readonly limits?: TarLimits;
+  /** what other servers want to see; asked for each fetch */
+  readonly access?: () => Promise<GitAccess>;
   /** tests only: submodules from `file://` */
   readonly allowFile?: boolean;
 }
 
 const LIMITS: TarLimits = { bytes: 2 * 1024 ** 3, files: 200_000 };
 const SHA = /^[0-9a-f]{40}(?:[0-9a-f]{24})?$/;
-/** Of our own environment only what reaching other servers needs. */
-const INHERITED = ['HTTPS_PROXY', 'https_proxy', 'NO_PROXY', 'no_proxy', 'GIT_SSL_CAINFO', 'SSL_CERT_FILE'];
 const UNREACHED = /could not resolve|(couldn't|could not|failed to) connect|connection (timed out|refused|reset|closed)|timed out|no route to host|network is unreachable|early eof|the requested url returned error: 5\d\d/i;
+
+const REF_NAME = /^[A-Za-z0-9][A-Za-z0-9._/+@-]{0,200}$/;
+/** longest that a remote may take to name its branches, and to give a commit, ms */
+const ASK_MS = 30_000;
+const FETCH_MS = 10 * 60_000;
+
+const settingsFor = (protocol: string): string[] => ['protocol.allow=never', `protocol.${protocol}.allow=always`, 'gc.auto=0', 'credential.helper=', 'http.lowSpeedLimit=1000', 'http.lowSpeedTime=60', 'fetch.fsckObjects=false'].flatMap((setting) => ['-c', setting]);
 
 /** git by argument arrays: simple-git where a short text comes back, plain processes for streams. */
 export class GitDriver implements Git {
@@ -33,7 +41,7 @@ export class GitDriver implements Git {
   }
 
   async initBare(path: string): Promise<void> {
-    await this.folder(path);
+    await this.own(path);
     await this.short(path, null).raw('init', '--bare', '--quiet', '--initial-branch=main', '--template=', '.').catch(asGit);
   }
 
@@ -69,12 +77,13 @@ export class GitDriver implements Git {
     return links.map(({ path, sha }) => ({ path, sha, url: urls.get(path) ?? null }));
   }
 
-  async fetchSubmodule({ path, sha, url }: Submodule, signal: AbortSignal): Promise<CommitRef> {
+  async fetchSubmodule({ path, sha, url: written }: Submodule, signal: AbortSignal, base: string | null = null): Promise<CommitRef> {
     requireSha(sha);
-    const shown = withoutPassword(url ?? '');
+    const url = written === null ? null : resolveSubmodule(written, base);
+    const what = `the submodule ${JSON.stringify(path)}`;
     const checked = readSubmoduleUrl(url ?? '', this.options.allowFile === true);
     if (!checked.ok || url === null) {
-      throw new GitRefusal('submodule', `the submodule ${JSON.stringify(path)} (${JSON.stringify(shown)}) is not fetched: ${checked.ok ? 'it has no address' : checked.why}`,
+      throw new GitRefusal('submodule', `${what} (${JSON.stringify(withoutPassword(url ?? ''))}) is not fetched: ${checked.ok ? 'it has no address' : checked.why}`,
         'give it an https:// or ssh:// address in .gitmodules, or put its files into the repository');
     }
     const repo = join(this.options.root, 'git', 'modules', `${createHash('sha256').update(url).digest('hex').slice(0, 24)}.git`);
@@ -86,10 +95,53 @@ export class GitDriver implements Git {
     if (only.code === 0 && await this.exists(commit)) return commit;
     const all = UNREACHED.test(only.stderr) ? only : await this.fetch(repo, url, checked.protocol, [], ['+refs/heads/*:refs/berth/heads/*', '+refs/tags/*:refs/berth/tags/*'], signal);
     if (all.code === 0 && await this.exists(commit)) return commit;
-    if (all.code === 0) throw new GitRefusal('submodule', `the submodule ${JSON.stringify(path)} (${shown}) has no commit ${sha.slice(0, 12)}`, 'push the submodule first');
-    const last = all.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('hint:')).at(-1) ?? `git fetch ended with ${all.code}`;
-    throw new GitRefusal(UNREACHED.test(all.stderr) ? 'network' : 'submodule', `the submodule ${JSON.stringify(path)} (${shown}) could not be fetched: ${printable(last).replaceAll(url, shown)}`,
-      `if it is private: a line in ${join(this.options.root, 'git', 'netrc')} for https, a deploy key ${join(this.options.root, 'git', 'id_ed25519')} for ssh`);
+    if (all.code === 0) throw new GitRefusal('submodule', `${what} (${withoutPassword(url)}) has no commit ${sha.slice(0, 12)}`, 'push the submodule first');
+    throw notFetched(what, url, all, 'submodule');
+  }
+
+  async remoteRef(url: string, ref: string | null, signal: AbortSignal): Promise<RemoteRef> {
+    const protocol = this.remoteProtocol(url);
+    if (ref !== null && (!REF_NAME.test(ref) || ref.includes('..') || ref.endsWith('.lock') || ref.endsWith('/'))) throw new GitRefusal('remote', `${JSON.stringify(ref).slice(0, 100)} is not the name of a branch or a tag, nor a commit id`, 'for example: main, v1.2, or a full commit id');
+    if (ref !== null && SHA.test(ref)) return { ref, sha: ref };
+    const wanted = ref ?? 'HEAD';
+    const limit = AbortSignal.timeout(ASK_MS);
+    const result = await this.reach(url, limit, () => this.outside(['ls-remote', '--', url, wanted, `${wanted}^{}`], protocol, AbortSignal.any([signal, limit])), ASK_MS);
+    if (result.code !== 0) throw notFetched('the remote', url, result, 'remote');
+    const found = new Map(result.stdout.split('\n').map((line) => line.split('\t').reverse() as [string, string]));
+    for (const name of [`refs/heads/${wanted}`, `refs/tags/${wanted}^{}`, `refs/tags/${wanted}`, `${wanted}^{}`, wanted]) {
+      const sha = found.get(name) ?? '';
+      if (SHA.test(sha)) return { ref: wanted, sha };
+    }
+    throw new GitRefusal('remote', ref === null ? `${withoutPassword(url)} has no commit yet` : `${withoutPassword(url)} has no branch and no tag ${ref}`, ref === null ? 'push something to it first' : `see: git ls-remote ${withoutPassword(url)}; a commit is named by its full id`);
+  }
+
+  async fetchCommit(repo: string, url: string, sha: string, signal: AbortSignal): Promise<void> {
+    requireSha(sha);
+    const protocol = this.remoteProtocol(url);
+    const commit: CommitRef = { repo, sha, quarantine: null };
+    const limit = AbortSignal.timeout(FETCH_MS);
+    const stop = AbortSignal.any([signal, limit]);
+    const only = await this.reach(url, limit, () => this.fetch(repo, url, protocol, [], [sha], stop), FETCH_MS);
+    if (only.code === 0 && await this.exists(commit)) return;
+    const all = UNREACHED.test(only.stderr) ? only : await this.reach(url, limit, () => this.fetch(repo, url, protocol, [], ['+refs/heads/*:refs/berth/remote/heads/*', '+refs/tags/*:refs/berth/remote/tags/*'], stop), FETCH_MS);
+    if (all.code === 0 && await this.exists(commit)) return;
+    if (all.code === 0) throw new GitRefusal('remote', `${withoutPassword(url)} has no commit ${sha.slice(0, 12)} any more`, 'was it pushed over? sync again: berth git:sync');
+    throw notFetched('the remote', url, all, 'remote');
+  }
+
+  async folder(commit: CommitRef, path: string): Promise<CommitRef> {
+    const { repo, sha, quarantine } = commit;
+    requireSha(sha);
+    const clean = path.split('/').filter((part) => part !== '' && part !== '.').join('/');
+    const objects = await objectsBeside(repo, quarantine);
+    const tree = await this.output(repo, ['ls-tree', '-d', '-z', sha, '--', clean], objects);
+    const id = /^040000 tree ([0-9a-f]+)\t/.exec(tree)?.[1];
+    if (id === undefined) throw new GitRefusal('folder', `the commit has no folder ${JSON.stringify(clean)}`, 'commit it, or correct it: builder:set <app> build-dir <folder>');
+    // as a commit of its own with the same people and times, so that the same folder gives the same archive
+    const [author = '', mail = '', at = '', message = ''] = (await this.output(repo, ['log', '-1', '--no-show-signature', '--no-notes', '--format=%an%x00%ae%x00%ct%x00%s', sha, '--'], objects)).trimEnd().split('\0');
+    const who = { GIT_AUTHOR_NAME: author || 'nobody', GIT_AUTHOR_EMAIL: mail || 'nobody', GIT_AUTHOR_DATE: `${at} +0000`, GIT_COMMITTER_NAME: author || 'nobody', GIT_COMMITTER_EMAIL: mail || 'nobody', GIT_COMMITTER_DATE: `${at} +0000` };
+    const made = (await this.output(repo, ['commit-tree', id, '-m', message || 'folder'], objects, who)).trim();
+    return { repo, sha: made, quarantine };
   }
 
   async archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal): Promise<Archive> {
@@ -167,31 +219,58 @@ export class GitDriver implements Git {
   }
 
   private async fetch(repo: string, url: string, protocol: string, flags: readonly string[], refs: readonly string[], signal: AbortSignal): Promise<{ code: number; stderr: string }> {
-    const settings = ['protocol.allow=never', `protocol.${protocol}.allow=always`, 'gc.auto=0', 'credential.helper=', 'http.lowSpeedLimit=1000', 'http.lowSpeedTime=60', 'fetch.fsckObjects=false'];
-    const args = [...settings.flatMap((setting) => ['-c', setting]), 'fetch', '--quiet', '--no-tags', '--no-recurse-submodules', '--no-write-fetch-head', '--no-auto-maintenance', ...flags, '--', url, ...refs];
+    const args = [...settingsFor(protocol), 'fetch', '--quiet', '--no-tags', '--no-recurse-submodules', '--no-write-fetch-head', '--no-auto-maintenance', ...flags, '--', url, ...refs];
     for (let attempt = 1; ; attempt += 1) {
-      const git = await this.long(repo, args, null, signal, await this.credentials());
-      git.child.stdout.resume();
-      const result = await git.ended;
+      const result = await withAccess(this.options, async (env) => {
+        const git = await this.long(repo, args, null, signal, env);
+        git.child.stdout.resume();
+        return git.ended;
+      });
       // another worker fetches into the same folder
       if (result.code === 0 || attempt === 5 || !/\.lock': File exists|unable to create .*\.lock/i.test(result.stderr)) return result;
       await new Promise((resolve) => { setTimeout(resolve, 500 * attempt); });
     }
   }
 
-  /** The environment that gives a fetch the submodules' own credentials, and nobody else's. */
-  private async credentials(): Promise<NodeJS.ProcessEnv> {
-    const folder = join(this.options.root, 'git');
-    await this.folder(this.home);
-    // curl reads `.netrc` in its home; the administrator's file lies one level up
-    await symlink('../netrc', join(this.home, '.netrc')).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'EEXIST') throw error; });
-    const key = join(folder, 'id_ed25519');
-    const hasKey = await access(key).then(() => true, () => false);
-    const ssh = ['ssh', '-F', '/dev/null', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=accept-new', '-o', `UserKnownHostsFile=${join(this.home, 'known_hosts')}`,
-      '-o', 'ConnectTimeout=20', '-o', 'IdentitiesOnly=yes', '-o', 'IdentityAgent=none', ...(hasKey ? ['-i', key] : [])];
-    const env: NodeJS.ProcessEnv = { GIT_SSH_COMMAND: ssh.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(' '), GIT_SSH_VARIANT: 'ssh', GIT_TERMINAL_PROMPT: '0', GIT_ASKPASS: '' };
-    for (const name of INHERITED) if (process.env[name]) env[name] = process.env[name];
-    return env;
+  private remoteProtocol(url: string): string {
+    const checked = readSubmoduleUrl(url, this.options.allowFile === true);
+    if (!checked.ok) throw new GitRefusal('remote', `${JSON.stringify(withoutPassword(url)).slice(0, 200)} is not fetched: ${checked.why}`, 'for example: https://git.example/team/shop.git or git@git.example:team/shop.git');
+    return checked.protocol;
+  }
+
+  /** A remote that says nothing is given up. */
+  private async reach<T>(url: string, limit: AbortSignal, work: () => Promise<T>, ms: number): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      if (limit.aborted) throw new GitRefusal('network', `${withoutPassword(url)} did not answer within ${ms / 1000} s`, 'is it reachable from this server?');
+      throw error;
+    }
+  }
+
+  /** git outside of any repository. */
+  private outside(args: readonly string[], protocol: string, signal: AbortSignal): Promise<{ code: number; stderr: string; stdout: string }> {
+    return withAccess(this.options, async (env) => {
+      const git = spawnGit([...settingsFor(protocol), ...args], { cwd: env['HOME']!, env: { ...this.environment(null), ...env }, user: this.options.gitUser, signal });
+      const pieces: Buffer[] = [];
+      let size = 0;
+      for await (const piece of git.child.stdout as AsyncIterable<Buffer>) {
+        size += piece.length;
+        if (size > 1 << 20) git.kill();
+        else pieces.push(piece);
+      }
+      return { ...(await git.ended), stdout: Buffer.concat(pieces).toString('utf8') };
+    });
+  }
+
+  /** What git prints; throws what it ends with otherwise. */
+  private async output(repo: string, args: readonly string[], objects: string | null, more: NodeJS.ProcessEnv = {}): Promise<string> {
+    const git = spawnGit(['-c', `safe.directory=${repo}`, '--git-dir=.', ...args], { cwd: repo, env: { ...this.environment(objects), ...more }, user: this.options.gitUser });
+    const pieces: Buffer[] = [];
+    for await (const piece of git.child.stdout as AsyncIterable<Buffer>) pieces.push(piece);
+    const { code, stderr } = await git.ended;
+    if (code !== 0) throw gone(stderr, args.join(' ')) ?? new Error(`git ${args[0]} ended with ${code}: ${printable(stderr)}`);
+    return Buffer.concat(pieces).toString('utf8');
   }
 
   private environment(objects: string | null): NodeJS.ProcessEnv {
@@ -219,7 +298,7 @@ export class GitDriver implements Git {
   }
 
   /** A folder that git's user owns. */
-  private async folder(path: string): Promise<void> {
+  private async own(path: string): Promise<void> {
     const made = await mkdir(path, { recursive: true, mode: 0o755 });
     const { gitUser } = this.options;
     if (made === undefined || gitUser === null || process.getuid?.() !== 0) return;
@@ -240,6 +319,19 @@ async function objectsBeside(repo: string, quarantine: string | null): Promise<s
   const objects = await realpath(join(repo, 'objects'));
   if (!real.startsWith(objects + sep) || /[:"\n]/.test(real)) throw new GitRefusal('gone', 'the pushed objects do not lie in the app\'s repository', 'push again');
   return real;
+}
+
+/** What git says of another server, and what to do about it. */
+function notFetched(what: string, url: string, { code, stderr }: { code: number; stderr: string }, problem: 'submodule' | 'remote'): GitRefusal {
+  const shown = withoutPassword(url);
+  const said = stderr.split('\n').filter((line) => line !== '' && !/^(hint:|warning: Permanently added|Please make sure|and the repository exists)/i.test(line));
+  // of what ssh and git say, the line that says why
+  const last = said.find((line) => /denied|host key|authentication failed|could not read|not found/i.test(line)) ?? said.at(-1) ?? `git ended with ${code}`;
+  const host = /^(?:[a-z]+:\/\/)?(?:[^@/]+@)?([^:/]+)/.exec(url)?.[1] ?? '<host>';
+  const ssh = !url.startsWith('https:');
+  const hint = /host key/i.test(last) ? `its host key is another one than before: if that is right, berth git:allow-host ${host}`
+    : ssh ? `if it is private, let this server in there: berth git:public-key shows its key (berth git:generate-deploy-key makes one)` : `if it is private: berth git:auth ${host} <user>, with a token piped in`;
+  return new GitRefusal(UNREACHED.test(stderr) ? 'network' : problem, `${what} (${shown}) could not be fetched: ${printable(last).replaceAll(url, shown)}`, hint);
 }
 
 function requireSha(sha: string): void {

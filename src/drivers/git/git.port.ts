@@ -48,8 +48,14 @@ export type GitProblem =
   | 'path'
   /** a submodule that is not fetched, whatever the network does */
   | 'submodule'
+  /** a server that refuses us, or has not got what was asked for */
+  | 'remote'
+  /** a folder that the commit has not got */
+  | 'folder'
   /** a submodule that could not be fetched this time */
   | 'network';
+
+export interface RemoteRef { readonly ref: string; /** full commit id */ readonly sha: string }
 
 /** git's answer was no, for a reason that a person can do something about. */
 export class GitRefusal extends Error {
@@ -71,10 +77,19 @@ export interface Git {
   /** @throws GitRefusal `gone` */
   submodules(commit: CommitRef): Promise<Submodule[]>;
   /**
-   * Fetches a submodule's commit into the cache and answers where it is.
+   * Fetches a submodule's commit into the cache and answers where it is. `base`: the address that `../other.git` is relative to.
    * @throws GitRefusal `submodule` for an address that is not allowed or refuses us, `network` when the other side is not reached
    */
-  fetchSubmodule(submodule: Submodule, signal: AbortSignal): Promise<CommitRef>;
+  fetchSubmodule(submodule: Submodule, signal: AbortSignal, base?: string | null): Promise<CommitRef>;
+  /**
+   * What a branch, a tag or (null) HEAD of another server is now; a full id is itself.
+   * @throws GitRefusal `remote`, `network`
+   */
+  remoteRef(url: string, ref: string | null, signal: AbortSignal): Promise<RemoteRef>;
+  /** Brings another server's commit and its history into the repository. @throws GitRefusal `remote`, `network` */
+  fetchCommit(repo: string, url: string, sha: string, signal: AbortSignal): Promise<void>;
+  /** A folder of a commit as a commit of its own; the same for the same. @throws GitRefusal `folder` */
+  folder(commit: CommitRef, path: string): Promise<CommitRef>;
   /**
    * Writes a tar archive of a commit's tree, and of others below folders of it, to a file.
    * @throws GitRefusal `gone`, `limit`, `path`; an error with `code: 'ENOSPC'` when the disk is full

@@ -23,3 +23,17 @@ export function readSubmoduleUrl(url: string, allowFile: boolean): SubmoduleUrl 
 export function withoutPassword(url: string): string {
   return url.replace(/^([a-z]+:\/\/)[^@/]*@/, (_all, start: string) => (start === 'ssh://' ? _all : `${start}***@`));
 }
+
+/** `../other.git` beside the repository that it was found in; any other address, or without a base, as it is. */
+export function resolveSubmodule(url: string, base: string | null): string {
+  if (base === null || !/^\.{1,2}(\/|$)/.test(url)) return url;
+  const [, start = '', path = ''] = /^([a-z]+:\/\/[^/]+\/|[^/]+:)([^]*)$/.exec(base.replace(/\/+$/, '')) ?? [];
+  const parts = path.split('/');
+  for (const part of url.split('/')) {
+    if (part === '..') {
+      if (parts.length === 0) return url;
+      parts.pop();
+    } else if (part !== '.' && part !== '') parts.push(part);
+  }
+  return start === '' || parts.length === 0 ? url : start + parts.join('/');
+}

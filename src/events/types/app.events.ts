@@ -32,6 +32,13 @@ export type KeyEvent =
   | NewEvent<'TokenCreated', { name: string; hash: string }>
   | NewEvent<'TokenRevoked', { name: string }>;
 
+/** stream `git-access`: how other servers know us; secrets are sealed with the key `git` */
+export type GitAccessEvent =
+  | NewEvent<'GitLoginSet', { host: string; user: string; token: Sealed }>
+  | NewEvent<'GitLoginRemoved', { host: string }>
+  | NewEvent<'GitHostAllowed', { host: string; keys: string[] }>
+  | NewEvent<'DeployKeyMade', { publicKey: string; privateKey: Sealed }>;
+
 /** stream `server` */
 export type ServerEvent =
   | NewEvent<'GlobalDomainSet', { domains: string[] }>

@@ -98,6 +98,9 @@ async function keysOf(core: Core, writer: ArchiveWriter, board: Board, say: Pick
     if (key) wrapped[app.id] = Buffer.from(key).toString('base64');
     else if (app.configKeys.length > 0) say.warn(`The key of ${app.name} is not there (destroyed meanwhile?): its config vars cannot be brought back from this`);
   }
+  // seals what other servers know us by
+  const git = await core.store.key('git');
+  if (git) wrapped['git'] = Buffer.from(git).toString('base64');
   await writer.add('keys/apps.json', Buffer.from(JSON.stringify(wrapped)));
   await writer.add('keys/master.key', await readFile(join(core.config.root, 'keys', 'master.key')));
   if (existsSync(auditKeyFile(core.config.root))) await writer.add('keys/audit.key', await readFile(auditKeyFile(core.config.root)));

@@ -12,6 +12,8 @@ import { REPORT, type Report } from './report.js';
 import { originOf } from './origin.js';
 
 const HEARTBEAT_MS = 10_000;
+/** how long a caller may take to close once it was told the end, ms */
+const CLOSE_MS = 5000;
 
 /** A streamed reply: frames, heartbeats, and a signal that says the caller went away. */
 class FrameStream {
@@ -41,6 +43,14 @@ class FrameStream {
   end(exit: number): void {
     clearInterval(this.beat);
     this.send({ exit });
+    this.response.end();
+  }
+
+  /** The same for a caller that may be sending still: who closes with input unread costs it the last frames. */
+  async endAfterCaller(exit: number): Promise<void> {
+    clearInterval(this.beat);
+    this.send({ exit });
+    if (!this.gone.signal.aborted) await Promise.race([once(this.response, 'close'), new Promise((resolve) => { setTimeout(resolve, CLOSE_MS).unref(); })]);
     this.response.end();
   }
 }
@@ -164,7 +174,7 @@ export class CliController {
       stream.send({ e: ` !     ${explain(error).message}\n` });
     }
     asked.input.drop();
-    stream.end(exit);
+    await stream.endAfterCaller(exit);
   }
 
   @Post('git/open')

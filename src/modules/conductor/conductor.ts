@@ -16,6 +16,7 @@ import { DailyAudit } from '../audit/checkpoint.js';
 import { settle } from '../backup/settle.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
+import { accessOf } from '../sources/git-access.js';
 import type { WorkerStatus } from '../server/worker-status.js';
 import { LogCollector } from './collector.js';
 import { Relay } from './relay.js';
@@ -56,7 +57,7 @@ export class Conductor {
     const queue = new BullDispatcher(config.redis, config.instance, (error) => report('Redis', error));
     const engine = new DockerDriver(config.dockerSocket);
     const router = new HaproxyDriver(haproxyOptions(config));
-    const git = new GitDriver({ root: config.root, gitUser: config.gitUser });
+    const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
     const sweeper = new Sweeper(core, engine, router, report);
     const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, sweeper, engine, report);
     core.sweep = () => conductor.rounds.sweepNow();
@@ -79,7 +80,7 @@ export class Conductor {
       resolve: (app, commit) => git.resolve(join(config.root, 'repos', `${app}.git`), commit),
       archive: async (app, sha, file, signal) => { await git.archive({ repo: join(config.root, 'repos', `${app}.git`), sha, quarantine: null }, [], file, signal); },
     };
-    core.sources = { commits: new GitImportDriver({ root: config.root, gitUser: config.gitUser }), images: engine };
+    core.sources = { commits: new GitImportDriver({ root: config.root, gitUser: config.gitUser }), images: engine, remotes: git };
     core.probes = {
       engine: async () => {
         await engine.ping();

@@ -2,6 +2,7 @@ import { mkdir, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Config } from '../../config.js';
 import { GitRefusal, type ArchivePart, type CommitRef, type Git, type GitProblem, type Submodule } from '../../drivers/git/git.port.js';
+import { resolveSubmodule } from '../../drivers/git/submodule-url.js';
 import type { Fault } from '../../events/types/deploy.events.js';
 import { StepFailure, type StepLog, type StepWork } from '../../events/step.js';
 
@@ -20,11 +21,18 @@ export function cloneStep({ git, config }: CloneParts): StepWork<'clone'> {
     if (!/^[\w-][\w.-]*$/.test(job)) throw new Error(`${job} cannot be the name of a folder`);
     const folder = join(config.root, 'sources', folderOf(job, attempt));
     const source = join(folder, 'source.tar');
-    const commit: CommitRef = { repo: input.repo, sha: input.sha, quarantine: input.quarantine };
+    const pushed: CommitRef = { repo: input.repo, sha: input.sha, quarantine: input.quarantine };
+    const { remote } = input;
     try {
-      const [info, links] = await Promise.all([timed(log, 'git log', () => git.commitInfo(commit)), timed(log, 'git ls-tree', () => git.submodules(commit))]);
-      log.info(`Cloning ${input.name} at ${info.sha.slice(0, 7)} ("${shorten(info.subject)}")`);
-      const parts = links.length === 0 ? [] : await submodules(git, { ...commit, path: '', links }, log, signal);
+      if (remote && !(await git.exists(pushed))) {
+        log.info(`Fetching ${remote.ref} from ${remote.url}`);
+        await timed(log, 'git fetch', () => git.fetchCommit(input.repo, remote.url, input.sha, signal), remote.url);
+      }
+      const info = await timed(log, 'git log', () => git.commitInfo(pushed));
+      const commit = input.folder === undefined ? pushed : await timed(log, 'git commit-tree', () => git.folder(pushed, input.folder!), input.folder);
+      const links = await timed(log, 'git ls-tree', () => submodulesOf(git, pushed, input.folder));
+      log.info(`Cloning ${input.name} at ${info.sha.slice(0, 7)} ("${shorten(info.subject)}")${input.folder === undefined ? '' : `, folder ${input.folder}`}`);
+      const parts = links.length === 0 ? [] : await submodules(git, { ...commit, path: '', links, base: remote?.url ?? null }, log, signal);
       for (let earlier = 1; earlier <= attempt; earlier += 1) await rm(join(config.root, 'sources', folderOf(job, earlier)), { recursive: true, force: true });
       await mkdir(folder, { recursive: true, mode: 0o700 });
       const archive = await timed(log, 'git archive', () => git.archive(commit, parts, `${source}.part`, signal));
@@ -44,7 +52,15 @@ export function cloneStep({ git, config }: CloneParts): StepWork<'clone'> {
 }
 
 /** A commit at its place in the archive, and the commits that stand in its tree. */
-interface Level extends ArchivePart { readonly links: readonly Submodule[] }
+interface Level extends ArchivePart { readonly links: readonly Submodule[]; /** whence it came: what its relative addresses are relative to */ readonly base: string | null }
+
+/** The submodules of a commit, or of a folder of it as they stand below that folder; `.gitmodules` is at the top in either case. */
+async function submodulesOf(git: Git, commit: CommitRef, folder: string | undefined): Promise<Submodule[]> {
+  const all = await git.submodules(commit);
+  if (folder === undefined) return all;
+  const prefix = `${folder.split('/').filter((part) => part !== '' && part !== '.').join('/')}/`;
+  return all.flatMap((found) => (found.path.startsWith(prefix) ? [{ ...found, path: found.path.slice(prefix.length) }] : []));
+}
 
 /** Fetches what `.gitmodules` names, level by level. */
 async function submodules(git: Git, top: Level, log: StepLog, signal: AbortSignal): Promise<ArchivePart[]> {
@@ -62,11 +78,11 @@ async function submodules(git: Git, top: Level, log: StepLog, signal: AbortSigna
         if (depth > MAX_DEPTH || parts.length >= MAX_SUBMODULES) {
           throw new StepFailure('clone.submodule', `there are more than ${MAX_SUBMODULES} submodules, or they are nested more than ${MAX_DEPTH} deep`, 'put their files into the repository');
         }
-        const commit = await timed(log, 'git fetch', () => git.fetchSubmodule({ ...found, path }, signal), path);
+        const commit = await timed(log, 'git fetch', () => git.fetchSubmodule({ ...found, path }, signal, above.base), path);
         log.detail(`Submodule ${path} at ${found.sha.slice(0, 7)}`);
         const part = { ...commit, path };
         parts.push(part);
-        below.push({ ...part, links: await timed(log, 'git ls-tree', () => git.submodules(part), path) });
+        below.push({ ...part, base: resolveSubmodule(found.url, above.base), links: await timed(log, 'git ls-tree', () => git.submodules(part), path) });
       }
     }
     level = below;
@@ -79,7 +95,9 @@ const FATES: Readonly<Record<GitProblem, readonly [code: string, fault: Fault]>>
   limit: ['clone.too-large', 'user'],
   path: ['clone.path', 'user'],
   submodule: ['clone.submodule', 'user'],
-  network: ['clone.submodule', 'machine'],
+  remote: ['clone.remote', 'user'],
+  folder: ['clone.folder', 'user'],
+  network: ['clone.unreached', 'machine'],
 };
 
 async function failure(error: unknown, root: string): Promise<unknown> {
