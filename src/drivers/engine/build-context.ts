@@ -56,6 +56,8 @@ export interface PackOptions {
   readonly leave?: ((path: string) => boolean) | null;
   /** path → text: put in the place of the file of that name, or added in front; never ignored */
   readonly put: ReadonlyMap<string, string>;
+  /** folder of the source that is the context; all of it when it is not said */
+  readonly root?: string;
 }
 
 /**
@@ -65,17 +67,19 @@ export interface PackOptions {
 export function packContext(file: string, options: PackOptions): Readable {
   const rules = options.ignore === null ? null : matcher({ ignorecase: false }).add(options.ignore);
   const put = new Map([...options.put].map(([name, text]) => [contextPath(name), text]));
+  const root = options.root === undefined ? '' : `${contextPath(options.root)}/`;
   const pack = tar.pack();
   const extract = tar.extract();
   extract.on('entry', (header, stream, next) => {
-    const name = contextPath(header.name);
+    const whole = contextPath(header.name);
+    const name = whole.startsWith(root) ? whole.slice(root.length) : '';
     if (name === '' || put.has(name) || (rules?.ignores(name) ?? false) || (options.leave?.(name) ?? false)) {
       stream.on('end', next);
       stream.resume();
       return;
     }
     // git's global header has the commit in it: repeated for each file it would make every context another one
-    const entry = pack.entry({ ...header, pax: null } as tar.Header, (error) => next(error));
+    const entry = pack.entry({ ...header, name: root === '' ? header.name : name, pax: null } as tar.Header, (error) => next(error));
     stream.on('error', (error: Error) => entry.destroy(error));
     stream.pipe(entry);
   });

@@ -4,6 +4,7 @@ import type Docker from 'dockerode';
 import { StepFailure } from '../../events/step.js';
 import { BuildCgroup, type LimitGuard, cgroupLayout, configuredParent } from './build-cgroup.js';
 import { buildFailure, exitCode, outOfMemory, timedOut } from './build-failure.js';
+import type { BuildSession } from './buildkit/session.js';
 import { BuildProgress, type FailedStep } from './buildkit/progress.js';
 import { decodeStatus } from './buildkit/proto.js';
 import type { EngineCalls } from './docker.call.js';
@@ -29,11 +30,16 @@ export class DockerBuild {
     // an abort tears the context's pipe; nobody else listens
     context.on('error', () => {});
     const guard = await this.limit(request);
-    const builder = guard === 'legacy' ? 'legacy' : 'buildkit';
+    const session = guard === 'legacy' ? null : await this.session(request).catch((error: unknown) => {
+      if (guard !== null) guard.leave();
+      context.destroy();
+      throw error;
+    });
+    const builder = session === null ? 'legacy' : 'buildkit';
     const progress = builder === 'legacy' ? new LegacyProgress(request.onLine) : new BuildProgress(request.onLine);
     try {
       signal.throwIfAborted();
-      const done = progress instanceof LegacyProgress ? await this.legacy(context, request, stop, progress) : await this.buildkit(context, request, stop, progress);
+      const done = session === null ? await this.legacy(context, request, stop, progress as LegacyProgress) : await this.buildkit(context, request, stop, progress as BuildProgress, session);
       const image = await this.inspect(done.imageId);
       if (!image) throw new StepFailure('build.lost', `the image ${request.tag} is gone right after its build`, 'something else removes images on this machine', 'machine');
       return { ...image, steps: done.steps, cached: done.cached, builder };
@@ -42,7 +48,7 @@ export class DockerBuild {
       if (deadline?.aborted) throw timedOut(limits.timeoutMs, progress.running);
       if (error instanceof StepFailure && error.code.startsWith('build.') && limits.memory > 0) {
         const code = progress.failed && exitCode(progress.failed.error);
-        const dead = guard === 'legacy' ? code === 137 : (guard?.outOfMemory(code) ?? false);
+        const dead = session === null || guard === 'legacy' ? code === 137 : (guard?.outOfMemory(code) ?? false);
         if (dead) throw outOfMemory(limits.memory, progress.failed?.name ?? null);
       }
       throw error;
@@ -78,10 +84,23 @@ export class DockerBuild {
     return 'legacy';
   }
 
-  private async buildkit(context: Readable, request: BuildRequest, stop: AbortSignal, progress: BuildProgress): Promise<Outcome> {
+  /** BuildKit's way back to us; null when the engine has no BuildKit. */
+  private async session(request: BuildRequest): Promise<BuildSession | null> {
     // gRPC is 4 MB of memory that only builds need
     const { openSession } = await import('./buildkit/session.js');
-    const session = await this.calls.run('session.open', undefined, (docker) => openSession(docker, request.secrets));
+    try {
+      return await this.calls.run('session.open', undefined, (docker) => openSession(docker, request.secrets));
+    } catch (error) {
+      if (statusOf(error) === null) throw error;
+      if (Object.keys(request.secrets).length > 0) {
+        throw new StepFailure('build.no-buildkit', `the engine has no BuildKit, and its legacy builder knows no secrets (${reasonOf(error)})`, 'update the engine (Docker 18.09 or newer), or build without build-secrets and without BERTH_BUILD_CA', 'machine');
+      }
+      request.onNote?.('The engine has no BuildKit: using its legacy builder, which has no RUN --mount and builds every stage');
+      return null;
+    }
+  }
+
+  private async buildkit(context: Readable, request: BuildRequest, stop: AbortSignal, progress: BuildProgress, session: BuildSession): Promise<Outcome> {
     let imageId: string | null = null;
     let failure: string | null = null;
     try {
@@ -124,7 +143,7 @@ export class DockerBuild {
   }
 
   private query(request: BuildRequest): Record<string, unknown> {
-    return { t: request.tag, dockerfile: request.dockerfile, labels: JSON.stringify(labels(request.labels)), buildargs: JSON.stringify(request.buildArgs) };
+    return { t: request.tag, dockerfile: request.dockerfile, labels: JSON.stringify(labels(request.labels)), buildargs: JSON.stringify(request.buildArgs), ...(request.target !== undefined && { target: request.target }), ...(request.platform !== undefined && { platform: request.platform }) };
   }
 
   private dial(context: Readable, query: Record<string, unknown>, abortSignal: AbortSignal): Promise<IncomingMessage> {

@@ -19,6 +19,10 @@ export interface BuildRequest {
   readonly tag: string;
   readonly labels: LabelValues;
   readonly buildArgs: Readonly<Record<string, string>>;
+  /** stage to build; the last when it is not said */
+  readonly target?: string;
+  /** `linux/arm64`; the engine's own when it is not said */
+  readonly platform?: string;
   /** id → content, for `RUN --mount=type=secret,id=…`; never kept in the image; at most 500 KB each */
   readonly secrets: Readonly<Record<string, string | Buffer>>;
   readonly signal: AbortSignal;

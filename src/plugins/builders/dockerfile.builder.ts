@@ -16,11 +16,42 @@ export function exposedPorts(dockerfile: string): number[] {
   return [...new Set(ports)];
 }
 
+/** The stages of a Dockerfile: their names, null for one without. */
+export function stages(dockerfile: string): (string | null)[] {
+  const lines = dockerfile.replace(/\\\r?\n/g, ' ').split(/\r?\n/);
+  return lines.flatMap((line) => {
+    const from = /^\s*FROM\s+(?:--\S+\s+)*\S+(?:\s+AS\s+(\S+))?/i.exec(line);
+    return from ? [from[1]?.toLowerCase() ?? null] : [];
+  });
+}
+
+/** The stage that was set, if the Dockerfile has it. */
+function targetOf({ settings }: Project, path: string, text: string | null): { target?: string } {
+  const target = settings['dockerfile-target'];
+  if (!target) return {};
+  const found = text === null ? null : stages(text);
+  const index = /^\d+$/.test(target) ? Number(target) : -1;
+  if (found !== null && !found.includes(target.toLowerCase()) && !(index >= 0 && index < found.length)) {
+    const named = found.filter((name) => name !== null);
+    throw new StepFailure('detect.target', `setting target says ${JSON.stringify(target).slice(0, 80)}, and ${path} has no stage of that name`, named.length > 0 ? `it has ${named.join(', ')}: builder-dockerfile:set <app> target <stage>` : 'name a stage in it: FROM image AS name');
+  }
+  return { target };
+}
+
+const PLATFORM = /^[a-z0-9]{1,20}\/[a-z0-9]{1,20}(\/[a-z0-9]{1,20})?$/;
+function platformOf({ settings: { platform } }: Project): { platform?: string } {
+  if (!platform) return {};
+  if (!PLATFORM.test(platform)) throw new StepFailure('detect.platform', `setting platform says ${JSON.stringify(platform).slice(0, 80)}`, 'for example: linux/amd64, linux/arm64');
+  return { platform };
+}
+
 /** Config keys named by the setting `build-args` (`A,B C`). */
-export function buildArgs(project: Project): string[] {
-  const names = (project.settings['build-args'] ?? '').split(/[\s,]+/).filter((name) => name !== '');
+export const buildArgs = (project: Project): string[] => namesIn(project, 'build-args');
+
+function namesIn(project: Project, setting: 'build-args' | 'build-secrets'): string[] {
+  const names = (project.settings[setting] ?? '').split(/[\s,]+/).filter((name) => name !== '');
   const odd = names.find((name) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(name));
-  if (odd !== undefined) throw new StepFailure('detect.build-args', `setting build-args: ${JSON.stringify(odd)} is not the name of a variable`, 'names, separated by commas');
+  if (odd !== undefined) throw new StepFailure(`detect.${setting}`, `setting ${setting}: ${JSON.stringify(odd)} is not the name of a variable`, 'names, separated by commas');
   return [...new Set(names)];
 }
 
@@ -42,15 +73,24 @@ export const dockerfileBuilder: Builder = {
     const text = project.tree.text(path);
     if (text !== null && !/^\s*FROM\s+\S/im.test(text)) throw new StepFailure('detect.dockerfile', `${path} has no FROM`, 'a Dockerfile begins with FROM <image>');
     const exposed = text === null ? [] : exposedPorts(text);
-    const declared = project.procfile?.processes ?? {};
-    const processTypes: ProcessTypes = project.procfile === null ? { web: null } : declared;
+    const processTypes: ProcessTypes = project.procfile?.processes ?? setProcesses(project);
+    const args = buildArgs(project);
+    const secrets = namesIn(project, 'build-secrets');
     return {
       plan: {
-        builder: 'dockerfile', buildpack: null, summary: path, dockerfilePath: path, dockerfile: null, buildArgs: buildArgs(project),
-        processTypes, releaseCommand: project.procfile?.release ?? null, check: project.appJson.check, port: 5000,
+        builder: 'dockerfile', buildpack: null, summary: path, dockerfilePath: path, dockerfile: null, buildArgs: args,
+        processTypes, releaseCommand: project.procfile?.release ?? null, check: project.appJson.check, port: exposed[0] ?? 5000,
+        ...targetOf(project, path, text), ...platformOf(project), ...(secrets.length > 0 && { secrets }),
       },
       details: exposed.length > 0 ? [`EXPOSE ${exposed.join(' ')}`] : ['no EXPOSE: the app is expected on $PORT (5000)'],
-      warnings: [],
+      // the engine writes them into the history of the image
+      warnings: args.length > 0 ? [`build-args (${args.join(', ')}) can be read in the image's history: for secrets there is build-secrets`] : [],
     };
   },
 };
+
+const PROCESS = 'process.';
+/** `process.worker` among the settings → its command; web is the image's own command unless said. */
+function setProcesses({ settings }: Project): ProcessTypes {
+  return { web: null, ...Object.fromEntries(Object.entries(settings).flatMap(([key, command]) => (key.startsWith(PROCESS) ? [[key.slice(PROCESS.length), command]] : []))) };
+}

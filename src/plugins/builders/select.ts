@@ -5,6 +5,7 @@ import { namedBuildpacks } from './classic/named.js';
 import { planNamed } from './classic/planned.js';
 import { withoutIgnored } from './classic/slugignore.js';
 import { hasProfile, withStart } from './classic/start.js';
+import { composeBuilder } from './compose.builder.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
 import { BUILDPACKS } from './buildpacks.js';
 import { EXTERNAL, isExternal, planExternal } from './external/tools.js';
@@ -53,12 +54,13 @@ export function projectOf(app: string, tree: SourceTree, settings: Readonly<Reco
 }
 
 /**
- * Which builder takes the project, and its plan: the buildpacks that the app names, else a Dockerfile, else our buildpacks in order.
+ * Which builder takes the project, and its plan: the buildpacks that the app names, else a Dockerfile, else our buildpacks in order, else a compose file.
  * @throws StepFailure NothingFits, and what builders throw
  */
 export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS): Selected {
   const wanted = project.settings['builder'] ?? '';
   if (isExternal(wanted)) return { ...planExternal(project, wanted), title: EXTERNAL[wanted].title, reason: `setting builder is ${wanted}`, asked: [{ builder: wanted, answer: 'set' }] };
+  if (wanted === composeBuilder.name) return { ...composeBuilder.plan(project), title: composeBuilder.title, reason: 'setting builder is compose', asked: [{ builder: wanted, answer: 'set' }] };
   const { named, asked: first, warnings } = namedBuildpacks(project);
   const asked = [...first];
   const slug = (): Project => ({ ...project, tree: withoutIgnored(project.tree) });
@@ -75,11 +77,11 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
   const docker = ask(dockerfileBuilder, project);
   if (docker !== null) return docker;
   const source = slug();
-  for (const builder of buildpacks) {
+  for (const builder of [...buildpacks, composeBuilder]) {
     const taken = ask(builder, source);
     if (taken !== null) return taken;
   }
-  throw new NothingFits(source.tree, [dockerfileBuilder, ...buildpacks]);
+  throw new NothingFits(source.tree, [dockerfileBuilder, ...buildpacks, composeBuilder]);
 }
 
 /** `.profile` and `.profile.d` of the repository are read before a process of ours starts, as on Heroku. */

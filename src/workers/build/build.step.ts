@@ -55,7 +55,11 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const tag = `${deps.config.instance}/${input.name}:${context.deploy}`;
     const path = contextPath(plan.dockerfilePath ?? GENERATED);
     const own = `${path}.dockerignore`;
-    const scan = await scanSource(input.source, [path, '.dockerignore', own, SLUGIGNORE], signal);
+    const root = plan.context === undefined ? '' : `${contextPath(plan.context)}/`;
+    const ignores = `${root}.dockerignore`;
+    // as the builder finds it: below the context, or put there
+    const inside = path.startsWith(root) ? path.slice(root.length) : GENERATED;
+    const scan = await scanSource(input.source, [path, ignores, own, SLUGIGNORE], signal);
     // a stack that was made anew makes another image
     const stack = await Promise.all((deps.stackImages?.(plan) ?? []).map(async (image) => (await engine.inspectImage(image))?.id ?? image));
     const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion, ...(stack.length > 0 ? [stack] : [])])).digest('hex');
@@ -89,22 +93,25 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     dockerfile = withOwnCaches(dockerfile, caches, plan.dockerfile === null ? null : `${deps.config.instance}/${input.app}`);
     if (ca !== null) dockerfile = withHostCa(dockerfile);
     // the app's ignore rules are written for its own Dockerfile: under a generated one they would take files that it needs
-    const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get('.dockerignore') ?? null) : null;
+    const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get(ignores) ?? null) : null;
     const leave = plan.builder === 'dockerfile' ? null : slugignore(scan.texts.get(SLUGIGNORE));
     const start = dockerfile.includes(START_FILE) ? [[START_FILE, START] as const] : [];
-    const packed = before === null ? packContext(input.source, { ignore, leave, put: new Map([...Object.entries(plan.files ?? {}), [path, dockerfile], ...start]) }) : await before.context({ ...plan.files, [path]: dockerfile });
+    const packed = before === null ? packContext(input.source, { ignore, leave, put: new Map([...Object.entries(plan.files ?? {}), [inside, dockerfile], ...start]), ...(plan.context !== undefined && { root: plan.context }) }) : await before.context({ ...plan.files, [path]: dockerfile });
 
     const room = watchRoom(engine);
-    const values = plan.buildArgs.length > 0 ? await deps.env(input.app, input.configVersion) : {};
+    const secret = plan.secrets ?? [];
+    const values = plan.buildArgs.length + secret.length > 0 ? await deps.env(input.app, input.configVersion) : {};
+    for (const name of secret) if (!Object.hasOwn(values, name)) log.warn(`build-secrets names ${name}, which is not set: berth config:set ${input.name} ${name}=…`);
+    const hidden = hiding(Object.values(pick(values, secret)));
     const started = performance.now();
     const image = await engine.build(packed, {
-      dockerfile: path, tag, signal, limits: input.limits,
+      dockerfile: before === null ? inside : path, tag, signal, limits: input.limits, ...(plan.target !== undefined && { target: plan.target }), ...(plan.platform !== undefined && { platform: plan.platform }),
       labels: { instance: deps.config.instance, app: input.app, deploy: context.deploy, attempt: context.attempt, job: context.job, source },
       buildArgs: { ...deps.config.buildProxy, ...pick(values, plan.buildArgs) },
-      secrets: ca === null ? {} : { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) },
+      secrets: { ...pick(values, secret), ...(ca !== null && { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) }) },
       onLine: (line) => {
         if (NO_SPACE.test(line)) room.look();
-        log.output(line.replaceAll(/ --mount=type=secret,id=berth_\S+/g, ''));
+        log.output(hidden(line).replaceAll(/ --mount=type=secret,id=berth_\S+/g, ''));
       },
       onNote: (text) => log.warn(text),
     }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(async () => { room.stop(); await before?.dispose(); });
@@ -112,6 +119,12 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
     return { ...output(tag, image, context), ...(before === null ? {} : { processTypes: before.processTypes, releaseCommand: before.releaseCommand }) };
   };
+}
+
+/** Takes values out of a line: a build may print what it should not. Shorter ones would take away half of every line. */
+function hiding(values: readonly string[]): (line: string) => string {
+  const shown = values.flatMap((value) => value.split(/\r?\n/)).filter((part) => part.length >= 5);
+  return (line) => shown.reduce((text, part) => text.replaceAll(part, '***'), line);
 }
 
 /** The image that this very job made from this very source before its outcome could be recorded. */
