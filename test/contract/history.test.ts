@@ -136,6 +136,41 @@ describe('state and events', () => {
   });
 });
 
+describe('events in words', () => {
+  it('name the app, say what happened, and find who did it', async () => {
+    await berth('apps:create blog');
+    await berth('config:set blog A=hunter1');
+    await push('blog');
+    const { out } = await berth('events blog');
+    expect(out).toMatch(/^ +\d+ {2}2027-\S+ \S+ {2}AppCreated +root@host +blog +blog$/m);
+    expect(out).toMatch(/ConfigSet +root@host +blog +A=\(sealed\)$/m);
+    expect(out).toMatch(/SourceCloned +worker:test +blog +deploy 1 clone in \d+ms: ab12ab1 "change 1", 1 file, 10 B$/m);
+    expect(out).toMatch(/DeploySucceeded +worker:test +blog +deploy 1, v1 serves$/m);
+    expect(out).not.toMatch(/hunter|undefined|\{/);
+    const by = async (actor: string): Promise<number> => (await berth(`events --actor ${actor}`)).out.split('\n').filter(Boolean).length;
+    expect([await by('root'), await by('root@host'), await by('worker') > 5, await by('work'), await by('ro')]).toEqual([3, 3, true, 0, 0]);
+    expect((await berth('events --type DeployStart')).err).toContain('did you mean DeployStarted');
+  });
+});
+
+describe('jobs and plans', () => {
+  it('list what is open or failed, and what a retry would go on with', async () => {
+    await berth('apps:create blog');
+    await push('blog');
+    const app = await idOf('blog');
+    await core.pipelines.handle(app, { type: 'Request', kind: 'push', source: { sha: 'cd34'.repeat(10), branch: 'main', quarantine: null, release: null }, by: 'key:me' }, { actor: 'key:me', command: 'git push' });
+    expect((await json<{ status: string; step: string }[]>('jobs:list')).map((j) => [j.step, j.status])).toEqual([['clone', 'queued']]);
+    await work('blog', true);
+    const [job] = await json<{ job: string; status: string; code: string }[]>('jobs:list blog');
+    expect(job).toMatchObject({ job: `${app}.2.clone`, status: 'failed', code: 'build.exit' });
+    expect((await json<unknown[]>('jobs:list --all')).length).toBe(6);
+    expect((await berth(`plan jobs:retry ${job!.job}`)).out).toContain('Deploy 2 of blog (push) would go on: clone, detect, build, release, route');
+    for (const [words, said] of [['nope', /job: an id .*, not 'nope'/], ['--all limits.memory', /job: an id .*, not 'limits.memory'/], ['--all nothing.there=1', /left: The input has no nothing/]] as const) expect((await berth(`jobs:retry ${words}`)).err, words).toMatch(said);
+    await berth(`jobs:retry ${job!.job} branch=x`);
+    expect((await berth('undo 0')).err).toMatch(/^ !     position: a number from 1 on, as berth events shows it\n/);
+  });
+});
+
 describe('diff', () => {
   it('compares two releases, and shows no value', async () => {
     await berth('apps:create blog');

@@ -1,5 +1,5 @@
-import { execFileSync } from 'node:child_process';
-import { readFileSync, statSync, writeFileSync, readdirSync, existsSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { appendFileSync, readFileSync, statSync, writeFileSync, readdirSync, existsSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { connect } from 'node:net';
 import { join } from 'node:path';
@@ -7,10 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LiveContainer, RouteInput } from '../../src/events/types/deploy.events.js';
 import type { RouterApp, RouterServer } from '../../src/drivers/router/router.port.js';
+import { certificatesOf } from '../../src/drivers/router/haproxy.certificates.js';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
 import { StepFailure, type StepContext } from '../../src/events/step.js';
 import { routeStep, type RouteDeps } from '../../src/workers/route/route.step.js';
-import { Bench, PORT, upstream, type Upstream } from './router.harness.js';
+import { Bench, freePort, PORT, upstream, type Upstream } from './router.harness.js';
 
 const server = (name: string, ip: string, over: Partial<RouterServer> = {}): RouterServer => ({ name, ip, port: PORT, state: 'ready', weight: 100, ...over });
 const app = (id: string, hosts: readonly string[], servers: readonly RouterServer[] = []): RouterApp => ({ id, name: id, hosts, servers });
@@ -181,6 +182,25 @@ describe('haproxy', () => {
     await bench.set({ apps: more });
     expect(bench.driver.plan({ apps: more }, await bench.driver.observe()).changes).toEqual([]);
     execFileSync(bench.options.program, ['-c', '-q', '-f', join(bench.options.dir, 'haproxy.cfg')]);
+  });
+
+  it('names the certificates that it serves TLS with, and none where it speaks plain HTTP', async () => {
+    expect(await bench.driver.certificates()).toEqual([]);
+    const [pem, config, socket] = ['shop.pem', 'tls.cfg', 'tls.sock'].map((name) => join(bench.root, name)) as [string, string, string];
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-keyout', `${pem}.key`, '-out', pem, '-days', '10', '-subj', '/CN=shop.test', '-addext', 'subjectAltName=DNS:shop.test,DNS:www.shop.test'], { stdio: 'pipe' });
+    appendFileSync(pem, readFileSync(`${pem}.key`));
+    writeFileSync(config, `global\n  stats socket ${socket} level admin\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 1s\n  timeout server 1s\nfrontend tls\n  bind 127.0.0.1:${await freePort()} ssl crt ${pem}\n  http-request return status 200\n`);
+    const child = spawn(bench.options.program, ['-db', '-f', config], { stdio: 'ignore' });
+    try {
+      await expect.poll(() => certificatesOf((command) => ask(socket, command)).catch(() => []), { timeout: 10_000 }).toHaveLength(1);
+      const [one] = await certificatesOf((command) => ask(socket, command));
+      expect(one).toMatchObject({ file: pem, subject: '/CN=shop.test', names: ['shop.test', 'www.shop.test'], used: true });
+      expect(Math.round((one!.notAfter - Date.now()) / 86_400_000)).toBe(10);
+    } finally {
+      const gone = new Promise((done) => child.once('exit', done));
+      child.kill('SIGKILL');
+      await gone;
+    }
   });
 
   it('says so when it is down', async () => {

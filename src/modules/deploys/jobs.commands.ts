@@ -179,7 +179,7 @@ const retry = command({
     const { core, actor } = context;
     // with --all the first word is a change already
     const { job, edits = [], ...input } = given.all && given.job?.includes('=') ? { ...given, job: undefined, edits: [given.job, ...(given.edits ?? [])] } : given;
-    if (job !== undefined && !ID.test(job)) throw new Rejected('input.job', `'${shown(job)}' is not the id of a job`, 'as berth jobs:failed shows it, such as k3v9q2mzxa.7.build; changes of its input stand behind it');
+    if (job !== undefined && !ID.test(job)) throw new Rejected('input.job', `job: an id as berth jobs:failed shows it, such as k3v9q2mzxa.7.build, not '${shown(job)}'`, 'values of its input to change stand behind it: see berth help jobs:retry');
     const { board, jobs } = await meant(context, { ...input, ...(job !== undefined && { job }) });
     const changes = edits.length > 0 ? editsOf(edits) : null;
     const again = async (f: FailedJob): Promise<Again> => {
