@@ -97,7 +97,11 @@ describe('a third-party buildpack', () => {
   });
   afterAll(async () => {
     for (const image of await engine.listImages({ instance })) await engine.removeImage(image.id, true);
-    await sandbox.removeCache(cacheVolume(instance, 'a1'));
+    // as repo:purge-cache does
+    const caches = async (): Promise<string[]> => (await engine.listCaches()).filter(({ mark }) => mark === `${instance}/a1`).map(({ id }) => id);
+    expect(await caches()).toContain(`volume:${cacheVolume(instance, 'a1')}`);
+    await engine.removeCaches(await caches());
+    expect(await caches()).toEqual([]);
     rmSync(folder, { recursive: true, force: true });
   });
 

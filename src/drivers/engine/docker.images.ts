@@ -7,10 +7,12 @@ import { reasonOf, statusOf } from './engine.errors.js';
 import { messages } from './messages.js';
 import { pullFailure } from './pull-failure.js';
 import type { BuildCache, Image } from './engine.port.js';
-import { type LabelValues, labelFilter } from './labels.js';
+import { CACHE_VOLUME, type LabelValues, labelFilter, readLabels } from './labels.js';
 
 /** a tree of many small files takes the engine a while */
 const REMOVE_MS = 600_000;
+/** what a cache's id begins with when it is a volume */
+const VOLUME = 'volume:';
 
 function toImage(found: Docker.ImageInspectInfo): Image {
   const config = found.Config;
@@ -107,16 +109,29 @@ export class DockerImages {
   }
 
   async caches(): Promise<readonly BuildCache[]> {
-    const { BuildCache: found } = (await this.calls.run('cache.list', undefined, (docker) => docker.df(), REMOVE_MS)) as { BuildCache?: readonly { ID: string; Size: number; Type: string; Description: string }[] | null };
-    return (found ?? []).flatMap(({ ID, Size, Type, Description }) => {
+    const { BuildCache: found, Volumes: volumes } = (await this.calls.run('cache.list', undefined, (docker) => docker.df(), REMOVE_MS)) as {
+      BuildCache?: readonly { ID: string; Size: number; Type: string; Description: string }[] | null;
+      Volumes?: readonly { Name: string; Labels: Record<string, string> | null; UsageData?: { Size: number } | null }[] | null;
+    };
+    const ofBuildpacks = (volumes ?? []).flatMap(({ Name, Labels, UsageData }) => {
+      const { instance, app, type } = readLabels(Labels);
+      return type === CACHE_VOLUME && instance && app ? [{ id: `${VOLUME}${Name}`, bytes: Math.max(0, UsageData?.Size ?? 0), mark: `${instance}/${app}` }] : [];
+    });
+    const ofRuns = (found ?? []).flatMap(({ ID, Size, Type, Description }) => {
       const mark = Type === 'exec.cachemount' ? / # ([^\s/]+\/[^\s/]+)$/.exec(Description)?.[1] : undefined;
       return mark === undefined ? [] : [{ id: ID, bytes: Size, mark }];
     });
+    return [...ofRuns, ...ofBuildpacks];
   }
 
   async removeCaches(ids: readonly string[]): Promise<number> {
     let freed = 0;
+    const sizes = ids.some((id) => id.startsWith(VOLUME)) ? new Map((await this.caches()).map(({ id, bytes }) => [id, bytes])) : null;
     for (const id of ids) {
+      if (id.startsWith(VOLUME)) {
+        if (await this.removeVolume(id.slice(VOLUME.length))) freed += sizes?.get(id) ?? 0;
+        continue;
+      }
       // dockerode's own call leaves its options out
       const told = await this.calls.run('cache.remove', id, (docker) => new Promise<{ SpaceReclaimed?: number }>((resolve, reject) => {
         docker.modem.dial({ path: '/build/prune?', method: 'POST', options: { all: true, filters: JSON.stringify({ id: { [id]: true } }) }, statusCodes: { 200: true, 500: 'server error' } } as never,
@@ -125,6 +140,17 @@ export class DockerImages {
       freed += told.SpaceReclaimed ?? 0;
     }
     return freed;
+  }
+
+  /** @returns false when it was gone, or a build has it */
+  private async removeVolume(name: string): Promise<boolean> {
+    try {
+      await this.calls.run('volume.remove', name, (docker) => docker.getVolume(name).remove());
+      return true;
+    } catch (error) {
+      if (statusOf(error) === 404 || statusOf(error) === 409) return false;
+      throw error;
+    }
   }
 
   /** Asks the engine to ask the registry, so that its proxies, mirrors and certificates count. */

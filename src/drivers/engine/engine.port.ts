@@ -201,7 +201,7 @@ export abstract class EnginePort {
   /** @param force also when a stopped container uses it or it has several tags */
   abstract removeImage(reference: string, force?: boolean): Promise<void>;
   abstract tagImage(reference: string, tag: string): Promise<void>;
-  /** Caches of builds whose RUN line ends with `# <mark>`; see withOwnCaches. */
+  /** Caches of builds: of RUN lines that end with `# <mark>` (see withOwnCaches), and volumes of buildpacks. */
   abstract listCaches(): Promise<readonly BuildCache[]>;
   /** @returns bytes that are free now; one that is in use stays */
   abstract removeCaches(ids: readonly string[]): Promise<number>;

@@ -12,6 +12,9 @@ export const LABEL = {
   source: 'berth.source',
 } as const;
 
+/** `type` of the volumes in which buildpacks keep what they want to find again */
+export const CACHE_VOLUME = 'buildpack-cache';
+
 export type LabelName = keyof typeof LABEL;
 export type LabelValues = Readonly<Partial<Record<LabelName, string | number>>>;
 

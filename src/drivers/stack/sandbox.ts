@@ -4,7 +4,7 @@ import type Docker from 'dockerode';
 import type { BuildCa, Sandbox, SandboxSpec } from '../../plugins/builders/classic/classic.port.js';
 import { CA_ARG } from '../engine/dockerfile-ca.js';
 import { jks } from '../engine/jks.js';
-import { labels } from '../engine/labels.js';
+import { CACHE_VOLUME, labels } from '../engine/labels.js';
 
 const statusOf = (error: unknown): number | null => (error as { statusCode?: number }).statusCode ?? null;
 
@@ -14,7 +14,7 @@ export class DockerSandbox implements Sandbox {
 
   async create(spec: SandboxSpec): Promise<string> {
     const marks = labels(spec.labels);
-    await this.docker.createVolume({ Name: spec.cache.volume, Labels: labels({ instance: spec.labels.instance, app: spec.labels.app }) });
+    await this.docker.createVolume({ Name: spec.cache.volume, Labels: labels({ instance: spec.labels.instance, app: spec.labels.app, type: CACHE_VOLUME }) });
     const made = await this.docker.createContainer({
       name: spec.name, Image: spec.image, Cmd: [...spec.cmd], User: '0:0', WorkingDir: '/', Labels: marks,
       Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
@@ -35,11 +35,6 @@ export class DockerSandbox implements Sandbox {
   async get(id: string, path: string): Promise<Readable | null> {
     try { return await this.docker.getContainer(id).getArchive({ path }) as unknown as Readable; }
     catch (error) { if (statusOf(error) === 404) return null; throw error; }
-  }
-
-  async removeCache(volume: string): Promise<void> {
-    try { await this.docker.getVolume(volume).remove({ force: true }); }
-    catch (error) { if (statusOf(error) !== 404) throw error; }
   }
 }
 

@@ -23,7 +23,6 @@ export interface Sandbox {
   put(id: string, path: string, tar: Readable): Promise<void>;
   /** A folder or file as a tar stream whose names begin with its last part (`.` when the path ends so); null when it is not there. */
   get(id: string, path: string): Promise<Readable | null>;
-  removeCache(volume: string): Promise<void>;
 }
 
 /** Certificates for clients inside: environment that points to files, and the files (path without leading slash). */

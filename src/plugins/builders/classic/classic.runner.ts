@@ -48,8 +48,8 @@ export interface ClassicBuilds {
 
 interface Ran { readonly id: string; readonly files: ReadonlyMap<string, Buffer>; readonly releases: readonly (ReleaseInfo | null)[]; readonly mask: (line: string) => string }
 
-/** Name of the volume in which an app's buildpacks keep what they want to find again; it goes with the app. */
-export const cacheVolume = (instance: string, app: string): string => `${instance}-buildpack-cache-${app}`;
+/** Name of the volume in which an app's buildpacks keep what they want to find again; another one after `repo:purge-cache`. */
+export const cacheVolume = (instance: string, app: string, generation?: string): string => `${instance}-buildpack-cache-${app}${generation === undefined ? '' : `.${generation}`}`;
 
 /** What was recorded before plans had lists names one buildpack. */
 const classicOf = (plan: BuildPlan): ClassicPlan => plan.classic ?? { buildpacks: [plan.buildpack ?? ''], ownAt: null, strict: true, stack: null, procfile: Object.keys(plan.processTypes).length > 0 ? 'source' : 'none' };
@@ -128,7 +128,7 @@ async function run(deps: ClassicDeps, engine: EnginePort, context: StepContext<'
     env: { HOME: stack.user.home, STACK: plan.stack ?? stack.name, REQUEST_ID: context.job, ...(input.sha === undefined ? {} : { SOURCE_VERSION: input.sha }), ...proxy, ...ca?.env },
     labels: { ...marks, attempt: context.attempt, job: context.job },
     memory: input.limits.memory, cpus: input.limits.cpus,
-    cache: { volume: cacheVolume(deps.instance, input.app), path: PATHS.cache },
+    cache: { volume: cacheVolume(deps.instance, input.app, input.caches), path: PATHS.cache },
   });
   try {
     await sandbox.put(id, '/', skeleton(ca?.files ?? {}, env));
