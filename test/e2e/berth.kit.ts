@@ -74,6 +74,8 @@ export async function baseImage(berth: Fixture): Promise<(wishes?: AppWishes) =>
 }
 
 const bases = new WeakMap<Fixture, string>();
+/** id of the fixture's base image */
+export const baseOf = (berth: Fixture): string => bases.get(berth) ?? '';
 
 /** What the fixture's Berth has in the engine, the base image left out. */
 export async function left(berth: Fixture): Promise<{ containers: string[]; networks: string[]; volumes: string[]; images: string[] }> {
@@ -84,6 +86,8 @@ export async function left(berth: Fixture): Promise<{ containers: string[]; netw
 /** Asks an app about a hundred times a second until it is stopped; every answer that is not 200 is kept. */
 export class Poller {
   readonly failures: string[] = [];
+  /** the same, with when they were asked and when they failed */
+  readonly failed: { readonly from: number; readonly to: number; readonly why: string }[] = [];
   readonly seen = new Map<string, number>();
   ok = 0;
   private readonly agent: Agent | false;
@@ -99,9 +103,10 @@ export class Poller {
   }
 
   private ask(): Promise<void> {
-    const at = new Date().toISOString().slice(11, 23);
+    const from = Date.now();
+    const at = new Date(from).toISOString().slice(11, 23);
     return new Promise((done) => {
-      const fail = (why: string): void => { this.failures.push(`${at} ${why}`); done(); };
+      const fail = (why: string): void => { this.failures.push(`${at} ${why}`); this.failed.push({ from, to: Date.now(), why }); done(); };
       const sent = httpRequest({ host: this.berth.httpHost, port: this.berth.httpPort, path: this.path, agent: this.agent, headers: { host: `${this.app}.${this.berth.domain}` }, timeout: 20_000 }, (reply) => {
         let body = '';
         reply.setEncoding('utf8').on('data', (text: string) => { body += text; }).on('error', (error) => fail(error.message)).on('end', () => {

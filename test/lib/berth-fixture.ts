@@ -418,11 +418,11 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
   const root = options.root ?? mkdtempSync(join(tmpdir(), `berth-${instance}-`));
   // unix sockets have short names only
   const runDir = join(root, 'run');
-  for (const folder of ['run', 'logs', 'ssh', 'work', 'processes', 'router', 'repos', 'sources', 'keys', 'cache', 'home']) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
+  for (const folder of ['run', 'logs', 'ssh', 'work', 'processes', 'router', 'repos', 'sources', 'keys', 'cache', 'home', 'tmp']) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });
   const own = options.engine ? new PrivateEngine(`berth-${instance}`, join(root, 'engine'), options.engine.liveRestore) : null;
   const dockerSocket = own?.socket ?? options.env?.['BERTH_DOCKER'] ?? process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock';
   const env: NodeJS.ProcessEnv = {
-    PATH: process.env['PATH'], HOME: join(root, 'home'), LANG: 'C.UTF-8', TZ: process.env['TZ'],
+    PATH: process.env['PATH'], HOME: join(root, 'home'), TMPDIR: join(root, 'tmp'), LANG: 'C.UTF-8', TZ: process.env['TZ'],
     // tells test/run what is left over
     BERTH_TEST_RUN: process.env['BERTH_TEST_RUN'] ?? 'by-hand',
     BERTH_ROOT: root, BERTH_RUN: runDir, BERTH_REDIS: join(runDir, 'redis.sock'), BERTH_DOCKER: dockerSocket,

@@ -78,23 +78,28 @@ export class PrivateEngine {
     }
   }
 
-  /** Processes of containers and of builds, and the shims that hold them. */
-  processes(): number[] {
-    const found = new Set<number>();
+  /** Processes of containers and of builds, and the shims that hold them: pid → where it was found. */
+  private processes(): Map<number, string> {
+    const found = new Map<number, string>();
     const walk = (dir: string): void => {
       let names: string[];
       try { names = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory()).map((entry) => entry.name); } catch { return; }
-      try { for (const pid of readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) found.add(Number(pid)); } catch { /* it went away */ }
+      try { for (const pid of readFileSync(join(dir, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) found.set(Number(pid), dir); } catch { /* it went away */ }
       for (const name of names) walk(join(dir, name));
     };
     for (const root of this.cgroups()) walk(root);
     for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
       try {
         const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        if (words[0]?.includes('containerd-shim') && words.includes(join(this.dir, 'containerd.sock'))) found.add(Number(pid));
+        if (words[0]?.includes('containerd-shim') && words.includes(join(this.dir, 'containerd.sock'))) found.set(Number(pid), words.join(' '));
       } catch { /* it ended */ }
     }
-    return [...found].filter((pid) => pid > 1);
+    return found;
+  }
+
+  /** Those of no container that is there. */
+  strays(containers: readonly string[]): { pid: number; what: string }[] {
+    return [...this.processes()].filter(([, where]) => !containers.some((id) => where.includes(id))).map(([pid, what]) => ({ pid, what }));
   }
 
   private cgroups(): string[] {
@@ -105,7 +110,7 @@ export class PrivateEngine {
   /** What a machine's end takes: every process, mount, interface and whatever lies in /run. dockerd and containerd are dead already. */
   async powerOff(): Promise<void> {
     for (let again = 0; again < 100; again += 1) {
-      const pids = this.processes();
+      const pids = [...this.processes().keys()].filter((pid) => pid > 1);
       if (pids.length === 0) break;
       for (const pid of pids) try { process.kill(pid, 'SIGKILL'); } catch { /* it ended */ }
       await sleep(50);

@@ -135,7 +135,7 @@ export class Handle extends EnginePort {
   override removeCaches(): never { throw new Error('not simulated'); }
 
   private image(image: SimImage): Image {
-    return { id: image.id, tags: [image.tag], bytes: 100, labels: image.labels, exposed: [], cmd: null, entrypoint: null, created: 0 };
+    return { id: image.id, tags: [image.tag], bytes: 100, labels: image.labels, exposed: [], volumes: [], cmd: null, entrypoint: null, created: 0 };
   }
   override inspectImage(reference: string): Promise<Image | null> {
     return this.ask('inspectImage', () => {
@@ -233,6 +233,8 @@ export class Handle extends EnginePort {
   override ensureNetwork(): never { throw new Error('not simulated'); }
   override removeNetwork(): Promise<void> { return Promise.resolve(); }
   override listNetworks(): Promise<readonly never[]> { return Promise.resolve([]); }
+  override listIdleVolumes(): Promise<readonly never[]> { return Promise.resolve([]); }
+  override removeVolume(): Promise<void> { return Promise.resolve(); }
 
   /** A request straight to a container. */
   probe(ip: string): Promise<number> {

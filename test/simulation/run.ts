@@ -151,6 +151,7 @@ class Simulation {
       names: (folder: string) => proc.call(`folder ${folder}`, () => (folder.endsWith('sources') ? [...this.engine.sources] : [])),
       remove: (path: string) => proc.call('folder.remove', () => { this.engine.sources.delete(path.split('/').at(-1)!); }),
       bytes: () => Promise.resolve(0),
+      changed: () => Promise.resolve(0),
     };
     const seen = this.mutant?.blindSweep ? Object.assign(Object.create(core) as Core, { board: { now: async () => ({ ...(await core.board.now()), deploys: {} }) } }) : core;
     const sweeper = new Sweeper(seen, this.engine.handle(proc), this.router.handle(proc), report, folders, proc.clock);

@@ -43,6 +43,8 @@ export class DockerContainers {
         ...(spec.memory ? { Memory: spec.memory, MemorySwap: spec.memory } : {}),
         ...(spec.cpus ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {}),
         ...(spec.pids ? { PidsLimit: spec.pids } : {}),
+        // the image's own would have no label: what an engine that dies leaves of them could not be told from anybody's
+        ...(spec.volumes?.length ? { Mounts: spec.volumes.map((path) => ({ Type: 'volume' as const, Target: path, VolumeOptions: { Labels: labels(spec.labels) } })) as unknown as Docker.MountConfig } : {}),
       },
     }));
     return made.id;

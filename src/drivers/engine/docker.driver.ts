@@ -8,9 +8,10 @@ import { DockerContainers } from './docker.containers.js';
 import { DockerImages } from './docker.images.js';
 import { DockerLogs } from './docker.logs.js';
 import { DockerNetworks } from './docker.networks.js';
+import { DockerVolumes } from './docker.volumes.js';
 import {
   type BuildCache, type BuildRequest, type BuiltImage, type CallObserver, type ContainerSpec, type ContainerState, type ContainerSummary, type EngineEvent, type EngineInfo, EnginePort,
-  type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult,
+  type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult, type Volume,
 } from './engine.port.js';
 import type { LabelValues } from './labels.js';
 
@@ -27,6 +28,7 @@ export class DockerDriver extends EnginePort {
   private readonly images: DockerImages;
   private readonly containers: DockerContainers;
   private readonly networks: DockerNetworks;
+  private readonly volumes: DockerVolumes;
   private readonly streams: DockerLogs;
   private readonly builds: DockerBuild;
   /** asked once: the question costs 10 ms and more. Shared with the observed ones, which live as long as a step */
@@ -38,6 +40,7 @@ export class DockerDriver extends EnginePort {
     this.images = new DockerImages(this.calls);
     this.containers = new DockerContainers(this.calls);
     this.networks = new DockerNetworks(this.calls);
+    this.volumes = new DockerVolumes(this.calls);
     this.streams = new DockerLogs(this.calls);
     this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id), options.cgroupRoot ?? '/sys/fs/cgroup');
   }
@@ -91,4 +94,7 @@ export class DockerDriver extends EnginePort {
   override ensureNetwork(spec: NetworkSpec): Promise<Network> { return this.networks.ensure(spec); }
   override removeNetwork(name: string): Promise<void> { return this.networks.remove(name); }
   override listNetworks(labels: LabelValues): Promise<readonly Network[]> { return this.networks.list(labels); }
+
+  override listIdleVolumes(labels: LabelValues): Promise<readonly Volume[]> { return this.volumes.listIdle(labels); }
+  override removeVolume(name: string): Promise<void> { return this.volumes.remove(name); }
 }

@@ -48,6 +48,8 @@ export interface Image {
   readonly labels: Readonly<Record<string, string>>;
   /** tcp ports, ascending */
   readonly exposed: readonly number[];
+  /** paths that its Dockerfile calls VOLUME; not known of a list's images */
+  readonly volumes: readonly string[];
   readonly cmd: readonly string[] | null;
   readonly entrypoint: readonly string[] | null;
   /** names with the digest under which a registry has it: `nginx@sha256:…` */
@@ -83,6 +85,14 @@ export interface ContainerSpec {
   /** processes and threads; 0 = none */
   readonly pids: number;
   readonly restart: RestartPolicy;
+  /** paths that get a volume each, labelled as the container is; they go with it */
+  readonly volumes?: readonly string[];
+}
+
+/** One that no container has. */
+export interface Volume {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
 }
 /** `unless-stopped` survives a reboot; `on-failure` restarts at most ten times. */
 export type RestartPolicy = 'no' | 'unless-stopped' | 'on-failure';
@@ -230,4 +240,9 @@ export abstract class EnginePort {
   abstract ensureNetwork(spec: NetworkSpec): Promise<Network>;
   abstract removeNetwork(name: string): Promise<void>;
   abstract listNetworks(labels: LabelValues): Promise<readonly Network[]>;
+
+  /** those that no container has */
+  abstract listIdleVolumes(labels: LabelValues): Promise<readonly Volume[]>;
+  /** one that is gone is no error; one that a container has meanwhile is */
+  abstract removeVolume(name: string): Promise<void>;
 }

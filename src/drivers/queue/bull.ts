@@ -50,9 +50,13 @@ export class BullDispatcher implements Dispatcher {
   private queue(name: string): Queue<Ticket> {
     let queue = this.queues.get(name);
     if (!queue) {
+      // one that is made while Redis is away never becomes well; one whose Redis goes in that moment is made again
+      if (this.connection.status !== 'ready') throw new Error('Redis is away');
       queue = new Queue<Ticket>(name, { connection: this.connection, prefix: this.prefix, skipWaitingForReady: true });
       queue.on('error', this.onError);
       this.queues.set(name, queue);
+      const made = queue;
+      made.waitUntilReady().catch(() => { if (this.queues.get(name) === made) this.queues.delete(name); });
     }
     return queue;
   }

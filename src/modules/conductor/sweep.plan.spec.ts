@@ -5,7 +5,7 @@ import type { Recorded } from '../../events/event.js';
 import type { ReleaseInput } from '../../events/types/deploy.events.js';
 import { applyToBoard, emptyBoard, type Board } from '../read/board.projection.js';
 import { isKept } from '../deploys/pipeline.state.js';
-import { KEEP_RELEASES, planSweep, type Found } from './sweep.plan.js';
+import { KEEP_RELEASES, PUSH_MS, planSweep, type Found } from './sweep.plan.js';
 
 const meta = { actor: 'x', command: 'c', correlation: 'x', causation: null, trace: 't' };
 function boardOf(events: readonly { type: string; data: unknown }[]): Board {
@@ -13,7 +13,8 @@ function boardOf(events: readonly { type: string; data: unknown }[]): Board {
   [{ type: 'AppCreated', data: { app: APP, name: 'blog' } }, ...events].forEach((event, i) => applyToBoard(board, { ...event, position: i + 1, stream: 's', version: 1, id: 'e', schema: 1, meta, at: i } as Recorded));
   return board;
 }
-const nothing: Found = { containers: [], images: [], networks: [], sources: [], repositories: [], logs: [] };
+const NOW = 1_700_000_000_000;
+const nothing: Found = { containers: [], images: [], networks: [], volumes: [], quarantines: [], sources: [], repositories: [], logs: [] };
 
 /** Everything the engine and the disk may hold of a history: each image built, each container started. */
 function foundAfter(world: World): Found {
@@ -32,7 +33,7 @@ describe('a sweep', () => {
     fc.assert(fc.property(acts, (history) => {
       const world = new World(rules, false).live(history);
       const { live, running, releases, waiting, failed } = world.state;
-      const sweep = planSweep(boardOf(world.log), foundAfter(world));
+      const sweep = planSweep(boardOf(world.log), foundAfter(world), NOW);
       const images = new Set(sweep.images);
       const needs = (number: number | null | undefined): void => { expect(images).not.toContain(releases.find((r) => r.number === number)?.spec.imageId); };
       for (const c of live?.containers ?? []) expect(sweep.containers).not.toContain(c.id);
@@ -59,25 +60,39 @@ describe('a sweep', () => {
       if (world.state.running) return;
       const found = foundAfter(world);
       const live = new Set(world.state.live?.containers.map((c) => c.id));
-      expect(planSweep(boardOf(world.log), found).containers).toEqual(found.containers.map((c) => c.id).filter((id) => !live.has(id)));
+      expect(planSweep(boardOf(world.log), found, NOW).containers).toEqual(found.containers.map((c) => c.id).filter((id) => !live.has(id)));
     }), { numRuns: 300 });
   });
 
   it('keeps the live image and so many before it', () => {
     const deploy = [{ do: 'request', kind: 'push', release: 1 }, { do: 'work', times: 5 }] as const;
     const world = new World(rules, false).live(Array.from({ length: KEEP_RELEASES + 4 }, () => deploy).flat());
-    expect(planSweep(boardOf(world.log), foundAfter(world)).images).toEqual(['sha256:1.1', 'sha256:2.1', 'sha256:3.1']);
+    expect(planSweep(boardOf(world.log), foundAfter(world), NOW).images).toEqual(['sha256:1.1', 'sha256:2.1', 'sha256:3.1']);
   });
 
   it('keeps the older image that a rollback under way goes back to', () => {
     const deploy = [{ do: 'request', kind: 'push', release: 1 }, { do: 'work', times: 5 }] as const;
     const world = new World(rules, false).live([...Array.from({ length: KEEP_RELEASES + 4 }, () => deploy).flat(), { do: 'request', kind: 'rollback', release: 2 }]);
-    expect(planSweep(boardOf(world.log), foundAfter(world)).images).toEqual(['sha256:1.1', 'sha256:3.1']);
+    expect(planSweep(boardOf(world.log), foundAfter(world), NOW).images).toEqual(['sha256:1.1', 'sha256:3.1']);
   });
 
   it('takes everything of an app that is not there', () => {
-    const found: Found = { containers: [{ id: 'c', app: 'gone', deploy: 1 }], images: [{ id: 'i', app: 'gone', deploy: 1 }], networks: [{ name: 'n', app: 'gone' }], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] };
-    expect(planSweep(boardOf([]), found)).toMatchObject({ containers: ['c'], images: ['i'], networks: ['n'], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] });
+    const found: Found = { containers: [{ id: 'c', app: 'gone', deploy: 1 }], images: [{ id: 'i', app: 'gone', deploy: 1 }], networks: [{ name: 'n', app: 'gone' }], volumes: [{ name: 'v', app: 'gone', deploy: null }], quarantines: [], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] };
+    expect(planSweep(boardOf([]), found, NOW)).toMatchObject({ containers: ['c'], images: ['i'], networks: ['n'], volumes: ['v'], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] });
+  });
+
+  it('takes volumes of containers that are gone, not those of a deploy under way, nor the app\'s own', () => {
+    const world = new World(rules, false).live([{ do: 'request', kind: 'push', release: 1 }]);
+    const volumes = [{ name: 'cache', app: APP, deploy: null }, { name: 'made just now', app: APP, deploy: 1 }, { name: 'left', app: APP, deploy: 7 }];
+    expect(planSweep(boardOf(world.log), { ...nothing, volumes }, NOW).volumes).toEqual(['left']);
+  });
+
+  it('takes what a push left that was killed, never what a deploy waits with, or may still be coming', () => {
+    const world = new World(rules, false).live([{ do: 'request', kind: 'push', release: 1 }]);
+    const board = boardOf(world.log);
+    board.deploys[APP] = board.deploys[APP]!.map((deploy) => ({ ...deploy, source: { ...deploy.source, quarantine: '/srv/repos/x.git/objects/tmp_objdir-incoming-held' } }));
+    const at = (name: string, changed: number): { path: string; changed: number } => ({ path: `/data/repos/x.git/objects/tmp_objdir-incoming-${name}`, changed });
+    expect(planSweep(board, { ...nothing, quarantines: [at('held', 0), at('coming', NOW - PUSH_MS / 2), at('left', NOW - 2 * PUSH_MS)] }, NOW).quarantines).toEqual([at('left', 0).path]);
   });
 
   it('keeps as many earlier images as was said, those that are pinned, and all while a deploy is under way', () => {
@@ -89,10 +104,10 @@ describe('a sweep', () => {
       return made;
     };
     const found: Found = { ...nothing, images: [1, 2, 3, 4, 5, 6, 7, 8].map((n) => ({ id: `i${n}`, app: APP, deploy: n })) };
-    expect(planSweep(board({}), found).images).toEqual(['i1', 'i2']);
+    expect(planSweep(board({}), found, NOW).images).toEqual(['i1', 'i2']);
     expect(KEEP_RELEASES).toBe(5);
-    expect(planSweep(board({ 'keep-images': '1', pinned: '2,4' }), found).images).toEqual(['i1', 'i3', 'i5', 'i6']);
-    expect(planSweep(board({ 'keep-images': '0' }), found).images).toHaveLength(7);
-    expect(planSweep(board({ 'keep-images': '0' }, 9), found).images).toEqual([]);
+    expect(planSweep(board({ 'keep-images': '1', pinned: '2,4' }), found, NOW).images).toEqual(['i1', 'i3', 'i5', 'i6']);
+    expect(planSweep(board({ 'keep-images': '0' }), found, NOW).images).toHaveLength(7);
+    expect(planSweep(board({ 'keep-images': '0' }, 9), found, NOW).images).toEqual([]);
   });
 });

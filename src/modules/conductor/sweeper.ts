@@ -1,5 +1,5 @@
-import { lstat, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { lstat, readdir, rm, stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
 import { systemClock, type Clock } from '../../events/clock.js';
 import type { BuildCache, ContainerSummary, EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { readLabels } from '../../drivers/engine/labels.js';
@@ -21,6 +21,8 @@ export interface Folders {
   remove(path: string): Promise<void>;
   /** of all files in it; 0 when it is not there */
   bytes(path: string): Promise<number>;
+  /** when something was last added to or taken from it, ms since the epoch */
+  changed(path: string): Promise<number>;
 }
 
 const disk: Folders = {
@@ -34,14 +36,17 @@ const disk: Folders = {
     const sizes = await Promise.all(files.filter((file) => file.isFile()).map(async (file) => (await lstat(join(file.parentPath, file.name)).catch(() => ({ size: 0 }))).size));
     return sizes.reduce((sum, size) => sum + size, 0);
   },
+  changed: async (path) => (await stat(path)).mtimeMs,
 };
 
+const LOOK_FOR_PUSHES_MS = 3_600_000;
 /** how long a container may take to stop after SIGTERM */
 const STOP_SECONDS = 30;
 
 /** Removes what belongs to nobody and brings the router in line with the log. Each part goes on when another fails. */
 export class Sweeper {
   private readonly reconciler: Reconciler;
+  private lookedForPushes = 0;
 
   constructor(
     private readonly core: Core, private readonly engine: EnginePort, private readonly router: RouterPort, private readonly report: Report,
@@ -62,29 +67,31 @@ export class Sweeper {
   }
 
   /** What is there, and what of it belongs to nobody. */
-  private async look(): Promise<{ readonly containers: readonly ContainerSummary[]; readonly images: readonly Image[]; readonly board: Readonly<Board>; readonly plan: Sweep }> {
+  private async look(pushes: boolean): Promise<{ readonly containers: readonly ContainerSummary[]; readonly images: readonly Image[]; readonly board: Readonly<Board>; readonly plan: Sweep }> {
     const { core: { config: { instance, root } }, folders } = this;
     const of = (labels: Readonly<Record<string, string>>): { app: string; deploy: number } => {
       const read = readLabels(labels);
       return { app: read.app ?? '', deploy: Number(read.deploy ?? 0) };
     };
-    const [containers, images, networks, sources, repositories, deployLogs, appLogs] = await Promise.all([
-      this.engine.listContainers({ instance }), this.engine.listImages({ instance }), this.engine.listNetworks({ instance }),
+    const [containers, images, networks, volumes, sources, repositories, deployLogs, appLogs] = await Promise.all([
+      this.engine.listContainers({ instance }), this.engine.listImages({ instance }), this.engine.listNetworks({ instance }), this.engine.listIdleVolumes({ instance }),
       folders.names(join(root, 'sources')), folders.names(join(root, 'repos')), folders.names(join(root, 'logs', 'deploys')), folders.names(join(root, 'logs', 'apps')),
     ]);
     const found: Found = {
       containers: containers.map((c) => ({ id: c.id, ...of(c.labels) })),
       images: images.filter((i) => of(i.labels).app !== '').map((i) => ({ id: i.id, ...of(i.labels) })),
       networks: networks.map((n) => ({ name: n.name, app: of(n.labels).app })),
+      volumes: volumes.map(({ name, labels }) => ({ name, app: of(labels).app, deploy: readLabels(labels).deploy === undefined ? null : of(labels).deploy })),
+      quarantines: pushes ? await this.quarantines(join(root, 'repos'), repositories) : [],
       sources, repositories: repositories.filter((name) => name.endsWith('.git')).map((name) => name.slice(0, -4)), logs: [...new Set([...deployLogs, ...appLogs])],
     };
     const board = await this.core.board.now();
-    return { containers, images, board, plan: planSweep(board, found) };
+    return { containers, images, board, plan: planSweep(board, found, this.core.now()) };
   }
 
   /** What a sweep would remove now, and the build caches of apps that are gone. Nothing of it is removed. */
   async leftovers(): Promise<readonly Leftover[]> {
-    const { plan, containers, images, board } = await this.look();
+    const { plan, containers, images, board } = await this.look(true);
     const { root } = this.core.config;
     const named = new Map(containers.map((c) => [c.id, c.name]));
     const sized = new Map(images.map((i) => [i.id, i]));
@@ -93,6 +100,8 @@ export class Sweeper {
       ...plan.containers.map((id): Leftover => ({ kind: 'container', name: named.get(id) ?? id, bytes: null })),
       ...plan.images.map((id): Leftover => ({ kind: 'image', name: sized.get(id)?.tags[0] ?? id.slice(7, 19), bytes: sized.get(id)?.bytes ?? null })),
       ...plan.networks.map((name): Leftover => ({ kind: 'network', name, bytes: null })),
+      ...plan.volumes.map((name): Leftover => ({ kind: 'volume', name, bytes: null })),
+      ...await Promise.all(plan.quarantines.map(async (path): Promise<Leftover> => ({ kind: 'pushed objects', name: relative(join(root, 'repos'), path), bytes: await this.folders.bytes(path) }))),
       ...await Promise.all(plan.sources.map(async (name): Promise<Leftover> => ({ kind: 'source', name, bytes: await this.folders.bytes(join(root, 'sources', name)) }))),
       ...await Promise.all(plan.repositories.map(async (name): Promise<Leftover> => ({ kind: 'repository', name, bytes: await this.folders.bytes(join(root, 'repos', `${name}.git`)) }))),
       ...plan.logs.map((name): Leftover => ({ kind: 'logs', name, bytes: null })),
@@ -112,7 +121,10 @@ export class Sweeper {
 
   async sweep(): Promise<void> {
     const { core: { config: { root } }, folders } = this;
-    const { containers, plan, board } = await this.look();
+    // once an hour: the folders are many
+    const pushes = this.core.now() - this.lookedForPushes >= LOOK_FOR_PUSHES_MS;
+    if (pushes) this.lookedForPushes = this.core.now();
+    const { containers, plan, board } = await this.look(pushes);
     await this.each('drift', () => this.reconciler.check(containers));
     const serving = await this.routes();
     const named = new Map(containers.map((c) => [c.id, c.name]));
@@ -126,6 +138,8 @@ export class Sweeper {
     }
     for (const id of plan.images) await this.each(`image ${id}`, () => this.engine.removeImage(id, true));
     for (const name of plan.networks) await this.each(`network ${name}`, () => this.engine.removeNetwork(name));
+    for (const name of plan.volumes) await this.each(`volume ${name}`, () => this.engine.removeVolume(name));
+    for (const path of plan.quarantines) await this.each(`pushed objects ${path}`, () => folders.remove(path));
     for (const folder of plan.sources) await this.each(`source ${folder}`, () => folders.remove(join(root, 'sources', folder)));
     for (const app of plan.repositories) await this.each(`repository ${app}`, () => folders.remove(join(root, 'repos', `${app}.git`)));
     for (const app of Object.keys(board.apps)) await this.each(`branch of ${app}`, () => settleBranch(this.core, app));
@@ -136,6 +150,19 @@ export class Sweeper {
         await this.core.logs.remove(`deploys/${app}`);
       });
     }
+  }
+
+  /** What git keeps a push's objects in until its hook has ended; one that was killed leaves it. */
+  private async quarantines(root: string, repositories: readonly string[]): Promise<Found['quarantines']> {
+    const found: { path: string; changed: number }[] = [];
+    for (const repository of repositories) {
+      for (const name of await this.folders.names(join(root, repository, 'objects'))) {
+        if (!/^(tmp_objdir-)?incoming-/.test(name)) continue;
+        const path = join(root, repository, 'objects', name);
+        await this.each(`pushed objects ${path}`, async () => { found.push({ path, changed: await this.folders.changed(path) }); });
+      }
+    }
+    return found;
   }
 
   /** Writes what differs between the router and the log, for apps that no deploy is changing now; answers which servers take requests, null when that is not known. */

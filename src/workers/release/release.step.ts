@@ -42,7 +42,7 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
       name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id,
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
       labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number },
-      memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
+      volumes: image.volumes, memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
       // until they are well: a crash shall be seen, not hidden by a restart
       restart: 'no',
     });
