@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
 import { type AppFiles, type AppWishes, type DeployInfo, baseImage, deployOf, deploysOf, eventsOf, left, pushing, sshing } from './berth.kit.js';
 
-/** The engine is killed in the middle of a step, and comes back after a few seconds. `npm run chaos` does every step, the test command some. */
+/** The engine is killed, or stopped, in the middle of a step, and comes back after a few seconds. `npm run chaos` does every step, the test command some. */
 const ALL = process.env['CHAOS_KILLS'] !== undefined;
 const STEPS = ['clone', 'detect', 'build', 'release', 'route'] as const;
 
@@ -28,8 +28,12 @@ function slowIn(step: string, version: string): AppFiles {
   return step === 'build' ? { ...files, Dockerfile: (files['Dockerfile'] as string).replace('COPY', 'RUN sleep 3\nCOPY') } : files;
 }
 
-const MODES = [{ liveRestore: false, what: 'containers die with it' }, { liveRestore: true, what: 'containers outlive it' }];
-describe.each(ALL ? MODES : MODES.slice(0, 1))('SIGKILL of dockerd, live-restore $liveRestore: $what', ({ liveRestore }) => {
+const MODES = [
+  { signal: 'SIGKILL', liveRestore: false, what: 'containers die with it' },
+  { signal: 'SIGKILL', liveRestore: true, what: 'containers outlive it' },
+  { signal: 'SIGTERM', liveRestore: false, what: 'containers are stopped with it' },
+] as const;
+describe.each(ALL ? MODES : MODES.slice(0, 1))('$signal of dockerd, live-restore $liveRestore: $what', ({ signal, liveRestore }) => {
   beforeAll(async () => {
     berth.ownEngine!.setLiveRestore(liveRestore);
     await berth.program('dockerd').down('SIGTERM');
@@ -48,7 +52,7 @@ describe.each(ALL ? MODES : MODES.slice(0, 1))('SIGKILL of dockerd, live-restore
       const push = pushing(berth, dir, 'dies');
       await tail.says(new RegExp(`\\.${last + 1}\\.${step}"`));
       if (step !== 'clone' && step !== 'detect') await new Promise((done) => setTimeout(done, 500)); // into the middle of it
-      await berth.program('dockerd').down();
+      await berth.program('dockerd').down(signal);
       if (!liveRestore) await berth.program('containerd').down();
       await new Promise((done) => setTimeout(done, 3000)); // it is away for as long
       if (!liveRestore) berth.program('containerd').start();

@@ -1,6 +1,10 @@
+import { mkdirSync, utimesSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { leftovers } from '../chaos/judge.js';
+import { LogWatch } from '../chaos/log-watch.js';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { type AppFiles, type AppWishes, type EventItem, baseImage, deployOf, deploysOf, eventsOf, left, pushing } from './berth.kit.js';
+import { type AppFiles, type AppWishes, type EventItem, baseImage, baseOf, deployOf, deploysOf, eventsOf, left, pushing } from './berth.kit.js';
 
 /** The power goes: every process, container, mount and everything in /run. What was live comes back before anything else goes on. */
 let berth: Fixture;
@@ -34,10 +38,43 @@ const ORDERS = [
   ['dockerd', 'containerd', 'clone-1', 'build-1', 'detect-1', 'redis', 'release-1', 'route-1', 'router', 'sshd', 'api'],
 ];
 
+/** What a machine that went off in the middle of things may have left; answers what must stay. */
+async function plant(): Promise<string[]> {
+  const { id } = await berth.json<{ id: string }>(['apps:info', 'calm']);
+  const marks = (app: string, deploy?: number): Record<string, string> => ({ 'berth.instance': berth.instance, 'berth.app': app, ...(deploy !== undefined && { 'berth.deploy': String(deploy) }) });
+  const { Id: base } = await berth.engine<{ Id: string }>('GET', `/images/${baseOf(berth)}/json`);
+  await berth.engine('POST', '/volumes/create', { Name: 'of-an-app-that-is-gone', Labels: marks('gone') });
+  await berth.engine('POST', '/volumes/create', { Name: 'of-a-container-that-is-gone', Labels: marks(id, 99) });
+  await berth.engine('POST', '/volumes/create', { Name: 'of-the-app-itself', Labels: marks(id) });
+  await berth.engine('POST', '/volumes/create', { Name: 'somebody-elses' });
+  await berth.engine('POST', '/networks/create', { Name: `${berth.instance}-gone`, Labels: marks('gone') });
+  // its volume is anonymous: it goes with it
+  await berth.engine('POST', '/containers/create?name=never-started', { Image: base, Labels: marks(id, 98), HostConfig: { Mounts: [{ Type: 'volume', Target: '/data', VolumeOptions: { Labels: marks(id, 98) } }] } });
+  const objects = join(berth.root, 'repos', `${id}.git`, 'objects');
+  for (const name of ['killed', 'coming']) mkdirSync(join(objects, `tmp_objdir-incoming-${name}`, 'pack'), { recursive: true });
+  utimesSync(join(objects, 'tmp_objdir-incoming-killed'), new Date(), new Date(Date.now() - 48 * 3_600_000));
+  mkdirSync(join(berth.root, 'sources', `${id}.97.clone`));
+  writeFileSync(join(berth.root, 'sources', `${id}.97.clone`, 'source.tar.part'), 'half');
+  for (const kind of ['deploys', 'apps']) mkdirSync(join(berth.root, 'logs', kind, 'gone'), { recursive: true });
+  return [`pushed objects of nobody: ${id}.git/objects/tmp_objdir-incoming-coming`, 'volume somebody-elses'];
+}
+const lying = async (): Promise<string[]> => {
+  const log = new LogWatch(berth);
+  try {
+    return (await leftovers(berth, log.events, baseOf(berth))).sort();
+  } finally {
+    log.close();
+  }
+};
+
 describe('the machine is switched off and on', () => {
   it('in order: every container ends well, so that the engine leaves it as it is, and every app is back on its recorded release', async () => {
     const before = await running();
     const position = await last();
+    await berth.until('nothing to lie about', async () => (await lying()).length === 0);
+    const others = await plant();
+    // a sweep may have come round
+    expect((await lying()).length).toBeGreaterThan(others.length);
     await berth.program('dockerd').down('SIGTERM');
     await berth.powerOff();
     berth.powerOn(ORDERS[0]);
@@ -48,6 +85,12 @@ describe('the machine is switched off and on', () => {
     // the worker died of its signal: that one the engine starts again by itself
     expect(repairs.map((repair) => `${String(repair['by'])} ${String(repair['subjects'])}`).sort()).toEqual(['start web.1', 'start web.1', 'start web.1,web.2']);
     await berth.until('the drift to be over', async () => (await berth.cli(['doctor', '--format', 'json'])).out.includes('what runs is what the log says'));
+    await berth.until('what nobody owns to be gone, and nothing else', async () => {
+      const left = await lying();
+      if (left.join() !== others.join()) throw new Error(left.join('\n'));
+      return true;
+    });
+    expect((await berth.engine<{ Name: string }>('GET', '/volumes/of-the-app-itself')).Name).toBe('of-the-app-itself');
   });
 
   it('at once, with one deploy in the middle of its build, and one that waits: first what was live, then they go on', async () => {

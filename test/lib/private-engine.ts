@@ -78,8 +78,8 @@ export class PrivateEngine {
     }
   }
 
-  /** Processes of containers and of builds, and the shims that hold them: pid → where it was found. */
-  private processes(): Map<number, string> {
+  /** Processes of containers and of builds: pid → the cgroup where it was found. */
+  private inCgroups(): Map<number, string> {
     const found = new Map<number, string>();
     const walk = (dir: string): void => {
       let names: string[];
@@ -88,18 +88,24 @@ export class PrivateEngine {
       for (const name of names) walk(join(dir, name));
     };
     for (const root of this.cgroups()) walk(root);
-    for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
-      try {
-        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-        if (words[0]?.includes('containerd-shim') && words.includes(join(this.dir, 'containerd.sock'))) found.set(Number(pid), words.join(' '));
-      } catch { /* it ended */ }
-    }
     return found;
   }
 
-  /** Those of no container that is there. */
+  /** containerd's own, one for each container; a containerd that is killed leaves some without a container, for ever */
+  private shims(): number[] {
+    return readdirSync('/proc').filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+      try {
+        const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+        return words[0]?.includes('containerd-shim') && words.includes(join(this.dir, 'containerd.sock'));
+      } catch {
+        return false; // it ended
+      }
+    });
+  }
+
+  /** Processes of no container that is there. */
   strays(containers: readonly string[]): { pid: number; what: string }[] {
-    return [...this.processes()].filter(([, where]) => !containers.some((id) => where.includes(id))).map(([pid, what]) => ({ pid, what }));
+    return [...this.inCgroups()].filter(([, where]) => !containers.some((id) => where.includes(id))).map(([pid, what]) => ({ pid, what }));
   }
 
   private cgroups(): string[] {
@@ -110,7 +116,7 @@ export class PrivateEngine {
   /** What a machine's end takes: every process, mount, interface and whatever lies in /run. dockerd and containerd are dead already. */
   async powerOff(): Promise<void> {
     for (let again = 0; again < 100; again += 1) {
-      const pids = [...this.processes().keys()].filter((pid) => pid > 1);
+      const pids = [...this.inCgroups().keys(), ...this.shims()].filter((pid) => pid > 1);
       if (pids.length === 0) break;
       for (const pid of pids) try { process.kill(pid, 'SIGKILL'); } catch { /* it ended */ }
       await sleep(50);
