@@ -1,16 +1,22 @@
 import 'reflect-metadata';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
+import { statusOf } from '../../drivers/engine/engine.errors.js';
 import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
 import { liveTable, overtaken } from '../../modules/conductor/live-table.js';
 import { withRouterLease } from '../../modules/conductor/router-lease.js';
 import { startWorker } from '../start.js';
 import { routeStep } from './route.step.js';
 
+/** It is waited for in vain, and that says so. */
+function unlessGone(error: unknown): void {
+  if (statusOf(error) !== 404) throw error;
+}
+
 await startWorker('route', (core) => {
   const engine = new DockerDriver(core.config.dockerSocket);
   return routeStep({
     router: new HaproxyDriver(haproxyOptions(core.config)),
-    engine: { stop: (id, seconds) => engine.stopContainer(id, seconds), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id) },
+    engine: { stop: (id, seconds) => engine.stopContainer(id, seconds), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id).catch(unlessGone) },
     table: async () => liveTable(await core.board.now()),
     overtaken: async (app, deploy) => overtaken(await core.board.now(), app, deploy),
     lease: (work) => withRouterLease(core, 'route', work),

@@ -36,6 +36,9 @@ export interface RouteDeps {
   readonly now?: () => number;
 }
 
+/** how often it is asked whether what does not answer is still there, ms */
+const LOOK_MS = 500;
+
 /**
  * Switches an app's hosts from its old containers to its new ones: beside, seen, switched, drained; once that is recorded, the old ones are
  * stopped and removed. Until then there is a way back, for a cancel as for a failure. May be run again from any point.
@@ -144,6 +147,7 @@ class Switch {
     const { context: { log, signal }, deps } = this;
     const until = this.now() + (deps.seenMs ?? 30_000);
     let last = 'no answer';
+    let looked = this.now();
     for (let wait = 5; ; wait = Math.min(wait * 2, 500)) {
       try {
         const left = Math.max(1, Math.min(until - this.now(), this.input.check.timeoutMs || 5000));
@@ -158,6 +162,10 @@ class Switch {
         signal.throwIfAborted();
         last = error instanceof Error ? error.message : String(error);
       }
+      if (this.now() - looked > LOOK_MS) {
+        await this.stillThere([container]);
+        looked = this.now();
+      }
       if (this.now() + wait > until) throw this.notSeen(`${label(container)} was not seen through the router at http://${host}${this.path}: ${last}`);
       await this.sleep(wait, signal);
     }
@@ -170,13 +178,25 @@ class Switch {
     const needed = Math.min(20, this.web.length * 2 + 1);
     const ask = (): Promise<ProbeAnswer | null> => this.call('router.probe', () => deps.router.probe({ host, path: this.path, timeoutMs: this.input.check.timeoutMs || 5000, signal })).catch(() => null);
     const right = (answer: ProbeAnswer | null): boolean => answer !== null && (fresh.size === 0 ? answer.server === null : answer.server !== null && fresh.has(answer.server));
-    for (;;) {
+    for (let looked = this.now(); ;) {
       const answers = await Promise.all(Array.from({ length: needed }, ask));
       signal.throwIfAborted();
       const wrong = answers.find((answer) => !right(answer));
       if (wrong === undefined) return;
+      if (this.now() - looked > LOOK_MS) {
+        await this.stillThere(this.web);
+        looked = this.now();
+      }
       if (this.now() > until) throw this.notSeen(`http://${host}${this.path} is still answered by ${wrong?.server ?? 'nobody'} after the switch`);
       await this.sleep(20, signal);
+    }
+  }
+
+  /** One that ended, or has another address than a moment ago: it is found, or started, where the step begins, so it begins again. */
+  private async stillThere(containers: readonly LiveContainer[]): Promise<void> {
+    for (const container of containers) {
+      const ip = await this.deps.engine.address?.(container.id);
+      if (ip !== undefined && ip !== container.ip) throw new StepFailure('route.restarted', `${label(container)} ${ip === null ? 'ended' : 'was restarted'} while it was being switched to`, 'its engine was restarted, or it crashed: see its log', 'machine');
     }
   }
 
@@ -213,7 +233,7 @@ class Switch {
   private async undo(before: RouterState, cause: unknown): Promise<void> {
     const { context: { log } } = this;
     try {
-      const old = await this.stillThere();
+      const old = await this.oldThere();
       const answering = new Set([...this.seen.keys(), ...old]);
       // the old ones are gone by somebody's hand, and what serves are the new ones
       const only = old.length === 0 && this.input.retire.some(isWeb) && this.web.length > 0 && this.web.every(({ name }) => this.seen.has(name));
@@ -245,7 +265,7 @@ class Switch {
   }
 
   /** Old ones that still answer: an earlier attempt may have stopped some, and those must not get traffic again. */
-  private async stillThere(): Promise<readonly string[]> {
+  private async oldThere(): Promise<readonly string[]> {
     const host = this.input.hosts[0];
     if (host === undefined) return this.input.retire.map((container) => container.name);
     // one that does not run may be answered for by whoever has its address now
