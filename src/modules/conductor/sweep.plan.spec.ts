@@ -4,6 +4,7 @@ import { acts, APP, rules, World } from '../../../test/histories.js';
 import type { Recorded } from '../../events/event.js';
 import type { ReleaseInput } from '../../events/types/deploy.events.js';
 import { applyToBoard, emptyBoard, type Board } from '../read/board.projection.js';
+import { NO_SOURCE } from '../deploys/deploys.service.js';
 import { isKept } from '../deploys/pipeline.state.js';
 import { KEEP_RELEASES, PUSH_MS, planSweep, type Found } from './sweep.plan.js';
 
@@ -100,7 +101,7 @@ describe('a sweep', () => {
     const board = (settings: Record<string, string>, running: number | null = null): Board => {
       const made = boardOf([]);
       Object.assign(made.apps[APP]!, { settings, running, releases: [1, 2, 3, 4, 5, 6, 7, 8].map(release), live: { release: 8, deploy: 8, containers: [], since: 0 } });
-      if (running !== null) made.deploys[APP] = Array.from({ length: running }, (_, at) => ({ deploy: at + 1, kind: 'push', status: at + 1 === running ? 'running' : 'succeeded' })) as never;
+      if (running !== null) made.deploys[APP] = Array.from({ length: running }, (_, at) => ({ deploy: at + 1, kind: 'push', source: NO_SOURCE, status: at + 1 === running ? 'running' : 'succeeded' })) as never;
       return made;
     };
     const found: Found = { ...nothing, images: [1, 2, 3, 4, 5, 6, 7, 8].map((n) => ({ id: `i${n}`, app: APP, deploy: n })) };
