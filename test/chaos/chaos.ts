@@ -1,8 +1,8 @@
-import { run, type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { type AppFiles, baseImage, baseOf, Poller } from '../e2e/berth.kit.js';
 import { join } from 'node:path';
-import { leftovers, wrongInLog, boardOf } from './judge.js';
-import { LogWatch, type Seen } from './log-watch.js';
+import { type AppFiles, baseImage, baseOf, Poller } from '../e2e/berth.kit.js';
+import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
+import { boardOf, leftovers, wrongInLog } from './judge.js';
+import { LogWatch } from './log-watch.js';
 
 /** What a run of chaos found. */
 export interface ChaosResult {
