@@ -138,6 +138,8 @@ class Scene {
   private readonly down: { readonly from: number; to: number; readonly why: string }[] = [];
   private readonly took = new Map<string, number>();
   private returning: Promise<void> = Promise.resolve();
+  /** how often each border was met: none a second time before all were */
+  private readonly met = new Map<string, number>();
 
   constructor(private readonly berth: Fixture, private readonly log: LogWatch, private readonly say: (line: string) => void) {}
 
@@ -150,17 +152,22 @@ class Scene {
       return { target: plan, where: null };
     }
     let border: Border | undefined;
-    const event = await this.log.next((one) => (border = plan.find(({ step, point }) => one.data.step === step && one.type === (point === 'queued' ? 'StepQueued' : point === 'recorded' ? OUTCOME[step] : 'StepStarted'))) !== undefined, 60_000, () => {
+    const event = await this.log.next((one) => (border = plan.find(({ step, point }) => (this.met.get(`${step} ${point}`) ?? 0) <= this.least(plan) && one.data.step === step && one.type === (point === 'queued' ? 'StepQueued' : point === 'recorded' ? OUTCOME[step] : 'StepStarted'))) !== undefined, 60_000, () => {
       if (border!.point !== 'working' && border!.point !== 'ending') this.kill(border!.target, border!.step);
     });
     if (!event || !border) throw new Error('no deploy did anything for a minute');
     plan.splice(plan.indexOf(border), 1);
     const { step, point, target } = border;
+    this.met.set(`${step} ${point}`, (this.met.get(`${step} ${point}`) ?? 0) + 1);
     if (point === 'working' || point === 'ending') {
       await new Promise((resolve) => setTimeout(resolve, this.usual(step) * (point === 'ending' ? 0.85 + rnd() * 0.2 : rnd() * 0.85)));
       this.kill(target, step);
     }
     return { target, where: `${step} ${point}` };
+  }
+
+  private least(plan: readonly Border[]): number {
+    return Math.min(...plan.map(({ step, point }) => this.met.get(`${step} ${point}`) ?? 0));
   }
 
   /** ms that a step has taken, in the middle of all. */
