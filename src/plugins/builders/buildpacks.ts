@@ -6,6 +6,7 @@ import { javaBuildpack } from './java/java.buildpack.js';
 import { nodeBuildpack } from './node/node.buildpack.js';
 import { pythonBuildpack } from './python/python.buildpack.js';
 import { rustBuildpack } from './rust/rust.buildpack.js';
+import { staticBuildpack } from './static/static.buildpack.js';
 
 /**
  * Our own buildpacks in the order in which they are asked. Node.js and what has no language of its own come last: many apps of
@@ -19,4 +20,5 @@ export const BUILDPACKS: readonly Builder[] = [
   rustBuildpack,
   dotnetBuildpack,
   nodeBuildpack,
+  staticBuildpack,
 ];

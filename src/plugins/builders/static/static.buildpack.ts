@@ -1,0 +1,98 @@
+import { StepFailure } from '../../../events/step.js';
+import { stripJsonc } from '../app-json.js';
+import type { Builder, Project } from '../builder.port.js';
+import { planOf, processesOf, runStage, userLine } from '../generated.js';
+import { SITE, SITE_PROGRAM } from './site-program.js';
+
+/** folders that hold a site that was made elsewhere */
+const FOLDERS = ['public', 'dist', 'build', '_site', 'out', 'docs'];
+const clean = (path: string): string => path.replace(/^(\.?\/)+/, '').replace(/\/+$/, '').replace(/^\.$/, '');
+/** what `docker build` takes as it is */
+const plain = (path: string): boolean => /^[A-Za-z0-9._@+-][A-Za-z0-9._/@+-]*$/.test(path) && !path.split('/').includes('..');
+
+export interface SiteRoot {
+  /** folder of the repository, `` = all of it */
+  readonly path: string;
+  /** what says so */
+  readonly from: string;
+}
+
+/**
+ * What the setting `static-root` or static.json say about where the site is, whether it is there already or not.
+ * @throws StepFailure `detect.static`
+ */
+export function namedRoot({ tree, settings }: Project): SiteRoot | null {
+  const check = (path: unknown, from: string): SiteRoot => {
+    if (typeof path !== 'string' || clean(path) !== '' && !plain(clean(path))) throw new StepFailure('detect.static', `${from} names no folder of the repository: ${JSON.stringify(path).slice(0, 100)}`, 'a path below the repository, without spaces: dist');
+    return { path: clean(path), from };
+  };
+  if (settings['static-root']) return check(settings['static-root'], 'setting static-root');
+  if (!tree.has('static.json')) return null;
+  let said: unknown;
+  try { said = JSON.parse(stripJsonc(tree.text('static.json') ?? '')); } catch (error) { throw new StepFailure('detect.static', `static.json: ${(error as Error).message}`, 'it must be JSON'); }
+  const root = typeof said === 'object' && said !== null && 'root' in said ? (said as { root: unknown }).root : 'public_html';
+  return check(root, 'static.json');
+}
+
+/** Where a site lies in the repository. */
+export function siteRoot(project: Project): SiteRoot | null {
+  const { tree } = project;
+  const has = (path: string): boolean => tree.has(path === '' ? 'index.html' : `${path}/index.html`);
+  const named = namedRoot(project);
+  if (named !== null) return has(named.path) ? named : null;
+  return ['', ...FOLDERS].filter(has).map((path) => ({ path, from: `${path === '' ? '' : `${path}/`}index.html` }))[0] ?? null;
+}
+
+/** `spa=` of the program: the setting `static-spa`, else what the site looks like (only where a build made it). */
+export function spaOf({ settings }: Project, built: boolean): string {
+  const said = settings['static-spa'];
+  if (said !== undefined && !['on', 'off', 'auto'].includes(said)) throw new StepFailure('detect.static', `setting static-spa is ${JSON.stringify(said).slice(0, 60)}`, 'on, off or auto');
+  return said ?? (built ? 'auto' : 'off');
+}
+
+/** Files and last stage of an image that serves `/site`, which the stage `build` made. */
+export const SITE_FILES = { '.berth/site.py': SITE_PROGRAM };
+export const siteStage = (project: Project): string[] => [...runStage(project, project.stack.image('run', 'static')), `COPY --from=build ${SITE} ${SITE}`, userLine(project)];
+
+/** Whether a Procfile starts a server of its own: `bin/boot` is that of Heroku's static buildpack, which is us here. */
+export const startsServer = ({ procfile }: Project): boolean => procfile?.processes['web'] !== undefined && !/^(?:\.?\/)?bin\/boot$/.test(procfile.processes['web']);
+
+/** The web process: ours, unless the Procfile has one that is not the static buildpack's of Heroku. */
+export function siteProcesses(project: Project): ReturnType<typeof processesOf> {
+  const web = `${SITE}/serve`;
+  if (!startsServer(project)) return { types: { ...project.procfile?.processes, web }, detail: 'web is nginx, on $PORT, as a user without rights' };
+  return processesOf(project, null, 'site');
+}
+
+/** Our own buildpack for sites that are files: nginx with `_redirects`, `_headers`, static.json. */
+export const staticBuildpack: Builder = {
+  name: 'static',
+  title: 'Static site',
+  looksFor: 'index.html at the root, in public/ or dist/; static.json',
+  detect(project) {
+    const root = siteRoot(project);
+    if (root !== null) return { reason: root.from.endsWith('index.html') ? `${root.from} is there` : `${root.from} says ${root.path === '' ? 'the root' : root.path}` };
+    const named = namedRoot(project);
+    if (named === null) return null;
+    throw new StepFailure('detect.static', `${named.from} says that the site is in ${named.path === '' ? 'the root' : `${named.path}/`}, where there is no index.html`, 'correct it, or commit the folder; a package.json with a script "build" has it built here');
+  },
+  plan(project) {
+    const root = siteRoot(project)!;
+    const { types, detail } = siteProcesses(project);
+    const dockerfile = [
+      `# Generated by Berth's static buildpack: ${root.path === '' ? 'all files' : root.path}`,
+      `FROM ${project.stack.run} AS build`,
+      'COPY .berth/site.py /tmp/site.py',
+      `COPY ${root.path === '' ? '.' : root.path} ${SITE}/www`,
+      ...(root.path !== '' && project.tree.has('static.json') ? ['COPY static.json /tmp/static.json'] : []),
+      `RUN python3 /tmp/site.py root=${SITE}/www spa=${spaOf(project, false)}${root.path === '' ? ` whole=yes static=${SITE}/www/static.json` : ' static=/tmp/static.json'}`,
+      '',
+      ...siteStage(project),
+    ];
+    return {
+      plan: planOf(project, { buildpack: 'static', summary: `static files${root.path === '' ? '' : ` of ${root.path}/`}`, processTypes: types, dockerfile, files: SITE_FILES }),
+      details: [`served from ${root.path === '' ? 'the root of the repository' : `${root.path}/`}: ${root.from}`, detail],
+      warnings: [],
+    };
+  },
+};
