@@ -4,7 +4,10 @@ import { elixirBuildpack } from './elixir/elixir.buildpack.js';
 import { goBuildpack } from './go/go.buildpack.js';
 import { javaBuildpack } from './java/java.buildpack.js';
 import { nodeBuildpack } from './node/node.buildpack.js';
+import { phpBuildpack } from './php/php.buildpack.js';
+import { procfileBuildpack } from './plain/procfile.buildpack.js';
 import { pythonBuildpack } from './python/python.buildpack.js';
+import { rubyBuildpack } from './ruby/ruby.buildpack.js';
 import { rustBuildpack } from './rust/rust.buildpack.js';
 import { staticBuildpack } from './static/static.buildpack.js';
 
@@ -14,6 +17,8 @@ import { staticBuildpack } from './static/static.buildpack.js';
  */
 export const BUILDPACKS: readonly Builder[] = [
   elixirBuildpack,
+  rubyBuildpack,
+  phpBuildpack,
   pythonBuildpack,
   javaBuildpack,
   goBuildpack,
@@ -21,4 +26,5 @@ export const BUILDPACKS: readonly Builder[] = [
   dotnetBuildpack,
   nodeBuildpack,
   staticBuildpack,
+  procfileBuildpack,
 ];

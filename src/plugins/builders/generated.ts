@@ -15,6 +15,10 @@ export const argLines = (project: Project): string[] => buildArgs(project).map((
 /** A shell's way to say what was wrong and to end the build. Without single quotes in it. */
 export const orSay = (text: string): string => ` || { echo ' !     ${text}'; exit 1; }`;
 
+/** A shell's way to put everything but the packages into `/out`: those are a layer of their own, which stays the same while they do. */
+export const setApart = (packages: string, without: readonly string[] = []): string =>
+  `mkdir -p /out ${packages} && find . -mindepth 1 -maxdepth 1 ${[packages, '.berth', ...without].map((name) => `! -name ${name}`).join(' ')} -exec cp -a -t /out -- {} +`;
+
 /** First lines of the stage that carries the app. */
 export function runStage({ stack }: Project, image: string, env: Readonly<Record<string, string>> = {}): string[] {
   const { PATH = '', ...others } = env;

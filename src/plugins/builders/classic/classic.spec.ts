@@ -79,7 +79,7 @@ describe('lists with one of ours', () => {
 
 describe('.slugignore', () => {
   it('takes files out before a buildpack looks', () => {
-    expect(failure({ ...python, '.slugignore': 'requirements.txt\n' }).code).toBe('detect.nothing');
+    expect(choose({ ...python, '.slugignore': 'requirements.txt\n' }).plan.buildpack).toBe('procfile');
     expect(choose({ ...python, Dockerfile: 'FROM x', '.slugignore': 'Dockerfile\n' }).plan.builder).toBe('dockerfile');
   });
   it('has the patterns of .gitignore, without !', () => {
