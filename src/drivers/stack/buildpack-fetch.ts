@@ -132,7 +132,7 @@ export class BuildpackFetch implements BuildpackFetcher {
   }
 
   private async keepArchive(what: string, packed: string, place: string, work: string, etag: string | null, signal: AbortSignal): Promise<FetchedBuildpack> {
-    const { digest } = await writeTar(what, await openArchive(what, packed, this.limits), join(work, 'tar'), signal, this.limits);
+    const { digest } = await writeTar(what, await openArchive(what, packed, signal, this.limits), join(work, 'tar'), signal, this.limits);
     const id = `sha256-${digest}`;
     const cached = await there(join(place, `${id}.tar`));
     await rename(join(work, 'tar'), join(place, `${id}.tar`));

@@ -1,12 +1,12 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { open, rename, rm } from 'node:fs/promises';
-import { Readable, Transform } from 'node:stream';
+import { createWriteStream } from 'node:fs';
+import { Transform, type Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
-import { createGunzip } from 'node:zlib';
 import { extract, pack, type Header } from 'tar-stream';
-import yauzl from 'yauzl';
+import { Rejected } from '../../events/decider.js';
 import { StepFailure } from '../../events/step.js';
+import { archiveFiles, inspectArchive } from '../archive/archive.js';
 
 export interface BuildpackLimits {
   /** bytes of all files, unpacked */
@@ -35,7 +35,6 @@ function clean(name: string): string | null {
 
 /**
  * Writes a tar of plain files, folders and links out of one that anybody may have made. What is in it is only ever unpacked in a container.
- * A folder that everything lies in (`name-1.2/`) is taken off when the buildpack lies there.
  * @param what the buildpack, for messages
  * @throws StepFailure `build.buildpack`: hostile members, too large, damaged, no buildpack
  */
@@ -85,85 +84,32 @@ export async function writeTar(what: string, source: Readable, file: string, sig
     if (error instanceof StepFailure || code === 'ENOSPC' || code === 'EIO') throw error;
     throw refusal(what, `it is damaged (${message.split('\n')[0]})`);
   }
-  return { ...await onTop(what, file, names, hash.digest('hex'), signal), ...written };
+  onTop(what, names);
+  return { digest: hash.digest('hex'), ...written };
 }
 
-/** Sees that the buildpack lies at the top, taking off one folder when it lies there. */
-async function onTop(what: string, file: string, names: ReadonlySet<string>, digest: string, signal: AbortSignal): Promise<{ digest: string }> {
-  const here = (folder: string): boolean => names.has(`${folder}bin/detect`) && names.has(`${folder}bin/compile`);
-  if (here('')) return { digest };
-  const tops = new Set([...names].map((name) => name.split('/')[0]!));
-  const top = tops.size === 1 ? `${[...tops][0]!}/` : null;
-  if (top === null || !here(top)) {
-    const native = names.has('buildpack.toml') && names.has('bin/build') || top !== null && names.has(`${top}bin/build`);
-    throw refusal(what, `this is no buildpack of the classic API: bin/detect or bin/compile is missing${native ? '; it is a Cloud Native Buildpack' : ''}`, 'correct its address');
-  }
-  const off = (name: string): string => (name.startsWith(top) ? name.slice(top.length) : name);
-  const out = pack();
-  const parser = extract();
-  parser.on('entry', (header, stream, next) => {
-    const name = off(`${header.name}${header.type === 'directory' && !header.name.endsWith('/') ? '/' : ''}`);
-    if (name === '') { stream.on('end', next); stream.resume(); return; }
-    const entry = out.entry({ ...header, name, ...(header.type === 'link' && header.linkname ? { linkname: off(header.linkname) } : {}) }, (error) => next(error ?? undefined));
-    stream.pipe(entry);
-  });
-  const writing = pipeline(out, createWriteStream(`${file}.top`, { mode: 0o600 }), { signal });
-  try {
-    await pipeline(createReadStream(file), parser, { signal });
-    out.finalize();
-    await writing;
-    await rename(`${file}.top`, file);
-  } catch (error) {
-    out.destroy();
-    await writing.catch(() => undefined);
-    await rm(`${file}.top`, { force: true });
-    throw error;
-  }
-  return { digest };
+/** Sees that the buildpack lies at the top. */
+function onTop(what: string, names: ReadonlySet<string>): void {
+  if (names.has('bin/detect') && names.has('bin/compile')) return;
+  throw refusal(what, `this is no buildpack of the classic API: bin/detect or bin/compile is missing${names.has('bin/build') ? '; it is a Cloud Native Buildpack' : ''}`, 'correct its address');
 }
 
-/** What is in a tar, tar.gz or zip file, as a tar stream; told apart by its first bytes. */
-export async function openArchive(what: string, file: string, limits: BuildpackLimits = LIMITS): Promise<Readable> {
-  const handle = await open(file);
-  let head: Buffer;
-  try { head = (await handle.read(Buffer.alloc(4), 0, 4, 0)).buffer; } finally { await handle.close(); }
-  if (head.readUInt16BE(0) === 0x1f8b) {
-    const plain = createGunzip();
-    createReadStream(file).on('error', (error) => plain.destroy(error)).pipe(plain);
-    return plain;
-  }
-  if (head.toString('latin1') === 'PK\u0003\u0004') return zipAsTar(what, file, limits);
-  return createReadStream(file);
-}
-
-async function zipAsTar(what: string, file: string, limits: BuildpackLimits): Promise<Readable> {
-  // member names are checked where the tar is read
-  const zip = await yauzl.openPromise(file, { decodeStrings: true, strictFileNames: false, validateEntrySizes: true, autoClose: false }).catch((error: Error) => { throw refusal(what, `it is damaged (${error.message})`); });
+/**
+ * What is in a tar, tar.gz or zip file, as a tar stream; a folder that everything lies in (`name-1.2/`) is taken off.
+ * @throws StepFailure `build.buildpack`: hostile members, too large, damaged
+ */
+export async function openArchive(what: string, file: string, signal: AbortSignal, limits: BuildpackLimits = LIMITS): Promise<Readable> {
+  const told = (error: unknown): unknown => (error instanceof Rejected ? refusal(what, error.message.replace(/^The archive /, 'it ')) : error);
+  const found = await inspectArchive(file, null, limits, signal).catch((error: unknown) => { throw told(error); });
+  const utf8 = (bytes: string): string => Buffer.from(bytes, 'latin1').toString('utf8');
   const out = pack();
   void (async () => {
-    let bytes = 0;
-    for await (const entry of zip.eachEntry()) {
-      const mode = entry.externalFileAttributes >>> 16;
-      const kind = mode & 0o170000;
-      const name = entry.fileName;
-      bytes += entry.uncompressedSize;
-      if (bytes > limits.bytes) throw refusal(what, `unpacked it is larger than ${Math.floor(limits.bytes / 1024 / 1024)} MiB`);
-      if (entry.isEncrypted()) throw refusal(what, 'it is encrypted');
-      if (name.endsWith('/')) { out.entry({ name, type: 'directory' }); continue; }
-      if (kind !== 0 && kind !== 0o100000 && kind !== 0o120000) throw refusal(what, `it holds ${show(name)}, which is no file, folder or link`);
-      const content = await zip.openReadStreamPromise(entry);
-      // zips made where nothing is executable have no modes: what lies in bin/ is a program
-      const executable = mode === 0 ? /(^|\/)bin\/[^/]+$/.test(name) : (mode & 0o100) !== 0;
-      if (kind === 0o120000) {
-        if (entry.uncompressedSize > 4096) throw refusal(what, `it holds ${show(name)}, a link that is too long`);
-        const parts: Buffer[] = [];
-        for await (const part of content) parts.push(part as Buffer);
-        out.entry({ name, type: 'symlink', linkname: Buffer.concat(parts).toString('utf8') });
-        continue;
-      }
-      await pipeline(content, out.entry({ name, mode: executable ? 0o755 : 0o644, size: entry.uncompressedSize }));
+    // a buildpack may have nothing beside its bin/
+    for await (const { path, mode, bytes, content } of archiveFiles(file, { ...found, root: found.root === 'bin/' ? '' : found.root }, limits, signal)) {
+      if (mode === '120000') out.entry({ name: utf8(path), type: 'symlink', linkname: (await buffer(content)).toString('utf8') });
+      else await pipeline(content, out.entry({ name: utf8(path), mode: mode === '100755' ? 0o755 : 0o644, size: bytes }));
     }
     out.finalize();
-  })().catch((error: unknown) => out.destroy(error instanceof StepFailure ? error : refusal(what, `it is damaged (${(error as Error).message})`))).finally(() => zip.close());
+  })().catch((error: unknown) => out.destroy(told(error) as Error));
   return out as unknown as Readable;
 }
