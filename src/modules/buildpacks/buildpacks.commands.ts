@@ -1,21 +1,16 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { IsArray, IsIn, IsInt, IsOptional, IsString } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
-import { StepFailure } from '../../events/step.js';
 import { stackFor } from '../../drivers/stack/stack-for.js';
-import { DETECT_CONFIG_KEYS } from '../../plugins/builders/builder.port.js';
 import { listed, SETTING, STACK_SETTING } from '../../plugins/builders/classic/named.js';
 import { shown } from '../../plugins/builders/classic/reference.js';
-import { namedPaths, NothingFits, projectOf, select } from '../../plugins/builders/select.js';
-import { readSourceTree, within } from '../../plugins/builders/source-tree.js';
 import { appStream } from '../apps/app-context.js';
-import { apps, checkBranch } from '../apps/app.decider.js';
+import { apps } from '../apps/app.decider.js';
 import { AppInput } from '../apps/apps.commands.js';
 import { Arg, command, Flag, forget, Rest, type CommandContext, type Out } from '../commands/command.js';
 import { report } from '../commands/words.js';
 import { change } from '../draft.js';
+import { lookAtApp } from './look.js';
+import { planCommand } from './plan.command.js';
 import { added, removed, replaced, whole, type BuildpackList } from './buildpack-list.js';
 
 class OneInput extends AppInput {
@@ -112,34 +107,9 @@ const setProperty = command({
 /** What the next deploy would detect: the code that is in the repository, with today's settings and config. */
 const detect = command({
   name: 'buildpacks:detect', summary: 'Show which buildpacks take an app\'s code, who was asked, and why', example: 'berth buildpacks:detect blog', input: DetectInput, http: { method: 'GET', path: '/apps/:app/buildpacks/detect' }, reads: true,
-  run: async ({ core, signal }, { app, branch }) => {
-    const row = await core.app(app);
-    if (!core.git?.archive || !core.transfer) throw new Rejected('git.none', 'This server has no git');
-    if (branch !== undefined) checkBranch(branch);
-    const repo = await core.git.init(row.id);
-    const { refs } = await core.transfer.refs(repo);
-    const wanted = branch ?? row.branch;
-    const name = wanted ?? ['main', 'master'].find((one) => refs[`refs/heads/${one}`] !== undefined) ?? 'main';
-    const sha = refs[`refs/heads/${name}`];
-    if (sha === undefined) throw new Rejected('buildpacks.no-code', `There is no branch ${name} in the repository of ${app}`, `git push berth ${name}`);
-    const env = await core.env(row.id);
-    const settings = { ...row.settings, ...Object.fromEntries(DETECT_CONFIG_KEYS.flatMap((key) => (env[key] === undefined ? [] : [[key, env[key]]]))) };
-    const folder = await mkdtemp(join(tmpdir(), 'berth-detect-'));
-    try {
-      const file = join(folder, 'source.tar');
-      await core.git.archive(row.id, sha, file, signal);
-      const build = row.settings['build-dir'];
-      const paths = namedPaths(settings);
-      const tree = await readSourceTree(file, build === undefined ? paths : paths.map((path) => `${build}/${path}`), signal);
-      const { title, reason, asked, details, warnings, plan } = select(projectOf(row.id, build === undefined ? tree : within(tree, build), settings, stackFor()));
-      return { app, branch: name, sha, title, reason, asked, details, warnings, plan };
-    } catch (error) {
-      if (error instanceof StepFailure) throw new Rejected(error.code, error instanceof NothingFits ? `${error.message}. They look for ${error.lookedFor.join('; ')}` : error.message, error.hint);
-      throw error;
-    } finally { await rm(folder, { recursive: true, force: true }); }
-  },
+  run: ({ core, signal }, { app, branch }) => lookAtApp(core, app, branch, signal),
   render: ({ sha, title, reason, asked, details, warnings, plan }, out) => {
-    out.info(`${title} (${plan.summary}), ${reason}, at ${sha.slice(0, 7)}`);
+    out.info(`${title} (${plan.summary}), ${reason}, at ${sha?.slice(0, 7)}`);
     for (const line of details) out.detail(line);
     for (const { builder, answer } of asked) out.detail(`asked ${builder}: ${answer}`);
     for (const line of warnings) out.warn(line);
@@ -162,4 +132,4 @@ const show = command({
   },
 });
 
-export const buildpackCommands = [forget(add), forget(set), forget(remove), forget(clear), forget(list), forget(detect), forget(show), forget(setProperty)];
+export const buildpackCommands = [forget(add), forget(set), forget(remove), forget(clear), forget(list), forget(detect), forget(show), forget(setProperty), forget(planCommand)];

@@ -3,13 +3,14 @@ import { readFile, stat } from 'node:fs/promises';
 import { Rejected } from '../../events/decider.js';
 import { verifyCommand } from '../audit/verify.command.js';
 import { verifyBackupCommand } from '../backup/verify.command.js';
+import { planCommand } from '../buildpacks/plan.command.js';
 import { parse, splitGlobal } from '../commands/argv.js';
 import { forget, type AnyCommand, type CommandContext, type OfflineContext } from '../commands/command.js';
 import { FrameOut } from '../commands/out.js';
 import { validated } from '../commands/validated.js';
 
 /** Commands that need no server: loaded by the command line itself (`dist/offline.mjs`), on any machine. */
-const COMMANDS: readonly AnyCommand[] = [forget(verifyCommand), forget(verifyBackupCommand)];
+const COMMANDS: readonly AnyCommand[] = [forget(verifyCommand), forget(verifyBackupCommand), forget(planCommand)];
 
 async function piped(limit = 1 << 20): Promise<Buffer> {
   if (process.stdin.isTTY) throw new Rejected('stdin.none', 'Nothing was piped in', 'for example: berth … < file');

@@ -1,13 +1,13 @@
 import { createReadStream } from 'node:fs';
-import { lstat, mkdir, readFile, readdir, readlink, rm } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { pack } from 'tar-stream';
 import type { EnginePort } from '../../../drivers/engine/engine.port.js';
 import type { ToolPort } from '../../../drivers/tool/tool.port.js';
 import type { BuildOutput, ProcessTypes } from '../../../events/types/deploy.events.js';
 import { StepFailure, type StepContext } from '../../../events/step.js';
+import { packFolder } from '../folder-tar.js';
 import { EXTERNAL, isExternal, packProcesses, toolCall, type External } from './tools.js';
 
 export interface ExternalDeps {
@@ -90,33 +90,12 @@ async function relabelled(engine: EnginePort, deps: ExternalDeps, made: string, 
   return { image: tag, imageId: image.id, bytes: image.bytes, exposed: image.exposed, processTypes, releaseCommand: input.plan.releaseCommand };
 }
 
-/** Every file below a folder as a tar stream, with other texts behind. */
-function packFolder(folder: string, extra: Readonly<Record<string, string>>): Readable {
-  const made = pack();
-  const visit = async (at: string): Promise<void> => {
-    for (const name of (await readdir(join(folder, at))).toSorted().map((item) => join(at, item))) {
-      const file = join(folder, name);
-      const stat = await lstat(file);
-      const header = { name, mode: stat.mode & 0o111 ? 0o755 : 0o644, mtime: new Date(0) };
-      if (stat.isDirectory()) await visit(name);
-      else if (stat.isSymbolicLink()) made.entry({ ...header, type: 'symlink', linkname: await readlink(file) });
-      else if (stat.isFile()) await pipeline(createReadStream(file), made.entry({ ...header, size: stat.size }));
-    }
-  };
-  void (async () => {
-    await visit('');
-    for (const [name, text] of Object.entries(extra)) made.entry({ name, mtime: new Date(0) }, text);
-    made.finalize();
-  })().catch((error: unknown) => made.destroy(error instanceof Error ? error : new Error(String(error))));
-  return made as unknown as Readable;
-}
-
 /** Nixpacks left a Dockerfile and a copy of the source, Railpack a plan for a frontend of its own. */
 async function fromOutput(engine: EnginePort, deps: ExternalDeps, tool: 'nixpacks' | 'railpack', folders: { source: string; out: string }, env: Readonly<Record<string, string>>, context: StepContext<'build'>): Promise<BuildOutput> {
   const { input, deploy, log, signal } = context;
   const tag = `${deps.instance}/${input.name}:${deploy}`;
   const plan = tool === 'railpack' ? await readFile(join(folders.out, 'railpack-plan.json'), 'utf8') : null;
-  const image = await engine.build(plan === null ? packFolder(folders.out, {}) : packFolder(folders.source, { 'railpack-plan.json': plan }), {
+  const image = await engine.build(plan === null ? packFolder(folders.out) : packFolder(folders.source, { extra: { 'railpack-plan.json': plan } }), {
     dockerfile: plan === null ? NIXPACKS : 'railpack-plan.json', tag, labels: marksOf(deps, context), secrets: {}, signal, limits: input.limits,
     buildArgs: { ...env, ...(plan === null ? {} : { BUILDKIT_SYNTAX: RAILPACK_FRONTEND }) }, onLine: (line) => log.output(line), onNote: (text) => log.warn(text),
   });
