@@ -18,7 +18,7 @@ describe('builder:plan --dir, where no Berth runs', () => {
   });
   it.each([
     [['--dir', 'test/builders/apps/java-no-such-version'], 'asks for Java 11'],
-    [['--dir', 'test/builders/apps'], 'no buildpack fits'],
+    [['--dir', 'docs'], 'no buildpack fits'],
     [['--dir', 'nowhere'], 'There is no folder nowhere'],
     [['blog', '--dir', '.'], 'Either an app or --dir'],
   ])('says what is wrong: %j', async (args, text) => {
