@@ -195,3 +195,9 @@ export function lateness(everyMs = 20): { values: number[]; stop: () => void } {
 export function machine(): string {
   return `load ${readFileSync('/proc/loadavg', 'utf8').split(' ').slice(0, 3).join(' ')}, node ${process.version}, ${readlinkSync('/proc/self/exe').split('/').slice(-4).join('/')}`;
 }
+
+/** `--name text` or `--name=text` among the arguments, or null. */
+export function word(name: string): string | null {
+  const at = process.argv.findIndex((it) => it === `--${name}` || it.startsWith(`--${name}=`));
+  return at < 0 ? null : (process.argv[at]!.split('=')[1] ?? process.argv[at + 1] ?? null);
+}

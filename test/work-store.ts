@@ -18,8 +18,9 @@ export class WorkStore extends EventStore {
     this.log.push(...recorded);
     return [...recorded];
   }
-  override async readStream(stream: string, after = 0) { return this.log.filter((e) => e.stream === stream && e.version > after); }
+  override async readStream(stream: string, after = 0, until = Infinity) { return this.log.filter((e) => e.stream === stream && e.version > after && e.version <= until); }
   override async readAll(after: number, limit: number, _filter?: ReadFilter) { return this.log.filter((e) => e.position > after).slice(0, limit); }
+  override async readBack(before: number, limit: number, { stream }: ReadFilter = {}) { return this.log.filter((e) => e.position < before && (stream === undefined || e.stream === stream)).reverse().slice(0, limit); }
   override async readChain(): Promise<never> { throw new Error('no chain here'); }
   override async head() { return this.head_.position; }
   override changes() { return () => {}; }
@@ -61,6 +62,7 @@ export class WorkStore extends EventStore {
   override async putKey(id: string, wrapped: Uint8Array) { this.keys.set(id, wrapped); }
   override async key(id: string) { return this.keys.get(id) ?? null; }
   override async destroyKey(id: string) { this.keys.delete(id); }
+  override async forgetSnapshots() {}
   override async saveSnapshot() {}
   override async snapshot() { return null; }
   override async close() {}

@@ -146,12 +146,23 @@ export const WORK_COLUMNS = 'id, queue, grp, payload, state, dispatch, attempt, 
 /** Index = the number in the database. */
 export const STATES: readonly WorkState[] = ['todo', 'dispatched', 'done', 'dropped'];
 
-export function toRecorded(row: EventColumns): Recorded {
-  return {
-    position: Number(row.position), stream: row.stream, version: row.version, id: row.id, type: row.type, schema: row.schema,
-    data: JSON.parse(row.data) as unknown, meta: JSON.parse(row.meta) as Meta, at: Number(row.at),
-  };
+/** The columns of `EVENT_COLUMNS`, in that order. */
+export type EventValues = readonly [position: number | string, stream: string, version: number, id: string, type: string, schema: number, data: string, meta: string, at: number | string];
+
+/** Events of one transaction have the same meta, letter by letter: it is parsed once for those that stand together. */
+export function toRecordeds(rows: readonly EventValues[]): Recorded[] {
+  let text = '';
+  let parsed: Meta | null = null;
+  return rows.map(([position, stream, version, id, type, schema, data, meta, at]) => {
+    if (parsed === null || meta !== text) [text, parsed] = [meta, JSON.parse(meta) as Meta];
+    return { position: Number(position), stream, version, id, type, schema, data: JSON.parse(data) as unknown, meta: parsed, at: Number(at) };
+  });
 }
+
+/** What an actor's filter finds besides the actor itself, as ranges of names in the order of their bytes: from, and up to (not included). */
+export const rangesOf = (actor: string): readonly (readonly [string, string])[] => [[`${actor}:`, `${actor};`], [`${actor}@`, `${actor}A`]];
+/** more names than this are as well looked for one event after the other */
+export const ACTORS_MAX = 200;
 
 export interface ChainColumns extends EventColumns { correlation: string; hash: string }
 

@@ -1,10 +1,10 @@
 import pg from 'pg';
 import type { ChainedEvent } from './chain.js';
 import type { Recorded } from './event.js';
-import { CHAIN_COLUMNS, EVENT_COLUMNS, WORK_COLUMNS, toChained, toRecorded, toWork, type ChainColumns, type EventColumns, type WorkColumns } from './plan.js';
+import { ACTORS_MAX, CHAIN_COLUMNS, EVENT_COLUMNS, WORK_COLUMNS, rangesOf, toChained, toRecordeds, toWork, type ChainColumns, type EventValues, type WorkColumns } from './plan.js';
 import { translate } from './postgres.errors.js';
 import { Notices } from './postgres.notices.js';
-import { LOCK, migrate } from './postgres.schema.js';
+import { ACTOR, LOCK, migrate } from './postgres.schema.js';
 import { PostgresWriter, insertEvents } from './postgres.writer.js';
 import { Conflict, EventStore, type ReadFilter, type Transaction, type WholeLog, type WorkRow } from './store.port.js';
 
@@ -63,25 +63,55 @@ export class PostgresStore extends EventStore {
     return this.#writer.transact(tx);
   }
 
-  override readStream(stream: string, after = 0): Promise<Recorded[]> {
-    return this.#events('WHERE stream = $1 AND version > $2 ORDER BY version', stream, after);
+  override readStream(stream: string, after = 0, until = Number.MAX_SAFE_INTEGER): Promise<Recorded[]> {
+    return this.#events('WHERE stream = $1 AND version > $2 AND version <= $3 ORDER BY version', stream, after, Math.min(until, 2 ** 31 - 1));
   }
 
   override readAll(after: number, limit: number, filter: ReadFilter = {}): Promise<Recorded[]> {
-    const { types = null, stream = null, correlation = null } = filter;
-    if (types && stream === null && correlation === null) {
-      // a range of the index for each type: a rare type in a long log costs nothing
-      return this.#events(`WHERE position IN (SELECT p.position FROM unnest($1::text[]) AS t (type), LATERAL
-          (SELECT position FROM events e WHERE e.type = t.type AND e.position > $2 ORDER BY e.position LIMIT $3) AS p)
-        ORDER BY position LIMIT $3`, types, after, bigint(limit));
+    return this.#range('>', after, limit, filter);
+  }
+
+  override readBack(before: number, limit: number, filter: ReadFilter = {}): Promise<Recorded[]> {
+    return this.#range('<', before, limit, filter);
+  }
+
+  async #range(than: '>' | '<', position: number, limit: number, { types, stream, correlation, actor, except }: ReadFilter): Promise<Recorded[]> {
+    const order = than === '>' ? 'ASC' : 'DESC';
+    const values: unknown[] = [bigint(position), bigint(limit)];
+    const equals = (sql: string, value: unknown): string => (value === undefined ? '' : ` AND ${sql.replaceAll('?', `$${values.push(value)}::text`)}`);
+    // concat: not by the index, which would be taken for what it is not good for
+    const by = (): string => equals(`(concat(${ACTOR}) = ? OR left(${ACTOR}, length(?) + 1) IN (? || ':', ? || '@'))`, actor);
+    if (stream !== undefined || correlation !== undefined) {
+      const where = equals('stream = ?', stream) + equals('correlation = ?', correlation) + by() + (types ? ` AND type = ANY ($${values.push(types)}::text[])` : '');
+      return this.#events(`WHERE position + 0 ${than} $1${where} ORDER BY ${stream === undefined ? 'position' : 'version'} ${order} LIMIT $2`, ...values);
     }
-    const values: unknown[] = [after, bigint(limit)];
-    const where = ['position > $1'];
-    const equals = (sql: string, value: unknown) => { if (value !== null) where.push(sql.replace('?', `$${values.push(value)}`)); };
-    equals('stream = ?', stream);
-    equals('correlation = ?', correlation);
-    equals('type = ANY (?)', types);
-    return this.#events(`WHERE ${where.join(' AND ')} ORDER BY position LIMIT $2`, ...values);
+    if (types) {
+      // a range of the index for each type: a rare type in a long log costs nothing
+      const who = by();
+      return this.#events(`WHERE position IN (SELECT p.position FROM unnest($${values.push(types)}::text[]) AS t (type), LATERAL
+          (SELECT position FROM events e WHERE e.type = t.type AND e.position ${than} $1${who} ORDER BY e.position ${order} LIMIT $2) AS p)
+        ORDER BY position ${order} LIMIT $2`, ...values);
+    }
+    if (except) return this.#events(`WHERE position > $1 AND (type <> ALL ($3) OR position = $1 + 1 OR position = (SELECT max(position) FROM events)) ORDER BY position LIMIT $2`, ...values, except);
+    const actors = actor === undefined ? [] : await this.#actors(actor);
+    if (actor === undefined || actors.length > ACTORS_MAX) return this.#events(`WHERE position ${than} $1${by()} ORDER BY position ${order} LIMIT $2`, ...values);
+    return this.#events(`WHERE position IN (SELECT p.position FROM unnest($3::text[]) AS t (actor), LATERAL
+        (SELECT position FROM events e WHERE ${ACTOR} = t.actor AND e.position ${than} $1 ORDER BY e.position ${order} LIMIT $2) AS p)
+      ORDER BY position ${order} LIMIT $2`, ...values, actors);
+  }
+
+  /** The actors of that name, from the index: one step each, however often each is in the log. */
+  async #actors(actor: string): Promise<string[]> {
+    const found = [actor];
+    for (const [from, to] of rangesOf(actor)) {
+      let last = from;
+      for (let than = '>='; found.length <= ACTORS_MAX; than = '>') {
+        const [next] = await this.#all<{ actor: string }>(`SELECT ${ACTOR} AS actor FROM events WHERE ${ACTOR} ${than} $1 AND ${ACTOR} < $2 ORDER BY ${ACTOR} LIMIT 1`, last, to);
+        if (!next) break;
+        found.push(last = next.actor);
+      }
+    }
+    return found;
   }
 
   override async readChain(after: number, limit: number): Promise<ChainedEvent[]> {
@@ -177,6 +207,10 @@ export class PostgresStore extends EventStore {
     return row ? { position: Number(row.position), state: row.state } : null;
   }
 
+  override async forgetSnapshots(name: string, but: string): Promise<void> {
+    await this.#run('DELETE FROM snapshots WHERE name = $1 AND version <> $2', name, but);
+  }
+
   override async replace({ expectedHead, pages, keys }: WholeLog): Promise<void> {
     this.#alive();
     const client = await this.#pool.connect().catch((error: unknown) => { throw translate(error); });
@@ -232,7 +266,13 @@ export class PostgresStore extends EventStore {
   }
 
   async #events(where: string, ...values: readonly unknown[]): Promise<Recorded[]> {
-    return (await this.#all<EventColumns & pg.QueryResultRow>(`SELECT ${EVENT_COLUMNS} FROM events ${where}`, ...values)).map(toRecorded);
+    this.#alive();
+    try {
+      const { rows } = await this.#pool.query<EventValues & unknown[]>({ text: `SELECT ${EVENT_COLUMNS} FROM events ${where}`, values: [...values], rowMode: 'array' });
+      return toRecordeds(rows);
+    } catch (error) {
+      throw translate(error);
+    }
   }
 
   async #works(where: string, ...values: readonly unknown[]): Promise<WorkRow[]> {

@@ -4,6 +4,9 @@ import type { ClientBase } from 'pg';
 export const LOCK = `SELECT pg_advisory_xact_lock(1113944660, hashtext(current_schema()))`;
 const MIGRATION_LOCK = `SELECT pg_advisory_xact_lock(1113944661, hashtext(current_schema()))`;
 
+/** As the index has it. */
+export const ACTOR = `((meta::json ->> 'actor') COLLATE "C")`;
+
 /** Forward only; a step that was released is never changed. JSON is kept as text: the hash chain covers it letter by letter. */
 const STEPS: readonly string[] = [
   `CREATE TABLE events (
@@ -27,6 +30,7 @@ const STEPS: readonly string[] = [
    CREATE TABLE leases (name text PRIMARY KEY, owner text NOT NULL, until bigint NOT NULL);
    CREATE TABLE keys (id text PRIMARY KEY, wrapped bytea NOT NULL);
    CREATE TABLE snapshots (name text NOT NULL, version text NOT NULL, position bigint NOT NULL, state text NOT NULL, PRIMARY KEY (name, version));`,
+  `CREATE INDEX events_actor ON events (((meta::json ->> 'actor') COLLATE "C"), position);`,
 ];
 
 /**

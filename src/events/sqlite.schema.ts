@@ -1,5 +1,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 
+/** As the index has it. */
+export const ACTOR = "(meta ->> '$.actor')";
+/** The actor of a filter, named three times more. */
+export const IS_ACTOR = `(+${ACTOR} = ? OR substr(${ACTOR}, 1, length(?) + 1) IN (? || ':', ? || '@'))`;
+
 /** Forward only; a step that was released is never changed. Number n of the list brings the file to schema version n + 1. */
 const STEPS: readonly string[] = [
   `CREATE TABLE events (
@@ -25,6 +30,7 @@ const STEPS: readonly string[] = [
    -- rows are added at the end and destroyed in place: SQLite then never copies a key to another page
    CREATE TABLE keys (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, wrapped BLOB NOT NULL, gone INTEGER NOT NULL) STRICT;
    CREATE TABLE snapshots (name TEXT NOT NULL, version TEXT NOT NULL, position INTEGER NOT NULL, state TEXT NOT NULL, PRIMARY KEY (name, version)) STRICT;`,
+  `CREATE INDEX events_actor ON events ((meta ->> '$.actor'), position);`,
 ];
 
 /**

@@ -89,6 +89,13 @@ export interface ReadFilter {
   readonly types?: readonly string[];
   readonly stream?: string;
   readonly correlation?: string;
+  /** who: this actor, and those that go on behind a colon or an at sign (`root` finds `root@host`, `worker:build-1` its processes) */
+  readonly actor?: string;
+  /**
+   * With no other filter, for folding a whole log: all but these types. What stands right behind `after` and the log's newest event are
+   * answered whatever their type, so that one read tells whether the log is still the same and how far it goes.
+   */
+  readonly except?: readonly string[];
 }
 
 /** A whole log, to take the place of another. */
@@ -108,10 +115,12 @@ export interface WholeLog {
 export abstract class EventStore {
   /** Appends atomically; answers the recorded events in order. Wakes every listener of `changes` in every process after the commit. */
   abstract transact(tx: Transaction): Promise<Recorded[]>;
-  /** Events of one stream with version > `after`, in order. */
-  abstract readStream(stream: string, after?: number): Promise<Recorded[]>;
+  /** Events of one stream with version > `after` and <= `until`, in order. */
+  abstract readStream(stream: string, after?: number, until?: number): Promise<Recorded[]>;
   /** Events with position > `after`, in order, at most `limit`. Never skips one that becomes visible later. */
   abstract readAll(after: number, limit: number, filter?: ReadFilter): Promise<Recorded[]>;
+  /** Events with position < `before`, the newest first, at most `limit`: however long the log, only what is answered is read (with two filters also what one of them lets through). */
+  abstract readBack(before: number, limit: number, filter?: ReadFilter): Promise<Recorded[]>;
   /** The same events as they lie in the database, letter by letter, with the hashes of the chain: what an audit reads. */
   abstract readChain(after: number, limit: number): Promise<ChainedEvent[]>;
   /** The highest position; 0 for an empty log. */
@@ -154,6 +163,8 @@ export abstract class EventStore {
   /** A projection's state at a position; a cache, thrown away when `version` differs. */
   abstract saveSnapshot(name: string, version: string, position: number, state: string): Promise<void>;
   abstract snapshot(name: string, version: string): Promise<{ position: number; state: string } | null>;
+  /** Throws away a projection's snapshots of all versions but `but`. */
+  abstract forgetSnapshots(name: string, but: string): Promise<void>;
 
   /**
    * Puts another log in the place of this one, with its keys; work rows and snapshots of the old one go. All of it, or nothing: also when

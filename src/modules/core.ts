@@ -16,7 +16,8 @@ import { configStream } from './apps/app-context.js';
 import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
 import type { Leftover } from './conductor/sweep.plan.js';
-import { applyToBoard, BOARD_VERSION, emptyBoard, type AppRow, type Board } from './read/board.projection.js';
+import { BOARD, type AppRow, type Board } from './read/board.projection.js';
+import { ROUTES } from './read/routes.projection.js';
 import { Projection } from './read/projection.js';
 import type { WorkerStatus } from './server/worker-status.js';
 
@@ -26,6 +27,8 @@ export class Core {
   readonly pipelines: Pipelines;
   readonly box: SecretBox;
   readonly board: Projection<Board>;
+  /** what serves, for who asks only that */
+  readonly routes: Projection<Board>;
   readonly logs: LogStore;
   /** set where Redis is at hand: what the workers last said of themselves. @throws Rejected when Redis does not answer */
   workers: (() => Promise<WorkerStatus[]>) | null = null;
@@ -51,9 +54,9 @@ export class Core {
   git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string>; /** a commit's files as a tar file; absent where nobody asks */ archive?(app: string, sha: string, file: string, signal: AbortSignal): Promise<void> } | null = null;
   /** set where repositories and an engine are at hand: what brings code that was not pushed */
   sources: Sources | null = null;
-  /** set where an engine is at hand: container id → state (`running`, `exited`, …) of an app's containers */
+  /** set where an engine is at hand: container id → state (`running`, `exited`, …) of all containers of ours */
   engine: {
-    states(app: string): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean>;
+    states(): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean>;
     /** images of an app, newest first */
     images(app: string): Promise<readonly { readonly id: string; readonly bytes: number }[]>;
     /** removes what the app's builds have cached; answers the bytes that are free now */
@@ -64,7 +67,8 @@ export class Core {
     this.repository = new Repository(store);
     this.pipelines = new Pipelines(this.repository, config, now);
     this.box = new SecretBox(store, masterKey(join(config.root, 'keys', 'master.key')));
-    this.board = new Projection(store, 'board', BOARD_VERSION, emptyBoard, applyToBoard);
+    this.board = new Projection(store, 'board', BOARD);
+    this.routes = new Projection(store, 'routes', ROUTES);
     this.logs = new LogStore(join(config.root, 'logs'));
   }
 

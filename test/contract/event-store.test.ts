@@ -210,8 +210,8 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
       expect(await thrown(store.transact(tx({ appends: [{ stream: 's', expected: 2, events: [{ type: 'X', data: {}, meta: { correlation: '' } }] }] })))).toMatchObject({ message: expect.stringContaining('correlation') as string });
     });
 
-    it('pages and filters by type, stream and correlation', async () => {
-      for (let n = 0; n < 30; n++) await store.transact(tx({ appends: [append(`s${n % 3}`, Math.floor(n / 3), `T${n % 5}`)], meta: meta(`c${n % 2}`) }));
+    it('pages and filters by type, stream, correlation and actor, forwards and backwards', async () => {
+      for (let n = 0; n < 30; n++) await store.transact(tx({ appends: [append(`s${n % 3}`, Math.floor(n / 3), `T${n % 5}`)], meta: { ...meta(`c${n % 4}`), actor: ['key:0', 'key:1', 'key:1:7@host', 'key:1@x', 'key:10'][n % 5]! } }));
       const events = await all();
       const paged: Recorded[] = [];
       for (let after = 0; ;) {
@@ -222,11 +222,21 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
         after = page.at(-1)!.position;
       }
       expect(paged).toEqual(events);
-      expect(await all({ types: ['T1', 'T3'] })).toEqual(events.filter((event) => event.type === 'T1' || event.type === 'T3'));
-      expect(await store.readAll(events[9]!.position, 3, { types: ['T3', 'T1'] })).toEqual(events.slice(10).filter((event) => event.type === 'T1' || event.type === 'T3').slice(0, 3));
-      expect(await all({ types: [] })).toEqual([]);
-      expect(await all({ correlation: 'c1' })).toEqual(events.filter((event) => event.meta.correlation === 'c1'));
-      expect(await all({ stream: 's2', types: ['T2', 'T0'], correlation: 'c0' })).toEqual(events.filter((event) => event.stream === 's2' && /T[02]/.test(event.type) && event.meta.correlation === 'c0'));
+      const back: Recorded[] = [];
+      for (let page = await store.readBack(Number.MAX_SAFE_INTEGER, 7); page.length > 0; page = await store.readBack(page.at(-1)!.position, 7)) back.push(...page);
+      expect(back).toEqual(events.toReversed());
+
+      const some = <T>(of: readonly T[]) => fc.option(fc.constantFrom(...of), { nil: undefined });
+      const filters = fc.record({ types: some([[], ['T1', 'T3'], ['T4'], ['T0', 'none']]), stream: some(['s0', 's2', 'none']), correlation: some(['c0', 'c3', 'none']), actor: some(['key', 'key:0', 'key:1', 'KEY:1', 'key:', 'key:1:7']) });
+      const is = (actor: string, wanted: string): boolean => actor === wanted || actor.startsWith(`${wanted}:`) || actor.startsWith(`${wanted}@`);
+      await fc.assert(fc.asyncProperty(filters, fc.nat(31), fc.nat(12), async (all, from, limit) => {
+        const filter = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
+        const at = events[from]?.position ?? events.at(-1)!.position + 1;
+        const wanted = events.filter((e) => (all.types?.includes(e.type) ?? true) && e.stream === (all.stream ?? e.stream) && e.meta.correlation === (all.correlation ?? e.meta.correlation) && is(e.meta.actor, all.actor ?? e.meta.actor));
+        expect(await store.readAll(at, limit, filter)).toEqual(wanted.filter((e) => e.position > at).slice(0, limit));
+        expect(await store.readBack(at, limit, filter)).toEqual(wanted.filter((e) => e.position < at).toReversed().slice(0, limit));
+      }), { numRuns: 60 });
+      expect((await store.readStream('s1', 3, 5)).map((event) => event.version)).toEqual([4, 5]);
       expect(await store.readStream('none')).toEqual([]);
     });
 
@@ -577,6 +587,11 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
     expect(await store.snapshot('apps', '1')).toEqual({ position: 12, state: '{"a":2}' });
     expect((await store.snapshot('apps', '2'))?.state).toHaveLength(2_000_000);
     expect(await store.snapshot('apps', '3')).toBeNull();
+    await store.saveSnapshot('other', '1', 1, '{}');
+    await store.forgetSnapshots('apps', '2');
+    expect(await store.snapshot('apps', '1')).toBeNull();
+    expect((await store.snapshot('apps', '2'))?.position).toBe(3);
+    expect((await store.snapshot('other', '1'))?.position).toBe(1);
   });
 
   it('says so when it was closed, and keeps everything for the next', async () => {

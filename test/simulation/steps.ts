@@ -43,8 +43,8 @@ export function workOf(step: Step, ground: Ground, proc: Proc, core: Core): Step
       return routeStep({
         router: ground.blind ? blind(router) : router,
         engine: { stop: (id) => engine.stopContainer(id), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id).catch(gone) },
-        table: async () => liveTable(await core.board.now()),
-        overtaken: async (app, deploy) => overtaken(await core.board.now(), app, deploy),
+        table: async () => liveTable(await core.routes.now()),
+        overtaken: async (app, deploy) => overtaken(await core.routes.now(), app, deploy),
         lease: (work) => withRouterLease(core, 'route', work, proc.clock),
         sleep: proc.sleep, now: () => ground.world.now, seenMs: 8000, drainMs: 3000,
       }) as StepWork<Step>;

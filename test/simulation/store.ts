@@ -129,12 +129,13 @@ export class SimStore extends EventStore {
     const types = tx.appends.flatMap((a) => a.events.map((e) => e.type));
     return this.write(`transact ${tx.claim ? 'claim ' : ''}${tx.finish ? 'finish ' : ''}${types.join(' ')}`.trimEnd(), () => this.db.transact(tx, this.proc.name), true);
   }
-  override readStream(stream: string, after = 0): Promise<Recorded[]> {
-    return this.read('readStream', () => (this.db.streams.get(stream) ?? []).slice(after));
+  override readStream(stream: string, after = 0, until = Infinity): Promise<Recorded[]> {
+    return this.read('readStream', () => (this.db.streams.get(stream) ?? []).slice(after, until));
   }
   override readAll(after: number, limit: number, _filter?: ReadFilter): Promise<Recorded[]> {
     return this.read('readAll', () => this.db.events.slice(after, after + limit));
   }
+  override readBack(): never { throw new Error('not simulated'); }
   override readChain(): never { throw new Error('not simulated'); }
   override head(): Promise<number> { return this.read('head', () => this.db.events.length); }
   override changes(listener: () => void): () => void { return this.db.listen(this.proc, listener); }
@@ -202,5 +203,6 @@ export class SimStore extends EventStore {
   override async destroyKey(): Promise<void> { /* no secrets here */ }
   override async saveSnapshot(): Promise<void> { /* logs are short here */ }
   override async snapshot(): Promise<null> { return null; }
+  override async forgetSnapshots(): Promise<void> { /* none was kept */ }
   override async close(): Promise<void> { /* nothing is open */ }
 }

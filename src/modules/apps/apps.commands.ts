@@ -4,7 +4,7 @@ import { Rejected } from '../../events/decider.js';
 import { Arg, command, Flag, forget, type CommandContext, type DeployAnswer, type Out } from '../commands/command.js';
 import { report } from '../commands/words.js';
 import { change, type Draft } from '../draft.js';
-import type { AppRow } from '../read/board.projection.js';
+import type { AppRow, Board } from '../read/board.projection.js';
 import { urlsOf } from '../deploys/follow.js';
 import { appStream, globalDomains, hostsOf } from './app-context.js';
 import { apps } from './app.decider.js';
@@ -62,9 +62,7 @@ class DestroyInput extends AppInput {
 
 interface AppInfo { app: string; id: string; createdAt: string; createdBy: string; urls: string[]; release: number | null; deployBranch: string | null; running: boolean; processes: Record<string, number> }
 
-async function info(context: CommandContext, row: AppRow): Promise<AppInfo> {
-  const { core } = context;
-  const board = await core.board.now();
+function info({ core }: CommandContext, board: Readonly<Board>, row: AppRow): AppInfo {
   const hosts = hostsOf(row, globalDomains(board.server, core.config));
   const processes: Record<string, number> = {};
   for (const container of row.live?.containers ?? []) processes[container.type] = (processes[container.type] ?? 0) + 1;
@@ -110,7 +108,7 @@ const exists = command({
 
 const show = command({
   name: 'apps:info', summary: 'Show an app: addresses, release, processes', example: 'berth apps:info blog', input: AppInput, http: { method: 'GET', path: '/apps/:app' }, reads: true,
-  run: async (context, { app }) => info(context, await context.core.app(app)),
+  run: async (context, { app }) => info(context, await context.core.board.now(), await context.core.app(app)),
   render: renderInfo,
 });
 
@@ -119,7 +117,7 @@ const reportApps = command({
   run: async (context, { app }) => {
     const board = await context.core.board.now();
     const rows = app ? [await context.core.app(app)] : Object.keys(board.names).sort().map((name) => board.apps[board.names[name]!]!);
-    return Promise.all(rows.map((row) => info(context, row)));
+    return rows.map((row) => info(context, board, row));
   },
   render: (answers, out) => {
     if (answers.length === 0) return out.warn('You haven\'t deployed any applications yet');

@@ -32,7 +32,7 @@ export async function askForDeploys(core: Core): Promise<void> {
   const unreadable = new Set(restore.unreadable);
   for (const app of Object.values((await core.board.now()).apps).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (done.has(app.id)) continue;
-    const running = await core.engine!.states(app.id);
+    const running = await core.engine!.states();
     const lost = (app.live?.containers ?? []).map((c) => c.id).filter((id) => !running.has(id));
     const secret = unreadable.has(app.id) && app.configKeys.length > 0;
     const { kind, sha, trouble } = secret ? blind(app) : await wayBack(core, app, lost.length === 0 && (app.live?.containers.length ?? 0) > 0);

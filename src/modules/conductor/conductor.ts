@@ -3,7 +3,6 @@ import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path';
 import { spaceOf } from '../../drivers/disk/space.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
-import { readLabels } from '../../drivers/engine/labels.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
 import { GitImportDriver } from '../../drivers/git/git.import.js';
 import { GitTransferDriver } from '../../drivers/git/git.transfer.js';
@@ -66,7 +65,7 @@ export class Conductor {
     core.transfer = new GitTransferDriver({ root: config.root, gitUser: config.gitUser });
     core.engine = {
       hasImage: async (id) => (await engine.inspectImage(id)) !== null,
-      states: async (app) => new Map((await engine.listContainers({ instance: config.instance })).filter((c) => readLabels(c.labels).app === app).map((c) => [c.id, c.state])),
+      states: async () => new Map((await engine.listContainers({ instance: config.instance })).map((c) => [c.id, c.state])),
       images: async (app) => (await engine.listImages({ instance: config.instance, app })).toSorted((x, y) => y.created - x.created),
       purge: async (app) => engine.removeCaches((await engine.listCaches()).filter(({ mark }) => mark === `${config.instance}/${app}`).map(({ id }) => id)),
     };

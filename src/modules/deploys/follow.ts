@@ -1,9 +1,20 @@
 import type { NumberedLine } from '../../drivers/logs/log-store.js';
 import { Rejected } from '../../events/decider.js';
+import type { Recorded } from '../../events/event.js';
+import type { PipelineEvent } from '../../events/types/deploy.events.js';
+import { upcast } from '../../events/upcast.js';
+import { pipelineStream } from '../apps/app-context.js';
 import type { StreamItem } from '../commands/command.js';
 import type { Core } from '../core.js';
 import type { DeployRow, DeployStatus } from '../read/board.projection.js';
 import { standstill } from '../server/room.js';
+
+/** The events of one deploy, in order; of an app that is gone, all that may be of it. */
+export async function deployEvents(core: Core, app: string, deploy: number): Promise<(Recorded & PipelineEvent)[]> {
+  const [first, last] = (await core.board.now()).deploys[app]?.[deploy - 1]?.span ?? [1];
+  const events = (await core.store.readStream(pipelineStream(app), first - 1, last)).map((event) => upcast(event)) as unknown as (Recorded & PipelineEvent)[];
+  return events.filter((event) => event.data.deploy === deploy);
+}
 
 export const deployLog = (app: string, deploy: number): string => `deploys/${app}/${deploy}`;
 

@@ -3,12 +3,11 @@ import { IsArray, IsIn, IsInt, IsOptional, IsString, Matches, Min } from 'class-
 import { Rejected } from '../../events/decider.js';
 import { STEPS, type PipelineEvent, type Step } from '../../events/types/deploy.events.js';
 import type { Recorded } from '../../events/event.js';
-import { pipelineStream } from '../apps/app-context.js';
 import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget, Rest, type CommandContext, type DeployAnswer } from '../commands/command.js';
 import { seconds, table, when } from '../commands/words.js';
 import type { Board, FailedJob } from '../read/board.projection.js';
-import { deployLog } from './follow.js';
+import { deployEvents, deployLog } from './follow.js';
 import { isKept } from './pipeline.state.js';
 
 const ID = /^[a-z0-9]{4,20}\.\d{1,9}\.(?:clone|detect|build|release|route)(?:\.r\d{1,6})?$/;
@@ -119,7 +118,7 @@ const show = command({
   name: 'jobs:show', summary: 'Show a job: its exact input, every attempt and who ran it, its output', example: 'berth jobs:show k3v9q2mzxa.7.build', input: JobInput, http: { method: 'GET', path: '/jobs/:job' }, reads: true,
   run: async ({ core }, { job }) => {
     const [app = '', deploy = '', step = ''] = job.split('.');
-    const events = await core.store.readStream(pipelineStream(app));
+    const events = await deployEvents(core, app, Number(deploy));
     const of = events.filter((e) => (e.data as { job?: string }).job === job);
     const queued = of.find((e) => e.type === 'StepQueued') as unknown as Extract<PipelineEvent, { type: 'StepQueued' }> | undefined;
     if (!queued) throw new Rejected('job.missing', `There is no job ${job}`, 'see: berth jobs:failed, or berth trace <app> --format json');

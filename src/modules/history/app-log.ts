@@ -1,3 +1,4 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
 import type { EventStore } from '../../events/store.port.js';
@@ -9,7 +10,7 @@ import { when } from '../commands/words.js';
 import { applyToBoard, emptyBoard, type Board } from '../read/board.projection.js';
 import type { Moment } from './moment.js';
 
-type Reads = Pick<EventStore, 'readStream' | 'readAll' | 'head'>;
+type Reads = Pick<EventStore, 'readStream' | 'readAll' | 'readBack' | 'head'>;
 
 const byPosition = (a: Recorded, b: Recorded): number => a.position - b.position;
 
@@ -20,17 +21,48 @@ export async function merged(store: Reads, streams: readonly string[]): Promise<
 }
 
 /** Everything that made the app what it is. */
-export const appLog = (store: Reads, app: string): Promise<Recorded[]> => merged(store, [appStream(app), configStream(app), processStream(app), pipelineStream(app)]);
+const streamsThatMake = (app: string): string[] => [appStream(app), configStream(app), processStream(app), pipelineStream(app)];
+export const appLog = (store: Reads, app: string): Promise<Recorded[]> => merged(store, streamsThatMake(app));
 
-/** Everything that was written about the app: its names, its domains and what the reconciler saw, too. */
-export async function wholeAppLog(store: Reads, app: string): Promise<Recorded[]> {
-  const own = await store.readStream(appStream(app));
-  const claims = own.flatMap(({ data }) => {
+/** The last of those events up to `position`. */
+export async function lastOf(store: Reads, app: string, position: number): Promise<Recorded | undefined> {
+  const each = await Promise.all(streamsThatMake(app).map((stream) => store.readBack(position + 1, 1, { stream })));
+  return each.flat().sort(byPosition).at(-1);
+}
+
+/** The streams of everything that was written about the app: its names, its domains and what the reconciler saw, too. */
+async function streamsOf(store: Reads, app: string): Promise<string[]> {
+  const named = await store.readAll(0, Number.MAX_SAFE_INTEGER, { stream: appStream(app), types: ['AppCreated', 'AppRenamed', 'DomainAdded', 'DomainRemoved'] });
+  const claims = named.flatMap(({ data }) => {
     const { name, to, domain } = data as { name?: string; to?: string; domain?: string };
     return [name, to].flatMap((each) => (each ? [`name-${each}`] : [])).concat(domain ? [`domain-${domain}`] : []);
   });
-  const events = await merged(store, [...new Set([appStream(app), configStream(app), processStream(app), pipelineStream(app), `drift-${app}`, ...claims])]);
-  return events.filter((event) => (event.data as { app?: string }).app === app);
+  return [...new Set([appStream(app), configStream(app), processStream(app), pipelineStream(app), `drift-${app}`, ...claims])];
+}
+
+export interface Newest { /** positions: behind `low`, up to `head` */ readonly low: number; readonly head: number; readonly want: number; readonly types?: readonly string[]; readonly actor?: string; wanted(event: Recorded): boolean }
+
+/** The newest events of a range, oldest first; only about as many are read as are wanted. */
+export async function newest(store: Reads, { low, head, want, types, actor, wanted }: Newest, stream?: string): Promise<Recorded[]> {
+  const found: Recorded[] = [];
+  const page = Math.min(want, 1000);
+  for (let before = Math.min(head, Number.MAX_SAFE_INTEGER - 1) + 1; ;) {
+    const events = await store.readBack(before, page, { ...(stream !== undefined && { stream }), ...(types && { types }), ...(actor !== undefined && { actor }) });
+    for (const event of events) {
+      if (event.position <= low || found.length === want) return found.reverse();
+      if (wanted(event)) found.push(event);
+    }
+    if (events.length < page || found.length === want) return found.reverse();
+    before = events.at(-1)!.position;
+    await turnOfTheLoop(); // a long answer holds up nobody else
+  }
+}
+
+/** The same of everything that was written about one app: from its own streams, whatever else is in the log. */
+export async function newestOf(store: Reads, app: string, range: Newest): Promise<Recorded[]> {
+  const wanted = (event: Recorded): boolean => (event.data as { app?: string }).app === app && range.wanted(event);
+  const each = await Promise.all((await streamsOf(store, app)).map((stream) => newest(store, { ...range, wanted }, stream)));
+  return each.flat().sort(byPosition).slice(-range.want);
 }
 
 /** What had happened by then: clocks may jump back, the order of the log does not. */
@@ -63,7 +95,7 @@ export async function whoHad(store: Reads, name: string, moment: Moment): Promis
 export const SLACK_MS = 60_000;
 
 /** The last position that was written at or before `time`, found by halving; 0 when there is none. */
-export async function positionAt(store: Reads, time: number): Promise<number> {
+export async function positionAt(store: Pick<Reads, 'readAll' | 'head'>, time: number): Promise<number> {
   let low = 0;
   let high = await store.head();
   while (low < high) {

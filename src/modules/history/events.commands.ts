@@ -1,3 +1,4 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { Transform } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
@@ -6,8 +7,7 @@ import { SCHEMAS } from '../../events/types/all.events.js';
 import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget, type Out, type StreamItem } from '../commands/command.js';
 import { when } from '../commands/words.js';
-import type { Core } from '../core.js';
-import { positionAt, SLACK_MS, wholeAppLog } from './app-log.js';
+import { newest, newestOf, positionAt, SLACK_MS } from './app-log.js';
 import { masked } from './mask.js';
 import { tell } from './tell.js';
 import { parseTime } from './moment.js';
@@ -38,24 +38,6 @@ export function parseTypes(text: string): string[] {
   });
 }
 
-interface Range { readonly low: number; readonly head: number; readonly want: number; readonly filter: { readonly types: readonly string[] } | undefined; readonly app: string | null; wanted(event: Recorded): boolean }
-
-/** The newest events of a range. Backwards is not what the log offers: windows that grow from the end; an app's are in its own streams. */
-async function newest(core: Core, { low, head, want, filter, app, wanted }: Range): Promise<Recorded[]> {
-  if (app !== null) return (await wholeAppLog(core.store, app)).filter((e) => e.position > low && e.position <= head && (!filter || filter.types.includes(e.type)) && wanted(e)).slice(-want);
-  for (let window = want * 4; ; window *= 8) {
-    const from = Math.max(low, head - window);
-    const recent: Recorded[] = [];
-    for (let at = from; at < head;) {
-      const page = await core.store.readAll(at, 5000, filter);
-      recent.push(...page.filter((e) => e.position <= head && wanted(e)));
-      at = page.at(-1)?.position ?? head;
-      if (page.length < 5000) break;
-    }
-    if (recent.length >= want || from === low) return recent.slice(-want);
-  }
-}
-
 const events = command({
   name: 'events', summary: 'Show the event log, newest last; -t follows', example: 'berth events blog --since 2h --type StepFailed,DeployFailed', input: EventsInput, http: { method: 'GET', path: '/events' }, reads: true,
   async *stream({ core, signal }, { tail, num, after, since, until, of, app: named, type, actor }): AsyncGenerator<StreamItem> {
@@ -66,8 +48,8 @@ const events = command({
     if (tail && to !== null) throw new Rejected('events.until', '--until and -t do not go together', 'following has no end');
     if (from !== null && to !== null && from > to) throw new Rejected('events.range', '--since is later than --until');
     const inTime = (event: Recorded): boolean => (from === null || event.at >= from) && (to === null || event.at <= to);
-    const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && (actor === undefined || event.meta.actor === actor || /^[:@]/.test(event.meta.actor.slice(actor.length)) && event.meta.actor.startsWith(actor)) && inTime(event);
-    const filter = type === undefined ? undefined : { types: parseTypes(type) };
+    const wanted = (event: Recorded): boolean => (app === null || (event.data as { app?: string }).app === app) && inTime(event);
+    const filter = { ...(type !== undefined && { types: parseTypes(type) }), ...(actor !== undefined && { actor }) };
     const item = (event: Recorded, names: Readonly<Record<string, { readonly name: string } | undefined>>): StreamItem => {
       const owner = (event.data as { app?: string }).app;
       return { id: String(event.position), event: event.type, data: { ...event, app: owner === undefined ? null : (names[owner]?.name ?? owner), data: masked(event.data) } };
@@ -79,11 +61,20 @@ const events = command({
     let left = Number.POSITIVE_INFINITY;
     if (after === undefined && (from === null || num !== undefined)) {
       const head = Math.min(end, await core.store.head());
-      const found = await newest(core, { low, head, want: num ?? 50, filter, app, wanted });
+      const range = { low, head, want: num ?? 50, ...filter, wanted };
+      const found = await (app === null ? newest(core.store, range) : newestOf(core.store, app, range));
       const called = await names();
       for (const event of found) yield item(event, called);
       if (!tail) return;
       position = head;
+    } else if (app !== null) {
+      // what is there already comes from the app's own streams, however long the log is
+      const head = Math.min(end, await core.store.head());
+      const all = await newestOf(core.store, app, { low: position, head, want: Number.POSITIVE_INFINITY, ...filter, wanted });
+      const called = await names();
+      for (const event of tail ? all : all.slice(0, num ?? (from === null ? 50 : all.length))) yield item(event, called);
+      if (!tail) return;
+      position = Math.max(position, head);
     } else if (!tail) left = num ?? (from === null ? 50 : left);
     let wake: () => void = () => {};
     let changed = true;
@@ -103,7 +94,10 @@ const events = command({
           left -= 1;
           if (left <= 0) return;
         }
-        if (page.length === 1000) continue;
+        if (page.length === 1000) {
+          await turnOfTheLoop();
+          continue;
+        }
         if (!tail) return;
         if (!changed) await new Promise<void>((resolve) => { wake = resolve; });
       }

@@ -22,8 +22,8 @@ export class PlanningStore extends EventStore {
     const recorded: Recorded[] = [];
     const head = (await this.real.head()) + this.planned.length;
     for (const { stream, expected, events } of tx.appends) {
-      const own = recorded.filter((event) => event.stream === stream).length;
-      const version = (await this.readStream(stream)).length + own;
+      const [last] = await this.real.readBack(Number.MAX_SAFE_INTEGER, 1, { stream });
+      const version = (last?.version ?? 0) + [...this.planned, ...recorded].filter((event) => event.stream === stream).length;
       if (version !== expected) throw new Conflict(stream, expected, version);
       for (const [i, event] of events.entries()) {
         const position = head + recorded.length + 1;
@@ -34,16 +34,18 @@ export class PlanningStore extends EventStore {
     return recorded;
   }
 
-  override async readStream(stream: string, after = 0): Promise<Recorded[]> {
-    return [...await this.real.readStream(stream, after), ...this.planned.filter((event) => event.stream === stream && event.version > after)];
+  override async readStream(stream: string, after = 0, until = Number.MAX_SAFE_INTEGER): Promise<Recorded[]> {
+    return [...await this.real.readStream(stream, after, until), ...this.planned.filter((event) => event.stream === stream && event.version > after && event.version <= until)];
   }
 
   override putKey(id: string, wrapped: Uint8Array): Promise<void> { this.keysMade.set(id, wrapped); return Promise.resolve(); }
   override async key(id: string): Promise<Uint8Array | null> { return this.keysMade.get(id) ?? this.real.key(id); }
   override destroyKey(id: string): Promise<void> { if (!this.keysMade.delete(id)) this.keysDestroyed.push(id); return Promise.resolve(); }
   override saveSnapshot(): Promise<void> { return Promise.resolve(); }
+  override forgetSnapshots(): Promise<void> { return Promise.resolve(); }
 
   override readAll(after: number, limit: number, filter?: ReadFilter): Promise<Recorded[]> { return this.real.readAll(after, limit, filter); }
+  override readBack(before: number, limit: number, filter?: ReadFilter): Promise<Recorded[]> { return this.real.readBack(before, limit, filter); }
   override readChain(after: number, limit: number): Promise<ChainedEvent[]> { return this.real.readChain(after, limit); }
   override head(): Promise<number> { return this.real.head(); }
   override changes(): () => void { return () => {}; }

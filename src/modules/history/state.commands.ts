@@ -5,7 +5,7 @@ import { Arg, command, Flag, forget, type Out } from '../commands/command.js';
 import { when } from '../commands/words.js';
 import type { Core } from '../core.js';
 import type { Board, DeployRow } from '../read/board.projection.js';
-import { appLog, boardOf, checkMoment, merged, until, whoHad } from './app-log.js';
+import { appLog, boardOf, checkMoment, lastOf, merged, until, whoHad } from './app-log.js';
 import { parseMoment, type Moment } from './moment.js';
 
 class StateInput {
@@ -39,7 +39,7 @@ function deploying(row: DeployRow): Deploying {
 }
 
 /** The app on a board that was folded from its own events. Pure. */
-export function appOn(board: Board, id: string, global: readonly string[], last: Recorded, destroyed: boolean): AppThen {
+export function appOn(board: Board, id: string, global: readonly string[], last: Pick<Recorded, 'position' | 'at'>, destroyed: boolean): AppThen {
   const row = board.apps[id]!;
   const release = row.releases.find((r) => r.number === row.live?.release);
   const deploys = board.deploys[id] ?? [];
@@ -62,6 +62,17 @@ export async function stateAt(core: Core, name: string, moment: Moment): Promise
   const lived = end < 0 ? then : then.slice(0, end);
   const global = boardOf(until(await merged(core.store, ['server']), moment)).server;
   return appOn(boardOf(lived), id, globalDomains(global, core.config), then[end < 0 ? then.length - 1 : end]!, end >= 0);
+}
+
+/** The app as it is: from the board, which knows. Null when no app has that name now. */
+async function stateNow(core: Core, name: string): Promise<AppThen | null> {
+  const board = await core.board.now();
+  const id = board.names[name];
+  if (id === undefined) return null;
+  const position = core.board.at;
+  const now = appOn(board, id, globalDomains(board.server, core.config), { position, at: 0 }, false); // before any other await: the board goes on
+  const last = (await lastOf(core.store, id, position))!;
+  return { ...now, position: last.position, at: iso(last.at) };
 }
 
 function words(d: Deploying): string {
@@ -91,7 +102,7 @@ function render(s: AppThen, out: Out): void {
 
 const state = command({
   name: 'state', summary: 'Show an app as it is now, or was at a time or position of the log', example: 'berth state blog --at 2h', input: StateInput, http: { method: 'GET', path: '/apps/:app/state' }, reads: true,
-  run: async ({ core }, { app, at }) => stateAt(core, app, at === undefined ? { position: await core.store.head() } : parseMoment(at, core.now())),
+  run: async ({ core }, { app, at }) => (at === undefined ? await stateNow(core, app) : null) ?? stateAt(core, app, at === undefined ? { position: await core.store.head() } : parseMoment(at, core.now())),
   render,
 });
 

@@ -66,8 +66,7 @@ const restart = command({
 
 interface PsReport { app: string; deployed: boolean; release: number | null; processes: { name: string; state: string; id: string; address: string }[] }
 
-async function psReport(core: import('../core.js').Core, row: AppRow): Promise<PsReport> {
-  const states = core.engine ? await core.engine.states(row.id) : new Map<string, string>();
+function psReport(row: AppRow, states: ReadonlyMap<string, string>): PsReport {
   const processes = (row.live?.containers ?? []).map((c) => ({ name: `${c.type}.${c.index}`, state: states.get(c.id) ?? 'missing', id: c.id.slice(0, 12), address: `${c.ip}:${c.port}` }));
   return { app: row.name, deployed: row.live !== null, release: row.live?.release ?? null, processes };
 }
@@ -77,7 +76,8 @@ const psReportCommand = command({
   run: async ({ core }, { app }) => {
     const board = await core.board.now();
     const rows = app ? [await core.app(app)] : Object.keys(board.names).sort().map((name) => board.apps[board.names[name]!]!);
-    return Promise.all(rows.map((row) => psReport(core, row)));
+    const states = (await core.engine?.states()) ?? new Map<string, string>();
+    return rows.map((row) => psReport(row, states));
   },
   render: (answers, out) => {
     if (answers.length === 0) return out.warn('You haven\'t deployed any applications yet');

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { acts, APP, rules, World } from '../../../test/histories.js';
 import { fold } from '../../events/decider.js';
 import type { NewEvent, Recorded } from '../../events/event.js';
+import { liveTable, overtaken } from '../conductor/live-table.js';
 import { applyToBoard, emptyBoard, type Board } from './board.projection.js';
+import { ROUTES } from './routes.projection.js';
 
 let position = 0;
 const recorded = (event: NewEvent, version = 1): Recorded => {
@@ -49,6 +51,19 @@ describe('the board', () => {
         if (deploy.status !== 'waiting' && deploy.status !== 'running') expect(deploy.endedAt).not.toBeNull();
       }
     }), { numRuns: 200 });
+  });
+
+  it('without what only people look at says the same of routes', () => {
+    fc.assert(fc.property(acts, (history) => {
+      const [whole, slim] = [emptyBoard(), ROUTES.initial()];
+      for (const event of logOf(history)) {
+        applyToBoard(whole, event);
+        ROUTES.apply(slim, event);
+        expect(liveTable(slim)).toEqual(liveTable(whole));
+        for (let deploy = 1; deploy <= whole.apps[APP]!.last; deploy += 1) expect(overtaken(slim, APP, deploy)).toBe(overtaken(whole, APP, deploy));
+      }
+      expect(slim.deploys[APP]!.filter((d) => d.status === 'succeeded' && d.steps.length > 0)).toEqual([]);
+    }), { numRuns: 100 });
   });
 
   it('opens a step again that is tried again, and closes it with its deploy', () => {

@@ -1,7 +1,9 @@
 import type { Recorded } from '../../events/event.js';
 import type { AppEvent, ConfigEvent, Formation, KeyEvent, ProcessEvent, ServerEvent } from '../../events/types/app.events.js';
 import { older, supersede } from '../deploys/pipeline.state.js';
+import type { EventType } from '../../events/types/all.events.js';
 import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, Step } from '../../events/types/deploy.events.js';
+import type { Shape } from './projection.js';
 
 export interface AppRow {
   id: string; name: string; createdAt: number; createdBy: string;
@@ -30,6 +32,8 @@ export interface DeployRow {
   /** the deploy that made its source and its image: itself, or one that it retries */
   madeBy: number;
   steps: StepRow[];
+  /** versions of the first and the last event of it in the app's pipeline stream; none from before board version 3 */
+  span?: [first: number, last: number];
 }
 export interface FailedJob {
   job: string; app: string; deploy: number; kind: DeployKind; step: Step; failure: Failure; at: number; attempts: number;
@@ -52,9 +56,6 @@ export interface Board {
 }
 
 export type BoardEvent = AppEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | PipelineEvent;
-
-/** bump when the shape or the meaning of Board changes: snapshots of other versions are not read */
-export const BOARD_VERSION = '2';
 
 export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} } });
 
@@ -107,7 +108,7 @@ function applyToApp(board: Board, app: AppRow, event: Recorded & BoardEvent): vo
     case 'DomainRemoved': app.domains = app.domains.filter((domain) => domain !== event.data.domain); return;
     case 'ConfigSet':
       app.configVersion = event.version;
-      app.configKeys = [...new Set([...app.configKeys, ...Object.keys(event.data.values)])].sort();
+      if (!Object.keys(event.data.values).every((key) => app.configKeys.includes(key))) app.configKeys = [...new Set([...app.configKeys, ...Object.keys(event.data.values)])].sort();
       return;
     case 'ConfigUnset': {
       const gone = new Set(event.data.keys);
@@ -124,12 +125,13 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
   const deploys = board.deploys[app.id]!;
   if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
     const { deploy, kind, source, by } = event.data;
-    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, retryOf: null, madeBy: deploy, steps: [] });
+    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, retryOf: null, madeBy: deploy, steps: [], span: [event.version, event.version] });
     app.last = deploy;
     return;
   }
   const row = deploys[event.data.deploy - 1];
   if (!row) return;
+  if (row.span) row.span[1] = event.version;
   const end = (status: DeployStatus): void => {
     row.status = status;
     row.endedAt = event.at;
@@ -226,3 +228,8 @@ function done(step: StepRow | undefined, event: Recorded & { data: { tookMs: num
 function lastContainers(row: DeployRow): readonly LiveContainer[] | undefined {
   return row.steps.findLast((s) => s.step === 'release' && s.status === 'succeeded')?.containers;
 }
+
+const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken'];
+
+/** `version`: bump it when the shape or the meaning of Board changes, and say how the former one is looked at until the new one is folded. */
+export const BOARD: Shape<Board> = { version: '3', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '2', adopt: (state) => state as Board } };

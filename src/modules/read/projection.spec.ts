@@ -1,6 +1,9 @@
-import { describe, expect, it } from 'vitest';
+import fc from 'fast-check';
+import { describe, expect, it, vi } from 'vitest';
 import type { Recorded } from '../../events/event.js';
+import type { ReadFilter } from '../../events/store.port.js';
 import { canonical, differences } from './canonical.js';
+import { packed, unpacked } from './packed.js';
 import { Projection, type Shape } from './projection.js';
 
 interface Sum { sum: number; seen: number[] }
@@ -12,13 +15,20 @@ function storeOf(n: number) {
   append(n);
   const snapshots = new Map<string, { position: number; state: string }>();
   return {
-    log, append, snapshots, onRead: () => {},
-    async readAll(after: number, limit: number) { this.onRead(); return log.slice(after, after + limit); },
+    log, append, snapshots, onRead: () => {}, read: [] as string[],
+    async readAll(after: number, limit: number, { except }: ReadFilter = {}) {
+      this.onRead();
+      const events = log.slice(after).filter((event, i) => !except?.includes(event.type) || i === 0 || event === log.at(-1)).slice(0, limit);
+      this.read.push(...events.map((event) => event.type));
+      return events;
+    },
     async snapshot(name: string, version: string) { return snapshots.get(`${name} ${version}`) ?? null; },
     async saveSnapshot(name: string, version: string, position: number, state: string) { snapshots.set(`${name} ${version}`, { position, state }); },
+    async forgetSnapshots(name: string, but: string) { for (const key of snapshots.keys()) if (key.startsWith(`${name} `) && key !== `${name} ${but}`) snapshots.delete(key); },
   };
 }
-const made = (store: ReturnType<typeof storeOf>, { version, initial, apply } = shape('1')) => new Projection(store, 'sum', version, initial, apply);
+const made = (store: ReturnType<typeof storeOf>, of = shape('1')) => new Projection(store, 'sum', of);
+const stated = (store: ReturnType<typeof storeOf>, version: string) => vi.waitFor(() => { expect(store.snapshots.get(`sum ${version}`)).toBeDefined(); return store.snapshots.get(`sum ${version}`)!; });
 
 describe('a projection', () => {
   it('is rebuilt identical while it serves, and while the log grows', async () => {
@@ -58,6 +68,86 @@ describe('a projection', () => {
     store.append(1);
     expect((await projection.now()).sum).toBe(120_010);
     expect(store.snapshots.get('sum 2')).toMatchObject({ position: 12_000 });
+  });
+
+  it('keeps a snapshot beside its work, begins with it, and does without one that cannot be kept or read', async () => {
+    const store = storeOf(25_000);
+    expect((await made(store).now()).sum).toBe(25_000);
+    const { position, state } = await stated(store, '1');
+    expect([position, JSON.parse(await unpacked(state))]).toEqual([25_000, { sum: 25_000, seen: Array.from({ length: 25 }, (_, i) => (i + 1) * 1000) }]);
+    store.snapshots.set('sum 1', { position: 20_000, state: await packed('{"sum":1,"seen":[]}') });
+    expect((await made(store).now()).sum).toBe(5001); // it was read
+    store.snapshots.set('sum 1', { position: 20_000, state: 'AAAA' });
+    const unreadable = made(store);
+    expect((await unreadable.now()).sum).toBe(25_000);
+    expect(unreadable.standing.trouble).toContain('cannot be read');
+    store.snapshots.clear();
+    store.saveSnapshot = () => Promise.reject(new Error('disk full'));
+    const full = made(store);
+    expect((await full.now()).sum).toBe(25_000);
+    await vi.waitFor(() => expect(full.standing.trouble).toContain('disk full'));
+    expect((await full.now()).sum).toBe(25_000);
+  });
+
+  it('whose version is new serves the former one\'s state at a start, until it is folded; then the former one is forgotten', async () => {
+    const store = storeOf(12_000);
+    await made(store).rebuild();
+    store.append(10);
+    let gate: () => void = () => {};
+    const shut = new Promise<void>((open) => { gate = open; });
+    const next: Shape<Sum> = { ...shape('2', 10), former: { version: '1', adopt: (state) => ({ ...(state as Sum), sum: (state as Sum).sum * 10 }) } };
+    const read = store.readAll.bind(store);
+    store.readAll = async (after, limit, filter) => { if (after < 12_000 - 1) await shut; return read(after, limit, filter); };
+    const projection = made(store, next);
+    expect((await projection.now()).sum).toBe(120_100); // the former one's, and what came since
+    expect(projection.standing).toMatchObject({ version: '2', serves: '1' });
+    store.append(1);
+    expect((await projection.now()).sum).toBe(120_110);
+    expect(store.snapshots.has('sum 2')).toBe(false); // what was adopted is never kept as the new version's
+    gate();
+    await stated(store, '2');
+    await vi.waitFor(() => expect(projection.standing).toEqual({ version: '2', serves: '2', position: 12_011, trouble: null }));
+    expect((await projection.now()).seen).toHaveLength(12);
+    await vi.waitFor(() => expect([...store.snapshots.keys()]).toEqual(['sum 2']));
+    expect((await made(store, next).now()).sum).toBe(120_110);
+  });
+
+  it('whose new version cannot be built goes on with the former one, and says why', async () => {
+    const store = storeOf(30);
+    await made(store).rebuild();
+    store.append(1);
+    const projection = made(store, { ...shape('2'), apply: (state, event) => { if (event.position === 7) throw new Error('no 7'); shape('1').apply(state, event); }, former: { version: '1', adopt: (state) => state as Sum } });
+    expect((await projection.now()).sum).toBe(31);
+    await vi.waitFor(() => expect(projection.standing).toMatchObject({ serves: '1', trouble: expect.stringContaining('no 7') as string }));
+    store.append(1);
+    expect((await projection.now()).sum).toBe(32);
+  });
+
+  it('does not read what it skips, and knows all the same how far the log goes and whether it is the same', async () => {
+    const skipping: Shape<Sum> = { ...shape('1'), apply: (state, event) => { if (event.type === 'N') shape('1').apply(state, event); }, skips: ['S'] };
+    await fc.assert(fc.asyncProperty(fc.array(fc.boolean(), { maxLength: 1200 }), fc.array(fc.nat(5), { maxLength: 4 }), async (skipped, grows) => {
+      const store = storeOf(skipped.length);
+      const mark = (): void => store.log.forEach((event, i) => { store.log[i] = { ...event, type: skipped[i % Math.max(1, skipped.length)] ? 'S' : 'N' }; });
+      mark();
+      const wanted = (): number => store.log.filter((event) => event.type === 'N').length;
+      const projection = made(store, skipping);
+      for (const grow of grows) {
+        expect((await projection.now()).sum).toBe(wanted());
+        expect(projection.at).toBe(store.log.length);
+        store.append(grow);
+        mark();
+      }
+      store.onRead = () => { if (store.log.length < skipped.length + 40) { store.append(3); mark(); } };
+      expect(await projection.rebuild()).toMatchObject({ identical: true });
+      store.onRead = () => {};
+      expect((await projection.now()).sum).toBe(wanted());
+      store.read = [];
+      await projection.now();
+      expect(store.read.length).toBeLessThanOrEqual(1);
+      store.log.splice(0);
+      store.append(2);
+      expect((await projection.now()).sum).toBe(2);
+    }), { numRuns: 60 });
   });
 
   it('is rebuilt once for all who ask at the same time, and goes on after a failure', async () => {

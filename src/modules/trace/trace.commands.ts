@@ -1,9 +1,7 @@
 import { IsOptional } from 'class-validator';
-import type { PipelineEvent } from '../../events/types/deploy.events.js';
-import { pipelineStream } from '../apps/app-context.js';
 import { command, Flag, forget, type CommandContext } from '../commands/command.js';
 import { deployRow, OneInput } from '../deploys/deploys.commands.js';
-import { deployLog } from '../deploys/follow.js';
+import { deployEvents, deployLog } from '../deploys/follow.js';
 import { change } from '../draft.js';
 import { server } from '../server/server.decider.js';
 import { waterfall, type Trace, type TraceStep } from './waterfall.js';
@@ -17,10 +15,10 @@ class NoInput {}
 async function traceOf(context: CommandContext, app: string, deploy?: string): Promise<Trace> {
   const { core } = context;
   const { row, deploy: d } = await deployRow(context, app, deploy);
-  const events = (await core.store.readStream(pipelineStream(row.id))) as unknown as PipelineEvent[];
+  const events = await deployEvents(core, row.id, d.deploy);
   const io = new Map<string, { input: unknown; output: unknown }>();
   for (const event of events) {
-    if (event.data.deploy !== d.deploy || !('job' in event.data)) continue;
+    if (!('job' in event.data)) continue;
     const seen = io.get(event.data.job) ?? { input: null, output: null };
     if ('input' in event.data) seen.input = event.data.input;
     if ('output' in event.data) seen.output = event.data.output;

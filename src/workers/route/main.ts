@@ -17,8 +17,8 @@ await startWorker('route', (core) => {
   return routeStep({
     router: new HaproxyDriver(haproxyOptions(core.config)),
     engine: { stop: (id, seconds) => engine.stopContainer(id, seconds), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id).catch(unlessGone) },
-    table: async () => liveTable(await core.board.now()),
-    overtaken: async (app, deploy) => overtaken(await core.board.now(), app, deploy),
+    table: async () => liveTable(await core.routes.now()),
+    overtaken: async (app, deploy) => overtaken(await core.routes.now(), app, deploy),
     lease: (work) => withRouterLease(core, 'route', work),
   });
 });
