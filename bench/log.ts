@@ -140,7 +140,7 @@ async function reads(berth: Fixture, samples: Samples, token: string): Promise<v
     const writer = (async () => {
       for (let n = 0; writes && writing; n += 1) {
         const began = performance.now();
-        const { status, body } = await ask(where, 'POST', `/v1/apps/app-${String(n % LIFE.apps).padStart(3, '0')}/config`, { vars: [`BENCH=${n}`], noRestart: true }, bearer);
+        const { status, body } = await ask(where, 'POST', `/v1/apps/app-${String(n % LIFE.apps).padStart(3, '0')}/config`, { pairs: [`BENCH=${n}`], noRestart: true }, bearer);
         if (status >= 300) throw new Error(`writing: ${status} ${body}`);
         written.push(performance.now() - began);
         await sleep(Math.max(0, 50 - (performance.now() - began)));

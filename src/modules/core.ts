@@ -13,6 +13,7 @@ import { StoreUnavailable, type EventStore } from '../events/store.port.js';
 import { shown } from './apps/app.decider.js';
 import { config as configDecider } from './config/config.decider.js';
 import { configStream } from './apps/app-context.js';
+import { DRIFTS, type Drifts } from './drift/drift.projection.js';
 import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
 import type { Leftover } from './conductor/sweep.plan.js';
@@ -27,6 +28,7 @@ export class Core {
   readonly pipelines: Pipelines;
   readonly box: SecretBox;
   readonly board: Projection<Board>;
+  readonly drifts: Projection<Drifts>;
   /** what serves, for who asks only that */
   readonly routes: Projection<Board>;
   readonly logs: LogStore;
@@ -68,6 +70,7 @@ export class Core {
     this.pipelines = new Pipelines(this.repository, config, now);
     this.box = new SecretBox(store, masterKey(join(config.root, 'keys', 'master.key')));
     this.board = new Projection(store, 'board', BOARD);
+    this.drifts = new Projection(store, 'drifts', DRIFTS);
     this.routes = new Projection(store, 'routes', ROUTES);
     this.logs = new LogStore(join(config.root, 'logs'));
   }
@@ -93,9 +96,9 @@ export class Core {
 
   /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */
   on(store: EventStore): Core {
-    const { board, logs, workers, probes, engine, git } = this;
+    const { board, drifts, logs, workers, probes, engine, git } = this;
     const init = (): Promise<never> => Promise.reject(new Error('no repository is made on a store that is not the server\'s own'));
-    return Object.assign(new Core(this.config, store, this.now), { board, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
+    return Object.assign(new Core(this.config, store, this.now), { board, drifts, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
   }
 
   /** The app of that name. @throws Rejected with exit code 20 */

@@ -24,6 +24,7 @@ import { domainCommands } from '../../src/modules/domains/domains.commands.js';
 import { change } from '../../src/modules/draft.js';
 import { psCommands } from '../../src/modules/processes/ps.commands.js';
 import { BOARD } from '../../src/modules/read/board.projection.js';
+import { DRIFTS } from '../../src/modules/drift/drift.projection.js';
 import { ROUTES } from '../../src/modules/read/routes.projection.js';
 import { Projection } from '../../src/modules/read/projection.js';
 import { StepRunner } from '../../src/workers/step-runner.js';
@@ -121,7 +122,7 @@ class Simulation {
     const repository = new Repository(store, 2000, proc.clock);
     const seal = async (_app: string, value: string): Promise<unknown> => ({ value });
     const core = Object.assign(Object.create(Core.prototype) as object, {
-      config: CONFIG, store, now, repository, pipelines: new Pipelines(repository, CONFIG, now), board: new Projection(store, 'board', BOARD), routes: new Projection(store, 'routes', ROUTES),
+      config: CONFIG, store, now, repository, pipelines: new Pipelines(repository, CONFIG, now), board: new Projection(store, 'board', BOARD), drifts: new Projection(store, 'drifts', DRIFTS), routes: new Projection(store, 'routes', ROUTES),
       box: { seal, unseal: async (sealed: { value: string }) => sealed.value, createKey: async () => {}, destroyKey: async () => {} },
       logs: { remove: async () => {} }, git: { resolve: async (_app: string, commit: string) => commit, init: async () => '' }, engine: null, probes: null, sweep: null, workers: null, writeKeys: null,
     }) as unknown as Core;

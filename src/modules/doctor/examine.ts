@@ -5,7 +5,6 @@ import { VERSION } from '../../version.js';
 import { newestBackup } from '../backup/newest.js';
 import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
-import { driftStream } from '../drift/reconciler.js';
 import type { Core } from '../core.js';
 import { bad, ok, warn, type Check } from './check.js';
 import * as judge from './judge.js';
@@ -48,6 +47,7 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(...await drifting(core));
   const failed = Object.values(board.failed).filter(({ superseded }) => superseded === null).length;
   checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys ended there; what served goes on serving', 'see: berth jobs:failed'));
+  checks.push(...projections(core));
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
@@ -55,11 +55,19 @@ export async function examine(core: Core): Promise<Check[]> {
   return checks;
 }
 
+function projections({ board, drifts }: Core): Check[] {
+  const all = [['board', board.standing], ['drift', drifts.standing]] as const;
+  const troubled = all.flatMap(([name, { trouble }]) => (trouble ? [`${name}: ${trouble}`] : []));
+  if (troubled.length > 0) return [warn('projections', troubled.join('; '), 'what lists show is right, or of the version before; starts take longer', 'make room if a disk is full; then berth projections:rebuild')];
+  return [ok('projections', all.map(([name, { version, serves }]) => (serves === version ? `${name} version ${version}` : `${name} version ${version} is being folded, ${serves} serves`)).join(', '))];
+}
+
 async function drifting(core: Core): Promise<Check[]> {
   const found: string[] = [];
   const looping: string[] = [];
+  const drifts = await core.drifts.now();
   for (const app of Object.values((await core.board.now()).apps)) {
-    const { state } = await core.repository.load(drift, driftStream(app.id));
+    const state = drifts[app.id] ?? drift.initial;
     const now = Object.values(state.open);
     if (now.length > 0) found.push(`${app.name}: ${now.map((f) => `${f.subject} ${f.what.replace('container-', '')}`).join(', ')}`);
     if (state.looping && now.length > 0) looping.push(app.name);

@@ -6,6 +6,7 @@ import { change } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
 import { drift, type Finding } from './drift.decider.js';
 import { findings } from './drift.plan.js';
+import type { Drifts } from './drift.projection.js';
 
 export const driftStream = (app: string): string => `drift-${app}`;
 const ACTOR = 'system:reconciler';
@@ -23,8 +24,9 @@ export class Reconciler {
   async check(containers: readonly ContainerSummary[], back = false): Promise<void> {
     const seen = new Map(containers.map((c) => [c.id, c]));
     const board = await this.core.board.now();
+    const known = await this.core.drifts.now();
     const starts: string[] = [];
-    for (const app of Object.values(board.apps)) if (app.live) starts.push(...await this.app(app, findings(app, seen), back));
+    for (const app of Object.values(board.apps)) if (app.live) starts.push(...await this.app(app, findings(app, seen), known, back));
     const errors: unknown[] = [];
     await Promise.all(Array.from({ length: PARALLEL }, async () => {
       for (let id = starts.shift(); id !== undefined; id = starts.shift()) await this.engine.startContainer(id).catch((error: unknown) => { errors.push(error); });
@@ -44,10 +46,8 @@ export class Reconciler {
   }
 
   /** Answers which containers are to be started. */
-  private async app(app: AppRow, found: readonly Finding[], back: boolean): Promise<string[]> {
-    const { state } = await this.core.repository.load(drift, driftStream(app.id));
-    // the common case costs one read of a short stream that is in memory
-    if (found.length === 0 && Object.keys(state.open).length === 0) return [];
+  private async app(app: AppRow, found: readonly Finding[], known: Readonly<Drifts>, back: boolean): Promise<string[]> {
+    if (found.length === 0 && Object.keys(known[app.id]?.open ?? {}).length === 0) return [];
     const subjects = new Set(await this.observe(app.id, found, false, this.core.now(), back));
     return (app.live?.containers ?? []).filter((c) => subjects.has(`${c.type}.${c.index}`)).map((c) => c.id);
   }

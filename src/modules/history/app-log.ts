@@ -2,6 +2,7 @@ import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
 import type { EventStore } from '../../events/store.port.js';
+import type { EventType } from '../../events/types/all.events.js';
 import type { ClaimEvent } from '../../events/types/app.events.js';
 import { upcast } from '../../events/upcast.js';
 import { appStream, configStream, pipelineStream, processStream } from '../apps/app-context.js';
@@ -30,14 +31,30 @@ export async function lastOf(store: Reads, app: string, position: number): Promi
   return each.flat().sort(byPosition).at(-1);
 }
 
-/** The streams of everything that was written about the app: its names, its domains and what the reconciler saw, too. */
-async function streamsOf(store: Reads, app: string): Promise<string[]> {
+/** Which of an app's streams a type is found in; null: in none. */
+const FOUND_IN: Readonly<Record<EventType, 'app' | 'config' | 'processes' | 'pipeline' | 'drift' | 'claim' | null>> = {
+  AppCreated: 'app', AppRenamed: 'app', AppDestroyed: 'app', DeployBranchSet: 'app', AppSettingChanged: 'app', DomainAdded: 'app', DomainRemoved: 'app',
+  NameClaimed: 'claim', NameReleased: 'claim', ConfigSet: 'config', ConfigUnset: 'config', ContainerScaled: 'processes',
+  DriftDetected: 'drift', DriftEnded: 'drift', RepairStarted: 'drift', CrashLoopDetected: 'drift',
+  BuildRequested: 'pipeline', DeployRequested: 'pipeline', DeployStarted: 'pipeline', DeploySuperseded: 'pipeline', StepQueued: 'pipeline', StepStarted: 'pipeline', SourceCloned: 'pipeline',
+  BuildpackDetected: 'pipeline', ImageBuilt: 'pipeline', ContainersStarted: 'pipeline', ReleaseCreated: 'pipeline', RouteSwitched: 'pipeline', StepFailed: 'pipeline', DeploySucceeded: 'pipeline',
+  DeployFailed: 'pipeline', DeployCancelled: 'pipeline', ContainersLost: 'pipeline', JobRetried: 'pipeline', JobDiscarded: 'pipeline',
+  SshKeyAdded: null, SshKeyRemoved: null, TokenCreated: null, TokenRevoked: null, GlobalDomainSet: null, TraceSwitched: null, ServerSettingChanged: null,
+  StepGivenBack: 'pipeline',
+  RequestCarriedOut: null, RequestAnswered: null, AuditCheckpointTaken: null, AuditFailed: null, BackupTaken: null, BackupFailed: null, RestoreBegun: null, AppRestored: null, RestoreEnded: null,
+};
+
+/** The streams of everything that was written about the app: its names, its domains and what the reconciler saw, too; only those that may hold `types`. */
+async function streamsOf(store: Reads, app: string, types: readonly string[] = Object.keys(FOUND_IN)): Promise<string[]> {
+  const kinds = new Set(types.map((type) => FOUND_IN[type as EventType]));
+  const own = ([['app', appStream], ['config', configStream], ['processes', processStream], ['pipeline', pipelineStream], ['drift', (id: string) => `drift-${id}`]] as const).filter(([kind]) => kinds.has(kind)).map(([, stream]) => stream(app));
+  if (!kinds.has('claim')) return own;
   const named = await store.readAll(0, Number.MAX_SAFE_INTEGER, { stream: appStream(app), types: ['AppCreated', 'AppRenamed', 'DomainAdded', 'DomainRemoved'] });
   const claims = named.flatMap(({ data }) => {
     const { name, to, domain } = data as { name?: string; to?: string; domain?: string };
     return [name, to].flatMap((each) => (each ? [`name-${each}`] : [])).concat(domain ? [`domain-${domain}`] : []);
   });
-  return [...new Set([appStream(app), configStream(app), processStream(app), pipelineStream(app), `drift-${app}`, ...claims])];
+  return [...new Set([...own, ...claims])];
 }
 
 export interface Newest { /** positions: behind `low`, up to `head` */ readonly low: number; readonly head: number; readonly want: number; readonly types?: readonly string[]; readonly actor?: string; wanted(event: Recorded): boolean }
@@ -61,7 +78,7 @@ export async function newest(store: Reads, { low, head, want, types, actor, want
 /** The same of everything that was written about one app: from its own streams, whatever else is in the log. */
 export async function newestOf(store: Reads, app: string, range: Newest): Promise<Recorded[]> {
   const wanted = (event: Recorded): boolean => (event.data as { app?: string }).app === app && range.wanted(event);
-  const each = await Promise.all((await streamsOf(store, app)).map((stream) => newest(store, { ...range, wanted }, stream)));
+  const each = await Promise.all((await streamsOf(store, app, range.types)).map((stream) => newest(store, { ...range, wanted }, stream)));
   return each.flat().sort(byPosition).slice(-range.want);
 }
 

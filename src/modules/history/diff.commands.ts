@@ -3,12 +3,16 @@ import { Rejected } from '../../events/decider.js';
 import type { Sealed } from '../../events/sealed.js';
 import { Unreadable } from '../../events/seal.js';
 import { AppInput } from '../apps/apps.commands.js';
-import { configStream, pipelineStream } from '../apps/app-context.js';
+import { fold } from '../../events/decider.js';
+import type { ConfigEvent } from '../../events/types/app.events.js';
+import { upcast } from '../../events/upcast.js';
+import { configStream } from '../apps/app-context.js';
+import { deployEvents } from '../deploys/follow.js';
+import type { AppRow } from '../read/board.projection.js';
 import { Arg, command, Flag, forget } from '../commands/command.js';
 import { bytes, table, when } from '../commands/words.js';
 import { config } from '../config/config.decider.js';
 import type { Core } from '../core.js';
-import { merged } from './app-log.js';
 import { compareConfig, compareReleases, releaseIn, type KeyChange, type ReleaseThen } from './compare.js';
 
 const RELEASE = { message: 'release: a number such as v12, see berth releases' };
@@ -19,9 +23,19 @@ class DiffInput extends AppInput {
   @IsOptional() @Flag('show what is the same, too') all?: boolean;
 }
 
-async function sealedAt(core: Core, app: string, version: number): Promise<Readonly<Record<string, Sealed>>> {
-  const events = await core.store.readStream(configStream(app));
-  return events.filter((event) => event.version <= version).reduce((state, event) => config.evolve(state, event as never), config.initial);
+/** The sealed config vars as they were at each of the two versions. */
+async function sealedAt(core: Core, app: string, versions: readonly [number, number]): Promise<[Readonly<Record<string, Sealed>>, Readonly<Record<string, Sealed>>]> {
+  const events = await core.store.readStream(configStream(app), 0, Math.max(...versions));
+  const at = (version: number): Readonly<Record<string, Sealed>> => fold(config, events.filter((event) => event.version <= version).map((event) => upcast(event)) as unknown as ConfigEvent[]);
+  return [at(versions[0]), at(versions[1])];
+}
+
+/** What is known of a release: the events of its own deploy, and of the one that built its image. */
+async function releaseOf(core: Core, row: AppRow, number: number): Promise<ReleaseThen | null> {
+  const own = row.releases.find((r) => r.number === number);
+  const built = row.releases.find((r) => r.spec.imageId === own?.spec.imageId);
+  const deploys = [...new Set([built, own].flatMap((r) => (r ? [r.deploy] : [])))];
+  return releaseIn((await Promise.all(deploys.map((deploy) => deployEvents(core, row.id, deploy)))).flat(), number);
 }
 
 const opener = (core: Core) => async (sealed: Sealed): Promise<string | null> => {
@@ -41,13 +55,12 @@ const diff = command({
   run: async ({ core }, { app, from, to }) => {
     const row = await core.app(app);
     if (to === undefined && !row.live) throw new Rejected('release.none-live', `${app} has no live release to compare with`, `see: berth releases ${app}`);
-    const events = await merged(core.store, [pipelineStream(row.id)]);
-    const [a, b] = [from, to ?? String(row.live!.release)].map((text) => {
-      const found = releaseIn(events, Number(text.replace('v', '')));
+    const [a, b] = await Promise.all([from, to ?? String(row.live!.release)].map(async (text) => {
+      const found = await releaseOf(core, row, Number(text.replace('v', '')));
       if (!found) throw new Rejected('release.missing', `${app} has no release v${text.replace('v', '')}`, `see: berth releases ${app}`);
       return found;
-    }) as [ReleaseThen, ReleaseThen];
-    const changes = await compareConfig(await sealedAt(core, row.id, a.spec.configVersion), await sealedAt(core, row.id, b.spec.configVersion), opener(core));
+    })) as [ReleaseThen, ReleaseThen];
+    const changes = await compareConfig(...await sealedAt(core, row.id, [a.spec.configVersion, b.spec.configVersion]), opener(core));
     return { app, from: about(a), to: about(b), config: changes, rows: compareReleases(a, b, { bytes }) };
   },
   render: ({ app, from, to, config: keys, rows }, out, { all }) => {
