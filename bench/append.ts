@@ -32,7 +32,8 @@ async function run(title: string, url: string, child: string, callers: number): 
   const waits = writers.map((writer) => JSON.parse(writer.lines.find((line) => line.startsWith('waits '))?.slice(6) ?? '[]') as number[]);
   const unavailable = writers.flatMap((writer) => writer.lines.filter((line) => line.startsWith('unavailable'))).length;
   const each = waits.map((own) => own.length);
-  console.log(`${title.padEnd(22)} ${Math.round(each.reduce((a, b) => a + b, 0) / seconds).toString().padStart(6)} appends/s  ${spread(waits.flat())}  least/most of a process ${Math.min(...each)}/${Math.max(...each)}  refused ${unavailable}`);
+  const cpu = writers.flatMap((writer) => writer.lines.filter((line) => line.startsWith('cpu '))).reduce((sum, line) => sum + Number(line.slice(4)), 0);
+  console.log(`${title.padEnd(22)} ${Math.round(each.reduce((a, b) => a + b, 0) / seconds).toString().padStart(6)} appends/s  ${spread(waits.flat())}  least/most of a process ${Math.min(...each)}/${Math.max(...each)}  refused ${unavailable}  CPU ${(cpu / each.reduce((a, b) => a + b, 0)).toFixed(0)} µs each`);
   if (!watch) return;
   watch.process.stdin.end();
   await watch.ended;

@@ -65,6 +65,7 @@ if (mode === 'write') {
   const waits: number[] = [];
   process.stdin.resume();
   await new Promise((resolve) => process.stdin.once('data', resolve));
+  const before = process.cpuUsage();
   const end = performance.now() + Number(count);
   await Promise.all(Array.from({ length: callers }, async (_, caller) => {
     for (let n = 0; performance.now() < end; n++) {
@@ -75,7 +76,7 @@ if (mode === 'write') {
           now: Date.now(), meta: meta(id), work: [{ id, queue: 'q', group: name, payload: { n } }],
           appends: [{ stream: `${name}-${caller}-${n >> 4}`, expected: n & 15, events: [{ type: 'A', data: { n, pad: 'x'.repeat(150) } }] }],
         });
-        say(`wrote ${id} ${performance.timeOrigin + start} ${clock()}`);
+        if (pace) say(`wrote ${id} ${performance.timeOrigin + start} ${clock()}`); // a line an append would be a good part of what is measured
         waits.push(performance.now() - start);
       } catch (error) {
         if (!(error instanceof StoreUnavailable)) throw error;
@@ -86,6 +87,8 @@ if (mode === 'write') {
     }
   }));
   say(`waits ${JSON.stringify(waits.map((ms) => Math.round(ms * 1000) / 1000))}`);
+  const { user, system } = process.cpuUsage(before);
+  say(`cpu ${user + system}`);
   process.stdin.pause();
 } else if (mode !== 'open') {
   throw new Error(`unknown mode ${mode}`);
