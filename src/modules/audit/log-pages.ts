@@ -1,9 +1,11 @@
+import { setImmediate as turnOfTheLoop } from 'node:timers/promises';
 import { Rejected } from '../../events/decider.js';
 import type { ChainedEvent } from '../../events/chain.js';
 import type { Core } from '../core.js';
 import { START, type Place } from './verify.js';
 
-const PAGE = 2000;
+/** some milliseconds of work: others are answered between two pages */
+const PAGE = 250;
 
 /** The live log in pages, from behind `after` to `until`, or to the head as it is at the last page. */
 export async function* pagesOf(core: Core, after: number, until = Number.POSITIVE_INFINITY, signal?: AbortSignal): AsyncGenerator<ChainedEvent[]> {
@@ -12,6 +14,7 @@ export async function* pagesOf(core: Core, after: number, until = Number.POSITIV
     const page = (await core.store.readChain(at, PAGE)).filter((event) => event.position <= until);
     if (page.length > 0) yield page;
     if (page.length < PAGE) return;
+    await turnOfTheLoop();
     at = page.at(-1)!.position;
   }
 }

@@ -14,7 +14,7 @@ import { keys } from '../keys/key.decider.js';
 import { processes } from '../processes/process.decider.js';
 import type { AppRow } from '../read/board.projection.js';
 import { server } from '../server/server.decider.js';
-import { undoOf, type Opposite } from './undo.plan.js';
+import { undoable, undoOf, type Opposite } from './undo.plan.js';
 
 const POSITION = 'position: a number from 1 on, as berth events shows it';
 
@@ -108,6 +108,7 @@ const undo = command({
     const { core } = context;
     const [event] = await core.store.readAll(position - 1, 1);
     if (event?.position !== position) throw new Rejected('undo.missing', `There is no event ${position}`, 'see: berth events');
+    undoable(event); // before a long stream is read for nothing
     const app = (event.data as { app?: string }).app ?? null;
     const { opposite } = undoOf(event, await core.store.readStream(event.stream));
     if (LOCAL.has(opposite.kind) && context.origin !== 'local') throw new Rejected('command.local', `${event.type} can only be undone on the server itself`, `as root: berth undo ${position}`);

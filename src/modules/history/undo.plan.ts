@@ -96,13 +96,19 @@ const ruleOf = (type: string): Entry => {
   return rule;
 };
 
+/** What can be said without its stream. @throws Rejected when no event of its type can be undone */
+export function undoable(event: Recorded): Extract<ReturnType<typeof ruleOf>, { opposite: unknown }> {
+  const rule = ruleOf(event.type);
+  if ('why' in rule) throw new Rejected('undo.cannot', `${event.type} cannot be undone: ${rule.why}`, rule.hint);
+  return rule;
+}
+
 /**
  * How `event` is undone, and the first later event that changed the same, if one did. `stream` is the event's whole stream. Pure.
  * @throws Rejected when it cannot be undone, with why and what to do instead
  */
 export function undoOf(event: Recorded, stream: readonly Recorded[]): { opposite: Opposite; overwritten: Recorded | null } {
-  const rule = ruleOf(event.type);
-  if ('why' in rule) throw new Rejected('undo.cannot', `${event.type} cannot be undone: ${rule.why}`, rule.hint);
+  const rule = undoable(event);
   const opposite = rule.opposite(event.data as never, stream.filter((e) => e.version < event.version) as unknown as AnyEvent[]);
   if (opposite === null) throw new Rejected('undo.cannot', `${event.type} cannot be undone: what was there before is not in the log`, null);
   const touched = new Set(rule.touches(event.data as never));
