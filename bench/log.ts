@@ -123,7 +123,7 @@ function paths({ busiest, app, deploys, releases, job }: Samples): [string, stri
     ['events', '/v1/events'], ['events -n 1000', '/v1/events?num=1000'], ['events --app', `/v1/events?app=${busiest}`], ['events --type', '/v1/events?type=DeployFailed'], ['events --type, two, app', `/v1/events?type=DeployFailed,StepFailed&app=${busiest}`],
     ['events --actor', '/v1/events?actor=key:anna'], ['events --actor, rare', '/v1/events?actor=root@bench'], ['events --actor, none', '/v1/events?actor=key:nobody'], ['events --since 2h', '/v1/events?since=2h'], ['events --since 400d -n 50', '/v1/events?since=400d&num=50'], ['events --until 400d', '/v1/events?until=400d'],
     ['events --since 400d --until 399d --type', '/v1/events?since=400d&until=399d&type=ImageBuilt'], ['events --after', '/v1/events?after=500000&num=50'],
-    ['jobs:failed', '/v1/jobs/failed'], ['jobs:show', `/v1/jobs/${job}`], ['doctor', '/v1/doctor'], ['state', `/v1/apps/${app}/state`], ['state, busiest app', `/v1/apps/${busiest}/state`],
+    ['jobs:list', '/v1/jobs'], ['jobs:list --all, an app', `/v1/jobs?app=${busiest}&all=true`], ['jobs:failed', '/v1/jobs/failed'], ['jobs:show', `/v1/jobs/${job}`], ['doctor', '/v1/doctor'], ['state', `/v1/apps/${app}/state`], ['state, busiest app', `/v1/apps/${busiest}/state`],
     ['diff', `/v1/apps/${busiest}/diff?from=v${Math.max(1, releases - 1)}&to=v${releases}`], ['config:keys', `/v1/apps/${app}/config-keys`], ['config:show', `/v1/apps/${app}/config`], ['workers', '/v1/workers'], ['version', '/v1/version'],
   ];
 }

@@ -31,24 +31,23 @@ export async function lastOf(store: Reads, app: string, position: number): Promi
   return each.flat().sort(byPosition).at(-1);
 }
 
-/** Which of an app's streams a type is found in; null: in none. */
-const FOUND_IN: Readonly<Record<EventType, 'app' | 'config' | 'processes' | 'pipeline' | 'drift' | 'claim' | null>> = {
+type Kind = 'app' | 'config' | 'processes' | 'pipeline' | 'drift' | 'claim';
+/** In which of an app's streams a type is looked for; one that is not named here, in all of them. */
+const FOUND_IN: Readonly<Partial<Record<EventType, Kind>>> = {
   AppCreated: 'app', AppRenamed: 'app', AppDestroyed: 'app', DeployBranchSet: 'app', AppSettingChanged: 'app', DomainAdded: 'app', DomainRemoved: 'app',
   NameClaimed: 'claim', NameReleased: 'claim', ConfigSet: 'config', ConfigUnset: 'config', ContainerScaled: 'processes',
   DriftDetected: 'drift', DriftEnded: 'drift', RepairStarted: 'drift', CrashLoopDetected: 'drift',
   BuildRequested: 'pipeline', DeployRequested: 'pipeline', DeployStarted: 'pipeline', DeploySuperseded: 'pipeline', StepQueued: 'pipeline', StepStarted: 'pipeline', SourceCloned: 'pipeline',
-  BuildpackDetected: 'pipeline', ImageBuilt: 'pipeline', ContainersStarted: 'pipeline', ReleaseCreated: 'pipeline', RouteSwitched: 'pipeline', StepFailed: 'pipeline', DeploySucceeded: 'pipeline',
-  DeployFailed: 'pipeline', DeployCancelled: 'pipeline', ContainersLost: 'pipeline', JobRetried: 'pipeline', JobDiscarded: 'pipeline',
-  SshKeyAdded: null, SshKeyRemoved: null, TokenCreated: null, TokenRevoked: null, GlobalDomainSet: null, TraceSwitched: null, ServerSettingChanged: null,
-  StepGivenBack: 'pipeline',
-  RequestCarriedOut: null, RequestAnswered: null, AuditCheckpointTaken: null, AuditFailed: null, BackupTaken: null, BackupFailed: null, RestoreBegun: null, AppRestored: null, RestoreEnded: null,
+  BuildpackDetected: 'pipeline', ImageBuilt: 'pipeline', ContainersStarted: 'pipeline', ReleaseCreated: 'pipeline', RouteSwitched: 'pipeline', StepFailed: 'pipeline', StepGivenBack: 'pipeline',
+  DeploySucceeded: 'pipeline', DeployFailed: 'pipeline', DeployCancelled: 'pipeline', ContainersLost: 'pipeline', JobRetried: 'pipeline', JobDiscarded: 'pipeline',
 };
 
 /** The streams of everything that was written about the app: its names, its domains and what the reconciler saw, too; only those that may hold `types`. */
-async function streamsOf(store: Reads, app: string, types: readonly string[] = Object.keys(FOUND_IN)): Promise<string[]> {
-  const kinds = new Set(types.map((type) => FOUND_IN[type as EventType]));
-  const own = ([['app', appStream], ['config', configStream], ['processes', processStream], ['pipeline', pipelineStream], ['drift', (id: string) => `drift-${id}`]] as const).filter(([kind]) => kinds.has(kind)).map(([, stream]) => stream(app));
-  if (!kinds.has('claim')) return own;
+async function streamsOf(store: Reads, app: string, types: readonly string[] | undefined): Promise<string[]> {
+  const kinds = new Set((types ?? ['any']).map((type) => FOUND_IN[type as EventType] ?? 'any'));
+  const may = (kind: Kind): boolean => kinds.has('any') || kinds.has(kind);
+  const own = ([['app', appStream], ['config', configStream], ['processes', processStream], ['pipeline', pipelineStream], ['drift', (id: string) => `drift-${id}`]] as const).filter(([kind]) => may(kind)).map(([, stream]) => stream(app));
+  if (!may('claim')) return own;
   const named = await store.readAll(0, Number.MAX_SAFE_INTEGER, { stream: appStream(app), types: ['AppCreated', 'AppRenamed', 'DomainAdded', 'DomainRemoved'] });
   const claims = named.flatMap(({ data }) => {
     const { name, to, domain } = data as { name?: string; to?: string; domain?: string };
