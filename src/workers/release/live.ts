@@ -34,6 +34,10 @@ export async function watchUntilLive(started: readonly Started[], watch: Watch):
   const all = started.map((container) => live(container, { ...watch, signal }));
   try {
     await Promise.all(all);
+  } catch (error) {
+    // whatever heard of it first: the reason is what counts
+    watch.signal.throwIfAborted();
+    throw error;
   } finally {
     over.abort();
     await Promise.allSettled(all);
