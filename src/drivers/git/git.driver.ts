@@ -129,12 +129,28 @@ export class GitDriver implements Git {
     throw notFetched('the remote', url, all, 'remote');
   }
 
+  async fetchLfs(repo: string, url: string, sha: string, signal: AbortSignal): Promise<void> {
+    requireSha(sha);
+    const protocol = this.remoteProtocol(url);
+    const known = await this.outside(['lfs', 'version'], protocol, signal);
+    if (known.code !== 0) throw new GitRefusal('lfs', 'files of the commit are kept by Git LFS, and git-lfs is not installed on this server', 'install it: apt-get install git-lfs; then deploy again');
+    // what a repository says in .lfsconfig does not send us elsewhere
+    const where = protocol === 'https' ? ['-c', `lfs.url=${url.replace(/\/+$/, '').replace(/(\.git)?$/, '.git')}/info/lfs`] : [];
+    const limit = AbortSignal.timeout(FETCH_MS);
+    const result = await this.reach(url, limit, () => withAccess(this.options, async (env) => {
+      const git = await this.long(repo, [...settingsFor(protocol), ...where, '-c', `remote.origin.url=${url}`, '-c', 'lfs.activitytimeout=60', 'lfs', 'fetch', 'origin', sha], null, AbortSignal.any([signal, limit]), env);
+      git.child.stdout.resume();
+      return git.ended;
+    }), FETCH_MS);
+    if (result.code !== 0) throw notFetched('what Git LFS keeps', url, result, 'remote');
+  }
+
   async folder(commit: CommitRef, path: string): Promise<CommitRef> {
     const { repo, sha, quarantine } = commit;
     requireSha(sha);
     const clean = path.split('/').filter((part) => part !== '' && part !== '.').join('/');
     const objects = await objectsBeside(repo, quarantine);
-    const tree = await this.output(repo, ['ls-tree', '-d', '-z', sha, '--', clean], objects);
+    const tree = clean.split('/').includes('..') ? '' : await this.output(repo, ['--literal-pathspecs', 'ls-tree', '-d', '-z', sha, '--', clean], objects);
     const id = /^040000 tree ([0-9a-f]+)\t/.exec(tree)?.[1];
     if (id === undefined) throw new GitRefusal('folder', `the commit has no folder ${JSON.stringify(clean)}`, 'commit it, or correct it: builder:set <app> build-dir <folder>');
     // as a commit of its own with the same people and times, so that the same folder gives the same archive
@@ -144,11 +160,11 @@ export class GitDriver implements Git {
     return { repo, sha: made, quarantine };
   }
 
-  async archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal): Promise<Archive> {
+  async archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal, lfs = false): Promise<Archive> {
     const tally = new TarTally(this.options.limits ?? LIMITS);
     const file = createWriteStream(destination, { mode: 0o600 });
     try {
-      await this.append(commit, null, tally, file, signal);
+      await this.append(commit, null, tally, file, signal, lfs);
       for (const part of parts) await this.append(part, part.path, tally, file, signal);
       file.end(tally.finish());
       await finished(file);
@@ -159,11 +175,12 @@ export class GitDriver implements Git {
     }
   }
 
-  private async append({ repo, sha, quarantine }: CommitRef, path: string | null, tally: TarTally, file: NodeJS.WritableStream, signal: AbortSignal): Promise<void> {
+  private async append({ repo, sha, quarantine }: CommitRef, path: string | null, tally: TarTally, file: NodeJS.WritableStream, signal: AbortSignal, lfs = false): Promise<void> {
     requireSha(sha);
     signal.throwIfAborted();
     const prefix = path === null ? [] : [`--prefix=${path}/`];
-    const git = await this.long(repo, ['archive', '--format=tar', ...prefix, `${sha}^{commit}`], quarantine, signal);
+    const filter = lfs ? ['-c', 'filter.lfs.smudge=git-lfs smudge -- %f', '-c', 'filter.lfs.required=true'] : [];
+    const git = await this.long(repo, [...filter, 'archive', '--format=tar', ...prefix, `${sha}^{commit}`], quarantine, signal);
     try {
       await pipeline(git.child.stdout, new TarFilter(tally), file, { end: false, signal });
     } catch (error) {

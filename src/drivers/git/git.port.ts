@@ -50,6 +50,8 @@ export type GitProblem =
   | 'submodule'
   /** a server that refuses us, or has not got what was asked for */
   | 'remote'
+  /** files that only git-lfs could bring */
+  | 'lfs'
   /** a folder that the commit has not got */
   | 'folder'
   /** a submodule that could not be fetched this time */
@@ -88,13 +90,15 @@ export interface Git {
   remoteRef(url: string, ref: string | null, signal: AbortSignal): Promise<RemoteRef>;
   /** Brings another server's commit and its history into the repository. @throws GitRefusal `remote`, `network` */
   fetchCommit(repo: string, url: string, sha: string, signal: AbortSignal): Promise<void>;
+  /** Brings the files that Git LFS keeps for a commit into the repository. @throws GitRefusal `lfs` where there is no git-lfs, `remote`, `network` */
+  fetchLfs(repo: string, url: string, sha: string, signal: AbortSignal): Promise<void>;
   /** A folder of a commit as a commit of its own; the same for the same. @throws GitRefusal `folder` */
   folder(commit: CommitRef, path: string): Promise<CommitRef>;
   /**
-   * Writes a tar archive of a commit's tree, and of others below folders of it, to a file.
+   * Writes a tar archive of a commit's tree, and of others below folders of it, to a file. `lfs`: with the files that Git LFS keeps for the first, fetched before.
    * @throws GitRefusal `gone`, `limit`, `path`; an error with `code: 'ENOSPC'` when the disk is full
    */
-  archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal): Promise<Archive>;
+  archive(commit: CommitRef, parts: readonly ArchivePart[], destination: string, signal: AbortSignal, lfs?: boolean): Promise<Archive>;
 }
 
 /** The names of a repository, beside the objects they lead to. */

@@ -35,7 +35,12 @@ export function cloneStep({ git, config }: CloneParts): StepWork<'clone'> {
       const parts = links.length === 0 ? [] : await submodules(git, { ...commit, path: '', links, base: remote?.url ?? null }, log, signal);
       for (let earlier = 1; earlier <= attempt; earlier += 1) await rm(join(config.root, 'sources', folderOf(job, earlier)), { recursive: true, force: true });
       await mkdir(folder, { recursive: true, mode: 0o700 });
-      const archive = await timed(log, 'git archive', () => git.archive(commit, parts, `${source}.part`, signal));
+      let archive = await timed(log, 'git archive', () => git.archive(commit, parts, `${source}.part`, signal));
+      if (archive.lfs > 0 && remote) {
+        log.detail(`Fetching ${archive.lfs} ${archive.lfs === 1 ? 'file' : 'files'} that Git LFS keeps`);
+        await timed(log, 'git lfs fetch', () => git.fetchLfs(input.repo, remote.url, input.sha, signal), remote.url);
+        archive = await timed(log, 'git archive', () => git.archive(commit, parts, `${source}.part`, signal, true));
+      }
       if (archive.files === 0) throw new StepFailure('clone.empty', 'the pushed commit holds no files', 'commit your app, then push again');
       await rename(`${source}.part`, source);
       log.detail(`${archive.files.toLocaleString('en')} ${archive.files === 1 ? 'file' : 'files'}, ${size(archive.bytes)}`);
@@ -97,6 +102,7 @@ const FATES: Readonly<Record<GitProblem, readonly [code: string, fault: Fault]>>
   submodule: ['clone.submodule', 'user'],
   remote: ['clone.remote', 'user'],
   folder: ['clone.folder', 'user'],
+  lfs: ['clone.lfs', 'user'],
   network: ['clone.unreached', 'machine'],
 };
 
