@@ -6,9 +6,10 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+import { startRegistry } from '../lib/registry.js';
 import { zipOf } from '../lib/zip.js';
 import { type AppFiles, type AppWishes, baseImage, deploysOf } from './berth.kit.js';
-import { tarOf, type Files } from './engine.kit.js';
+import { serverBinary, tarOf, type Files } from './engine.kit.js';
 
 /** Code that nobody pushed: archives, images, other servers. Every way is a deploy like a push. */
 let berth: Fixture;
@@ -143,6 +144,26 @@ describe('git:from-image and git:load-image', () => {
     expect((await berth.cli(['ps:scale', 'img', 'worker=1'])).code).toBe(0);
     // what came for this deploy only is gone, under its own name
     await berth.until('the loaded image to go', async () => docker('images', '-q', tag) === '');
+  });
+
+  it('pull from a registry, record the digest, and leave no name behind', async () => {
+    const registry = await startRegistry(await bytesOf({ 'server': serverBinary() }), { Cmd: ['/server'], ExposedPorts: { '5000/tcp': {} } });
+    try {
+      expect((await berth.cli(['apps:create', 'pulled'])).code).toBe(0);
+      const { code, out, err } = await berth.cli(['git:from-image', 'pulled', `${registry.host}/team/shop:7`]);
+      expect(code, out + err).toBe(0);
+      expect(out).toContain(`Pulling ${registry.host}/team/shop:7`);
+      expect(out).toContain(registry.digest);
+      expect(await body('pulled')).toContain('BERTH_RELEASE=v1');
+      expect((await berth.json<{ why: string }[]>(['releases', 'pulled']))[0]!.why).toBe(`image ${registry.host}/team/shop:7 (${registry.digest.slice(0, 19)})`);
+      await berth.until('its name to go', async () => docker('images', '-q', `${registry.host}/team/shop`) === '');
+      const pinned = await berth.cli(['git:from-image', 'pulled', `${registry.host}/team/shop@${registry.digest}`]);
+      expect(pinned.code, pinned.out + pinned.err).toBe(0);
+      expect(await berth.cli(['git:from-image', 'pulled', `${registry.host}/team/shop:8`])).toMatchObject({ code: 1, out: expect.stringMatching(/team\/shop:8 cannot be had: .*manifest unknown/) });
+    } finally {
+      registry.close();
+    }
+    expect(await body('pulled')).toContain('BERTH_RELEASE=v2');
   });
 
   it('say what is wrong', async () => {
