@@ -45,7 +45,7 @@ describe('a deploy that fails', () => {
     { what: 'an empty commit', files: () => ({}), says: [/the pushed commit holds no files/], code: 'clone.empty', step: 'clone' },
     { what: 'a bad Procfile line', files: () => app({ procfile: '# fine\nweb: server\nworker server\n' }), says: [/Procfile line 3: no colon: "worker server"/], code: 'detect.procfile', step: 'detect' },
     { what: 'an app.json that is none', files: () => app({ files: { 'app.json': '{"healthchecks": ' } }), says: [/app\.json/], code: 'detect.app-json', step: 'detect' },
-    { what: 'a buildpack that may not be', files: () => ({ 'app.sh': 'true\n', '.env': 'export BUILDPACK_URL=file:///etc\n' }), says: [/BUILDPACK_URL \(\.env\)/], code: 'detect.buildpack-url', step: 'detect' },
+    { what: 'a buildpack that may not be', files: () => ({ 'app.sh': 'true\n', '.env': 'export BUILDPACK_URL=file:///etc\n' }), says: [/BUILDPACK_URL in \.env/], code: 'detect.buildpack-url', step: 'detect' },
     { what: 'a Dockerfile that cannot be read', files: () => app({ dockerfile: 'FROM BASE\nFETCH x\n' }), says: [/the Dockerfile cannot be used/, /FETCH/i], code: 'build.dockerfile', step: 'build' },
     { what: 'a Dockerfile that fails in its third step', files: () => app({ dockerfile }), says: [/what went wrong/, /the build failed in step 3\/3: RUN echo.*: exit code 7/], code: 'build.failed', step: 'build' },
     { what: 'a file that the Dockerfile names and that is not there', files: () => app({ dockerfile: 'FROM BASE\nCOPY nowhere /x\n' }), says: [/nowhere/], code: 'build.failed', step: 'build' },
