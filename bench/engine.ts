@@ -3,6 +3,7 @@
  * `npx rolldown bench/engine.ts --platform node --format esm -o /tmp/bench-engine.mjs --external dockerode && node_modules/.bin/node /tmp/bench-engine.mjs`
  */
 import { DockerDriver } from '../src/drivers/engine/docker.driver.js';
+import { DockerVolumeDriver } from '../src/drivers/engine/docker.volume.driver.js';
 import { releaseStep } from '../src/workers/release/release.step.js';
 import { buildStep } from '../src/workers/build/build.step.js';
 import { waitUntilHealthy, httpProbe } from '../src/workers/release/check.js';
@@ -43,7 +44,7 @@ try {
       const built = await timed('  build step', () => buildStep({ engine, config, env: () => ({}) })(stepContext('build', { app: 'a', name: 'bench', source, plan: plan({ check }), configVersion: 1, limits: { memory: 1 << 30, cpus: 1, timeoutMs: 60_000 } }, over)));
       const context = stepContext('release', { ...built, app: 'a', name: 'bench', sha: null, configVersion: 1, check, port: 5000, number: run, isNew: true, runReleaseCommand: false, formation: { web: 1 }, limits: { memory: 0, cpus: 0 }, hosts: [], keep: [] }, over);
       Object.assign(context.log, { call: (name: string, ms: number) => void calls.set(name, [...(calls.get(name) ?? []), ms]) });
-      await timed('  release step', () => releaseStep({ engine, config, env: () => ({}) })(context));
+      await timed('  release step', () => releaseStep({ engine, config, env: () => ({}), volumes: new DockerVolumeDriver('/var/run/docker.sock', config.instance) })(context));
     });
   }
   const row = (name: string, all: readonly number[]): void => {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config.js';
 import type { Space } from '../drivers/disk/space.js';
+import type { VolumePort } from '../drivers/engine/volume.port.js';
 import type { GitTransfer } from '../drivers/git/git.port.js';
 import type { Certificate } from '../drivers/router/haproxy.certificates.js';
 import type { StackImages } from '../drivers/stack/stack-images.js';
@@ -52,6 +53,10 @@ export class Core {
   stack: Pick<StackImages, 'list' | 'names' | 'build'> | null = null;
   /** set where repositories are at hand: whole repositories out and in */
   transfer: GitTransfer | null = null;
+  /** set where the conductor runs: volumes of the engine */
+  volumes: VolumePort | null = null;
+  /** containers that are held still on purpose, in this process: they do not run, and that is no drift */
+  readonly held = new Set<string>();
   /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */
   git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string>; /** a commit's files as a tar file; absent where nobody asks */ archive?(app: string, sha: string, file: string, signal: AbortSignal): Promise<void> } | null = null;
   /** set where repositories and an engine are at hand: what brings code that was not pushed */

@@ -46,7 +46,7 @@ core.store.replace = async (log) => {
 
 const quiet = { info: () => {}, detail: () => {}, warn: () => {} };
 // as the command does, without the command line
-if (mode === 'restore') await load(core, { path: archive, passphrase: null, checked: await check(archive, null) }, 'root@host', new AbortController().signal, quiet);
+if (mode === 'restore') await load(core, { path: archive, passphrase: null, checked: await check(archive, null), volumes: true }, 'root@host', new AbortController().signal, quiet);
 await settle(core, quiet);
 process.stdout.write(`${JSON.stringify({ effects, exchanged })}\n`);
 await core.close();

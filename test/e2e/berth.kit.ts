@@ -73,6 +73,15 @@ export async function baseImage(berth: Fixture): Promise<(wishes?: AppWishes) =>
   });
 }
 
+/** An app that is not root's and writes down what it is told, in `/www/data`. */
+export function notes(app: (wishes?: AppWishes) => AppFiles, version: string): AppFiles {
+  return {
+    ...app({ version, dockerfile: 'FROM BASE\nCOPY www /www\nUSER 1234:1234\n', procfile: 'web: httpd -f -p $PORT -h /www\nworker: sleep 100000\n' }),
+    'www/version.txt': `${version}\n`,
+    'www/cgi-bin/note': { mode: 0o755, text: '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n[ -z "$QUERY_STRING" ] || echo "$QUERY_STRING" >> /www/data/notes\ncat /www/data/notes\n' },
+  };
+}
+
 const bases = new WeakMap<Fixture, string>();
 /** id of the fixture's base image */
 export const baseOf = (berth: Fixture): string => bases.get(berth) ?? '';

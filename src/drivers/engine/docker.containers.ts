@@ -44,7 +44,10 @@ export class DockerContainers {
         ...(spec.cpus ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {}),
         ...(spec.pids ? { PidsLimit: spec.pids } : {}),
         // the image's own would have no label: what an engine that dies leaves of them could not be told from anybody's
-        ...(spec.volumes?.length ? { Mounts: spec.volumes.map((path) => ({ Type: 'volume' as const, Target: path, VolumeOptions: { Labels: labels(spec.labels) } })) as unknown as Docker.MountConfig } : {}),
+        Mounts: [
+          ...(spec.volumes ?? []).map((path) => ({ Type: 'volume', Target: path, VolumeOptions: { Labels: labels(spec.labels) } })),
+          ...(spec.mounts ?? []).map(({ name, path }) => ({ Type: 'volume', Source: name, Target: path })),
+        ] as unknown as Docker.MountConfig,
       },
     }));
     return made.id;

@@ -20,7 +20,7 @@ function toImage(found: Docker.ImageInspectInfo): Image {
   const words = (value: string | string[] | undefined | null): string[] | null => (value === undefined || value === null || value.length === 0 ? null : typeof value === 'string' ? [value] : value);
   return {
     id: found.Id, tags: found.RepoTags ?? [], bytes: found.Size, labels: config?.Labels ?? {},
-    exposed: ports.toSorted((a, b) => a - b), volumes: Object.keys((config?.Volumes ?? {}) as object).toSorted(), cmd: words(config?.Cmd), entrypoint: words(config?.Entrypoint),
+    exposed: ports.toSorted((a, b) => a - b), volumes: Object.keys((config?.Volumes ?? {}) as object).toSorted(), cmd: words(config?.Cmd), entrypoint: words(config?.Entrypoint), user: config?.User ?? '',
     digests: found.RepoDigests ?? [], onBuild: ((config as { OnBuild?: string[] | null } | undefined)?.OnBuild) ?? [], created: Date.parse(found.Created) || 0,
   };
 }

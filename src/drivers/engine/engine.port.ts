@@ -52,6 +52,8 @@ export interface Image {
   readonly volumes: readonly string[];
   readonly cmd: readonly string[] | null;
   readonly entrypoint: readonly string[] | null;
+  /** whom it runs as: `app`, `1000:1000`; empty for root */
+  readonly user?: string;
   /** names with the digest under which a registry has it: `nginx@sha256:…` */
   readonly digests?: readonly string[];
   /** instructions for whoever builds upon it */
@@ -87,6 +89,8 @@ export interface ContainerSpec {
   readonly restart: RestartPolicy;
   /** paths that get a volume each, labelled as the container is; they go with it */
   readonly volumes?: readonly string[];
+  /** volumes that outlive it, by name, and where they are mounted */
+  readonly mounts?: readonly { readonly name: string; readonly path: string }[];
 }
 
 /** One that no container has. */

@@ -10,6 +10,12 @@ export const LABEL = {
   release: 'berth.release',
   /** images: digest of everything the image was made from */
   source: 'berth.source',
+  /** volumes: what the app calls it */
+  storage: 'berth.storage',
+  /** volumes: the restore that made it */
+  restore: 'berth.restore',
+  /** throw-away containers that only hold a volume: the instance whose they are. They have no other label, for whatever has the instance's is swept */
+  holder: 'berth.holder',
 } as const;
 
 /** `type` of the volumes in which buildpacks keep what they want to find again */

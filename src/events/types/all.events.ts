@@ -1,10 +1,10 @@
-import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, GitAccessEvent, KeyEvent, ProcessEvent, RequestEvent, ServerEvent } from './app.events.js';
+import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, GitAccessEvent, KeyEvent, ProcessEvent, RequestEvent, ServerEvent, StorageEvent } from './app.events.js';
 import type { AuditEvent } from './audit.events.js';
 import type { BackupEvent } from './backup.events.js';
 import type { PipelineEvent } from './deploy.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -15,6 +15,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   AppCreated: 1, AppRenamed: 1, AppDestroyed: 1, DeployBranchSet: 1, AppSettingChanged: 1, DomainAdded: 1, DomainRemoved: 1,
   NameClaimed: 1, NameReleased: 1,
   ConfigSet: 1, ConfigUnset: 1, ContainerScaled: 1,
+  StorageMounted: 1, StorageUnmounted: 1, StorageDestroyed: 1,
   SshKeyAdded: 1, SshKeyRemoved: 1, TokenCreated: 1, TokenRevoked: 1,
   GitLoginSet: 1, GitLoginRemoved: 1, GitHostAllowed: 1, DeployKeyMade: 1,
   GlobalDomainSet: 1, TraceSwitched: 1, ServerSettingChanged: 1,

@@ -25,6 +25,20 @@ export type Formation = Readonly<Record<string, number>>;
 /** stream `processes-<app id>` */
 export type ProcessEvent = NewEvent<'ContainerScaled', { app: string; from: Formation; to: Formation }>;
 
+/** A volume of an app, and where its containers have it. */
+export interface Mount {
+  /** what the app calls it */
+  readonly name: string;
+  /** absolute path in the containers */
+  readonly path: string;
+}
+
+/** stream `storage-<app id>`: what is not mounted any more is kept until it is said to be destroyed */
+export type StorageEvent =
+  | NewEvent<'StorageMounted', { app: string; name: string; path: string }>
+  | NewEvent<'StorageUnmounted', { app: string; name: string; path: string }>
+  | NewEvent<'StorageDestroyed', { app: string; name: string }>;
+
 /** stream `keys` */
 export type KeyEvent =
   | NewEvent<'SshKeyAdded', { name: string; key: string; fingerprint: string }>

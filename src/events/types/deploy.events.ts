@@ -1,5 +1,5 @@
 import type { NewEvent } from '../event.js';
-import type { Formation } from './app.events.js';
+import type { Formation, Mount } from './app.events.js';
 
 export const STEPS = ['clone', 'detect', 'build', 'release', 'route'] as const;
 export type Step = (typeof STEPS)[number];
@@ -41,6 +41,7 @@ export interface AppContext {
   readonly repo: string;
   readonly buildLimits: BuildLimits;
   readonly limits: Limits;
+  readonly mounts: readonly Mount[];
 }
 
 /** Where the code comes from when it was not pushed. */
@@ -159,6 +160,8 @@ export interface ReleaseSpec {
   readonly releaseCommand: string | null;
   readonly check: HealthCheck;
   readonly port: number;
+  /** volumes; none in releases of before there were any */
+  readonly mounts?: readonly Mount[];
 }
 export interface ReleaseInput extends ReleaseSpec {
   readonly app: string; readonly name: string;

@@ -6,11 +6,13 @@ import type { AppContext, Limits } from '../../events/types/deploy.events.js';
 import { config as configDecider } from '../config/config.decider.js';
 import { processes } from '../processes/process.decider.js';
 import { server, type ServerState } from '../server/server.decider.js';
+import { storage } from '../storage/storage.decider.js';
 import { apps, type AppState } from './app.decider.js';
 
 export const appStream = (id: string): string => `app-${id}`;
 export const configStream = (id: string): string => `config-${id}`;
 export const processStream = (id: string): string => `processes-${id}`;
+export const storageStream = (id: string): string => `storage-${id}`;
 export const pipelineStream = (id: string): string => `pipeline-${id}`;
 
 /** Hosts of an app: `<name>.<domain>` for each global domain (the name alone where it ends in it already), then its own. */
@@ -35,11 +37,12 @@ function limitsOf(settings: Readonly<Record<string, string>>, prefix: string, fa
 
 /** Loads the app as a deploy sees it now. @throws Rejected when the app does not exist */
 export async function loadContext(repository: Pick<Repository, 'load'>, config: Config, id: string): Promise<AppContext> {
-  const [app, vars, formation, global] = await Promise.all([
+  const [app, vars, formation, global, mounts] = await Promise.all([
     repository.load(apps, appStream(id)),
     repository.load(configDecider, configStream(id)),
     repository.load(processes, processStream(id)),
     repository.load(server, 'server'),
+    repository.load(storage, storageStream(id)),
   ]);
   if (app.state.status === 'none') throw new Rejected('app.missing', `App ${id} does not exist`, null, 20);
   const { settings } = app.state;
@@ -49,5 +52,6 @@ export async function loadContext(repository: Pick<Repository, 'load'>, config: 
     repo: join(config.root, 'repos', `${id}.git`),
     buildLimits: { ...limitsOf(settings, 'build-', { memory: config.buildMemory, cpus: config.buildCpus }), timeoutMs: config.buildTimeoutMs },
     limits: limitsOf(settings, '', { memory: 0, cpus: 0 }),
+    mounts: mounts.state.mounts,
   };
 }

@@ -6,7 +6,8 @@ import { report } from '../commands/words.js';
 import { change, type Draft } from '../draft.js';
 import type { AppRow, Board } from '../read/board.projection.js';
 import { urlsOf } from '../deploys/follow.js';
-import { appStream, globalDomains, hostsOf } from './app-context.js';
+import { appStream, globalDomains, hostsOf, storageStream } from './app-context.js';
+import { storage, volumeName } from '../storage/storage.decider.js';
 import { apps } from './app.decider.js';
 import { claims } from './claim.decider.js';
 
@@ -58,6 +59,7 @@ class ReportInput {
 }
 class DestroyInput extends AppInput {
   @IsOptional() @IsString() @Flag('the app\'s name once more, instead of the question', { type: 'string', label: 'app' }) confirm?: string;
+  @IsOptional() @Flag('the data of its volumes, too; they are kept otherwise') storage?: boolean;
 }
 
 interface AppInfo { app: string; id: string; createdAt: string; createdBy: string; urls: string[]; release: number | null; deployBranch: string | null; running: boolean; processes: Record<string, number> }
@@ -137,25 +139,35 @@ const rename = command({
 
 const destroy = command({
   name: 'apps:destroy', summary: 'Destroy an app: its containers, images, repository, logs and secrets', example: 'berth apps:destroy blog', input: DestroyInput, http: { method: 'DELETE', path: '/apps/:app' },
-  run: async (context, { app, confirm }) => {
+  run: async (context, { app, confirm, storage: data }) => {
     const { core } = context;
     const row = await core.app(app);
+    const { mounts, kept } = (await core.repository.load(storage, storageStream(row.id))).state;
+    const volumes = [...mounts.map(({ name }) => name), ...kept];
     if (!context.force) {
       if (confirm === undefined && context.origin === 'http') throw new Rejected('app.confirm', `This destroys app ${app} for good`, `send confirm=${app}`);
-      const typed = confirm ?? await context.ask('> ', ['WARNING: Potentially Destructive Action', `This command will destroy app ${app}.`, `To proceed, type "${app}"`]);
+      const typed = confirm ?? await context.ask('> ', ['WARNING: Potentially Destructive Action', `This command will destroy app ${app}${data && volumes.length > 0 ? ` and the data of its volumes ${volumes.join(', ')}` : ''}.`, `To proceed, type "${app}"`]);
       if (typed.trim() !== app) throw new Rejected('app.confirm', `Confirmation did not match ${app}. Aborted.`);
     }
     await change(context, 'apps:destroy', row.id, async (draft) => {
       await draft.cancelAll(row.id, context.actor, 'the app was destroyed');
+      if (data) {
+        const { state } = await draft.load(storage, storageStream(row.id));
+        for (const { name } of state.mounts) await draft.decide(storage, storageStream(row.id), { type: 'Unmount', app: row.id, name });
+        for (const name of volumes) await draft.decide(storage, storageStream(row.id), { type: 'Destroy', app: row.id, name });
+      }
       await draft.decide(apps, appStream(row.id), { type: 'Destroy' });
       await draft.decide(claims, `name-${row.name}`, { type: 'Release', name: row.name, app: row.id });
       for (const domain of row.domains) await draft.decide(claims, `domain-${domain}`, { type: 'Release', name: domain, app: row.id });
     });
     await core.box.destroyKey(row.id);
     await core.sweep?.();
-    return { app, destroyed: true };
+    return { app, destroyed: true, kept: data ? [] : volumes.map((name) => volumeName(core.config.instance, row.id, name)) };
   },
-  render: ({ app }, out) => out.info(`Destroying ${app} (including all add-ons)`),
+  render: ({ app, kept }, out) => {
+    out.info(`Destroying ${app} (including all add-ons)`);
+    if (kept.length > 0) out.detail(`its data is kept; to destroy that, too: docker volume rm ${kept.join(' ')}`);
+  },
 });
 
 export const appCommands = [forget(create), forget(list), forget(exists), forget(show), forget(reportApps), forget(rename), forget(destroy)];

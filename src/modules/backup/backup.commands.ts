@@ -4,10 +4,11 @@ import { open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { Transform } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Min } from 'class-validator';
+import { IsArray, IsIn, IsInt, IsOptional, IsString, Min } from 'class-validator';
 import { never, Rejected } from '../../events/decider.js';
-import { Arg, command, Flag, forget, type CommandContext, type Out, type StreamItem } from '../commands/command.js';
+import { Arg, command, Flag, forget, Rest, type CommandContext, type Out, type StreamItem } from '../commands/command.js';
 import { takeCheckpoint } from '../audit/checkpoint.js';
+import { shown } from '../apps/app.decider.js';
 import { bytes, seconds, table, when } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
@@ -20,6 +21,7 @@ import { check } from './check.js';
 import { load } from './load.js';
 import { settle } from './settle.js';
 import { take } from './take.js';
+import { chooseVolumes, DURING, refuseFull, type During } from './volumes.js';
 import { passphraseOf, verifyBackupCommand } from './verify.command.js';
 import { telling, type Say } from './telling.js';
 
@@ -29,6 +31,9 @@ class BackupInput {
   @IsString() @Arg('where to write it: an absolute path on the server, or - for standard output') file!: string;
   @IsOptional() @Flag('what apps and deploys printed, too') logs?: boolean;
   @IsOptional() @Flag('encrypt it (age) with the passphrase that is piped in') passphraseStdin?: boolean;
+  @IsOptional() @Flag('the data in volumes, too: all of them, or those that are named behind the file') volumes?: boolean;
+  @IsOptional() @IsIn(DURING) @Flag('what apps do while their volumes are read: paused (unless said), stopped, running', { type: 'string', label: 'how' }) volumesWhile?: During;
+  @IsOptional() @IsArray() @IsString({ each: true }) @Rest('volumes, or apps whose volumes', { label: 'volume', optional: true }) names?: string[];
 }
 class ListInput {
   @IsOptional() @number @IsInt() @Min(1) @Flag('how many of the newest', { type: 'number', short: 'n', label: 'number' }) n?: number;
@@ -38,6 +43,8 @@ class RestoreInput {
   @IsOptional() @Flag('its passphrase is piped in') passphraseStdin?: boolean;
   @IsOptional() @Flag('only read it and say whether it is sound') check?: boolean;
   @IsOptional() @Flag('do not wait until the apps serve') detach?: boolean;
+  @IsOptional() @Flag('volumes that have something in them are replaced by the backup\'s') overwriteVolumes?: boolean;
+  @IsOptional() @Flag('leave volumes as they are') withoutVolumes?: boolean;
 }
 
 /** what must stay free on a disk that is written to, bytes */
@@ -74,6 +81,7 @@ async function estimate(core: Core, logs: boolean): Promise<number> {
 async function* backup(context: CommandContext, input: BackupInput): AsyncGenerator<StreamItem> {
   const { core, signal } = context;
   const passphrase = await passphraseOf(context, input.passphraseStdin);
+  if (input.names?.length && !input.volumes) throw new Rejected('backup.volumes', `'${shown(input.names[0]!)}' is one word too many`, 'volumes are named behind --volumes: berth backup FILE --volumes blog');
   const file = input.file === '-' ? null : await target(core, input, context.force);
   yield* telling(async (say) => {
     const started = performance.now();
@@ -161,7 +169,8 @@ async function onDisk(path: string): Promise<void> {
 async function written(core: Core, sink: Writable, passphrase: string | null, input: BackupInput, signal: AbortSignal, say: Pick<Say, 'info' | 'detail' | 'warn'>) {
   const writer = await ArchiveWriter.open(sink, passphrase, signal, core.now());
   try {
-    return await take(core, writer, { logs: input.logs ?? false, signal }, say);
+    const volumes = input.volumes ? await chooseVolumes(core, input.names ?? []) : [];
+    return await take(core, writer, { logs: input.logs ?? false, volumes, during: input.volumesWhile ?? 'paused', signal }, say);
   } catch (error) {
     writer.abort();
     throw error;
@@ -186,11 +195,13 @@ async function* restore(context: CommandContext, input: RestoreInput): AsyncGene
     if (here.length > 0 && !context.force) {
       throw new Rejected('restore.not-empty', `There is something here already: ${here.length} ${here.length === 1 ? 'app' : 'apps'} (${here.slice(0, 5).join(', ')}${here.length > 5 ? ', …' : ''})`, '--force puts the backup in their place: apps that it does not have are destroyed');
     }
-    await requireFree(core.config.root, manifest.parts.reduce((sum, part) => sum + part.size, 0) * 2);
+    const volumes = !input.withoutVolumes && manifest.volumes.length > 0;
+    if (volumes && !input.overwriteVolumes) await refuseFull(core, manifest.volumes);
+    await requireFree(core.config.root, manifest.parts.reduce((sum, { name, size }) => sum + (name.startsWith('volumes/') ? 0 : size), 0) * 2);
     await core.probes?.engine();
     let begun = false;
     const apps = await alone(async () => {
-      await load(core, { path: file, passphrase, checked }, context.actor, signal, say);
+      await load(core, { path: file, passphrase, checked, volumes }, context.actor, signal, say);
       begun = true;
       return (await settle(core, say)) ?? [];
     }).catch((error: unknown) => {

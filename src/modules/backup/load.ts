@@ -13,7 +13,7 @@ import { LogReader } from './log-part.js';
 import { Stage } from './stage.js';
 import type { Say } from './telling.js';
 
-export interface Source { readonly path: string; readonly passphrase: string | null; readonly checked: Checked }
+export interface Source { readonly path: string; readonly passphrase: string | null; readonly checked: Checked; /** its volumes, too */ readonly volumes: boolean }
 
 /**
  * Puts a checked backup's log in the place of what is here. First everything beside the log is laid ready in a folder of its own; then the
@@ -27,9 +27,9 @@ export async function load(core: Core, source: Source, actor: string, signal: Ab
   const stage = await Stage.make(core);
   let begun = false;
   try {
-    const count = await stage.fill(core, source, signal);
-    await stage.write({ keys: { ssh: own.ssh, tokens: own.tokens } }, files.get('keys/audit.key'));
-    say.info(`Laid ready: ${count} ${count === 1 ? 'repository' : 'repositories'}`);
+    const { count, volumes } = await stage.fill(core, source, signal);
+    await stage.write({ keys: { ssh: own.ssh, tokens: own.tokens }, volumes }, files.get('keys/audit.key'));
+    say.info(`Laid ready: ${count} ${count === 1 ? 'repository' : 'repositories'}${source.volumes && manifest.volumes.length > 0 ? `, ${manifest.volumes.length} volumes` : ''}`);
     const { wrapped, unreadable } = adopt(core, files, manifest.apps);
     const data = { restore: stage.id, from: manifest.from.host, takenAt: manifest.takenAt, position: manifest.head.position, hash: manifest.head.hash, unreadable };
     const expectedHead = await core.store.head();
@@ -39,7 +39,7 @@ export async function load(core: Core, source: Source, actor: string, signal: Ab
     begun = true;
     say.info(`The log is in its place: ${manifest.events} events, up to position ${manifest.head.position}`);
   } finally {
-    if (!begun) await stage.remove();
+    if (!begun) await stage.discard(core);
   }
 }
 

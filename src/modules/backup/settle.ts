@@ -9,6 +9,7 @@ import { backups, BACKUPS, type Fact } from './backup.decider.js';
 import { askForDeploys, RESTORE } from './bring-back.js';
 import { Stage, type Journal } from './stage.js';
 import type { Say } from './telling.js';
+import { placeVolumes } from './volumes.js';
 
 /**
  * Brings a restore that has begun to its end, from wherever it stands: each part may be done twice. Where none has begun, what a restore
@@ -17,12 +18,13 @@ import type { Say } from './telling.js';
  */
 export async function settle(core: Core, say: Pick<Say, 'info' | 'detail' | 'warn'>): Promise<readonly Fact<'AppRestored'>[] | null> {
   const { restore } = (await core.repository.load(backups, BACKUPS)).state;
-  for (const other of await Stage.all(core)) if (other.id !== restore?.restore) await other.remove();
+  for (const other of await Stage.all(core)) if (other.id !== restore?.restore) await other.discard(core);
   if (restore === null) return null;
   const stage = Stage.of(core, restore.restore);
   if (stage.there) {
     const journal = await stage.journal();
     await moveIn(core, stage.path, say);
+    await placeVolumes(core, journal.volumes, say);
     await keepKeys(core, journal.keys, say);
   } else say.warn(`${stage.path} is not there any more: repositories and logs of the backup are missing`);
   await core.writeKeys?.();

@@ -8,6 +8,7 @@ import type { Core } from '../core.js';
 import type { KeyState } from '../keys/key.decider.js';
 import { damaged, partsOf } from './archive.js';
 import type { Source } from './load.js';
+import { dropVolumes, fillVolume, folderOf, type Waiting } from './volumes.js';
 
 const STAGE = 'restoring-';
 const ID = /^[a-z0-9]{1,32}$/;
@@ -16,6 +17,8 @@ const ID = /^[a-z0-9]{1,32}$/;
 export interface Journal {
   /** SSH keys and tokens of this machine: whoever restores is not locked out */
   readonly keys: Pick<KeyState, 'ssh' | 'tokens'>;
+  /** volumes that were filled beside those whose place they take */
+  readonly volumes: readonly Waiting[];
 }
 
 /** Everything beside the log, laid ready in a folder of its own below the root: moving it in is all that is left. */
@@ -52,15 +55,22 @@ export class Stage {
     return JSON.parse(await readFile(join(this.path, 'journal.json'), 'utf8')) as Journal;
   }
 
+  /** Of a restore that never began: what it made elsewhere goes, too. */
+  async discard(core: Core): Promise<void> {
+    await dropVolumes(core, this.id);
+    await this.remove();
+  }
+
   async remove(): Promise<void> {
     await rm(this.path, { recursive: true, force: true });
   }
 
-  /** Unpacks everything but the log. Answers how many repositories. */
-  async fill(core: Core, { path, passphrase }: Source, signal: AbortSignal): Promise<number> {
+  /** Unpacks everything but the log. Answers how many repositories there are, and the volumes that have to take another's place. */
+  async fill(core: Core, { path, passphrase, checked, volumes: withVolumes }: Source, signal: AbortSignal): Promise<{ count: number; volumes: Waiting[] }> {
     const { transfer } = core;
     if (!transfer) throw new Rejected('git.none', 'This server has no git');
     let count = 0;
+    const volumes: Waiting[] = [];
     const files = partsOf(path, passphrase)[Symbol.asyncIterator]();
     try {
       let file = await files.next();
@@ -82,6 +92,17 @@ export class Stage {
           count += 1;
           continue;
         }
+        if (kind === 'volumes' && withVolumes) {
+          const index = Number(id) - 1;
+          const part = checked.manifest.volumes[index];
+          if (!part || folderOf(index) !== `volumes/${id}`) throw damaged(`${name} in the archive is not where it belongs`);
+          const tar = async function* (): AsyncGenerator<Buffer> {
+            for (; !file.done && file.value.name.startsWith(`volumes/${id}/`); file = await files.next()) yield file.value.content;
+          };
+          const waiting = await fillVolume(core, this.id, index, part, tar(), signal);
+          if (waiting) volumes.push(waiting);
+          continue;
+        }
         if (kind === 'logs' || kind === 'git') {
           if (normalize(name) !== name || name.includes('..')) throw damaged(`${name} in the archive is not where it belongs`);
           const target = join(this.path, name);
@@ -93,7 +114,7 @@ export class Stage {
     } finally {
       await files.return?.(undefined);
     }
-    return count;
+    return { count, volumes };
   }
 }
 

@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { GENESIS, link } from '../../events/chain.js';
+import type { Volume } from '../../drivers/engine/volume.port.js';
 import { Rejected } from '../../events/decider.js';
 import type { Meta, Recorded } from '../../events/event.js';
 import { upcast } from '../../events/upcast.js';
@@ -14,6 +15,7 @@ import { applyToBoard, emptyBoard, type AppRow, type Board } from '../read/board
 import { type ArchiveWriter, type Manifest, PART } from './archive.js';
 import { lineOf } from './log-part.js';
 import type { Say } from './telling.js';
+import { readVolumes, type During } from './volumes.js';
 
 const PAGE = 1000;
 /** what only the administrator can have put there: credentials of submodules */
@@ -47,7 +49,7 @@ async function put(writer: ArchiveWriter, name: (n: number) => string, pieces: A
  * Everything of this Berth, as of the log's end when this began: what is appended meanwhile is not in it, and a log that only grows needs
  * no lock to be read up to there. Repositories come after the log, so that every commit it names is in them.
  */
-export async function take(core: Core, writer: ArchiveWriter, options: { logs: boolean; signal: AbortSignal }, say: Pick<Say, 'info' | 'detail' | 'warn'>): Promise<Manifest> {
+export async function take(core: Core, writer: ArchiveWriter, options: { logs: boolean; volumes: readonly Volume[]; during: During; signal: AbortSignal }, say: Pick<Say, 'info' | 'detail' | 'warn'>): Promise<Manifest> {
   const { config, store } = core;
   const { signal } = options;
   const takenAt = new Date(core.now()).toISOString();
@@ -81,9 +83,10 @@ export async function take(core: Core, writer: ArchiveWriter, options: { logs: b
     if (existsSync(file)) await writer.add(`git/${name}`, await readFile(file));
   }
   if (options.logs) await logsOf(core, writer, board, signal, say);
+  const volumes = await readVolumes(core, options.volumes, options.during, signal, say, (folder, pieces) => put(writer, (n) => `${folder}/${numbered('data', n)}`, pieces));
   return writer.end({
     berth: 'backup', version: 1, takenAt, from: { berth: VERSION, host: config.host, domain: config.domain, store: config.store.startsWith('sqlite:') ? 'sqlite' : 'postgres' },
-    head, events: head.position, logs: options.logs, volumes: [],
+    head, events: head.position, logs: options.logs, volumes,
     apps: apps.map((app) => ({ id: app.id, name: app.name, release: app.live?.release ?? null, commit: commitOf(app) })),
   });
 }

@@ -23,12 +23,13 @@ import { logCommands } from '../logs/logs.commands.js';
 import { psCommands } from '../processes/ps.commands.js';
 import { projectionCommands } from '../read/projection.commands.js';
 import { serverCommands } from '../server/server.commands.js';
+import { storageCommands } from '../storage/storage.commands.js';
 import { traceCommands } from '../trace/trace.commands.js';
 import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...backupCommands, ...imageCommands, ...stackCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...stackCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -36,7 +37,7 @@ const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'depl
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', buildpacks: 'Manage buildpack settings for an app', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', trace: 'See what happened in every step of a deploy', logs: 'What apps print', builder: 'How apps are built', ports: 'Which port of an app answers', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
 };
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));

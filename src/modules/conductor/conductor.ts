@@ -3,6 +3,8 @@ import { chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path';
 import { spaceOf } from '../../drivers/disk/space.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
+import { DockerVolumeDriver } from '../../drivers/engine/docker.volume.driver.js';
+import type { EnginePort } from '../../drivers/engine/engine.port.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
 import { GitImportDriver } from '../../drivers/git/git.import.js';
 import { GitTransferDriver } from '../../drivers/git/git.transfer.js';
@@ -30,6 +32,7 @@ export class Conductor {
   private readonly collector: LogCollector;
   private readonly rounds: Rounds;
   private readonly audit: DailyAudit;
+  private recovered = false;
   private collecting: Promise<void> | null = null;
   private stopping = false;
 
@@ -43,6 +46,7 @@ export class Conductor {
       },
       restore: () => sweeper.restore(),
       settle: async () => {
+        await this.recover();
         const quiet = (): void => {};
         await settle(core, { info: quiet, detail: quiet, warn: (text) => report('restore', new Error(text)) });
       },
@@ -51,13 +55,25 @@ export class Conductor {
     this.collector = new LogCollector(core, engine, report, () => this.rounds.soon(), () => { void this.rounds.restoreNow(); });
   }
 
+  /** What a predecessor that died was holding still goes on; once, for a backup of this process may hold something later. */
+  private async recover(): Promise<void> {
+    if (this.recovered || !this.core.volumes) return;
+    this.recovered = true;
+    const { volumes, config: { instance } } = this.core;
+    await volumes.tidy().then(() => volumes.unpauseAll({ instance })).catch((error: unknown) => {
+      this.recovered = false; // the engine is away: with the next backup, restore or start
+      this.report('what was held still', error);
+    });
+  }
+
   static async create(core: Core, report: Report): Promise<Conductor> {
     const { config } = core;
     const queue = new BullDispatcher(config.redis, config.instance, (error) => report('Redis', error));
     const engine = new DockerDriver(config.dockerSocket);
+    core.volumes = new DockerVolumeDriver(config.dockerSocket, config.instance);
     const router = new HaproxyDriver(haproxyOptions(config));
     const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
-    const sweeper = new Sweeper(core, engine, router, report);
+    const sweeper = new Sweeper(core, heldAsRunning(engine, core.held), router, report);
     const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, sweeper, engine, report);
     core.sweep = () => conductor.rounds.sweepNow();
     core.cleanup = { look: () => sweeper.leftovers(), run: async () => { await conductor.rounds.sweepNow(); await sweeper.sweepCaches(); } };
@@ -127,6 +143,12 @@ export class Conductor {
     await this.rounds.release();
     await this.queue.close();
   }
+}
+
+/** The engine as the sweeper sees it: containers that are held still on purpose run. */
+function heldAsRunning(engine: DockerDriver, held: ReadonlySet<string>): EnginePort {
+  const listContainers: EnginePort['listContainers'] = async (labels) => (await engine.listContainers(labels)).map((c) => (held.has(c.id) ? { ...c, state: 'running' } : c));
+  return Object.assign(Object.create(engine) as EnginePort, { listContainers });
 }
 
 /** The forced command of each key, as sshd reads it. Written whole, from the log; its paths outlive an upgrade. */

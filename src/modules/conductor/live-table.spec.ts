@@ -4,7 +4,7 @@ import { emptyBoard, type AppRow, type Board, type DeployRow } from '../read/boa
 import { liveTable, overtaken, repaired } from './live-table.js';
 
 const container = (name: string, type = 'web') => ({ id: `id-${name}`, name, type, index: 1, ip: '10.0.0.1', port: 5000 });
-const row = (id: string, more: Partial<AppRow>): AppRow => ({ id, name: `app-${id}`, createdAt: 0, createdBy: '', branch: null, domains: [], settings: {}, formation: {}, configVersion: 0, configKeys: [], live: null, running: null, last: 1, releases: [], ...more });
+const row = (id: string, more: Partial<AppRow>): AppRow => ({ id, name: `app-${id}`, createdAt: 0, createdBy: '', branch: null, domains: [], settings: {}, formation: {}, mounts: [], configVersion: 0, configKeys: [], live: null, running: null, last: 1, releases: [], ...more });
 const live = (hosts: string[], ...containers: ReturnType<typeof container>[]): AppRow['live'] => ({ release: 1, deploy: 1, containers, hosts, since: 0 });
 const board = (...rows: AppRow[]): Board => ({ ...emptyBoard(), apps: Object.fromEntries(rows.map((r) => [r.id, r])) });
 const server = (name: string, ip = '10.0.0.1') => ({ name, ip, port: 5000, state: 'ready' as const, weight: 100 });

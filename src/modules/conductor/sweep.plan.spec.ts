@@ -77,6 +77,16 @@ describe('a sweep', () => {
     expect(planSweep(boardOf(world.log), foundAfter(world), NOW).images).toEqual(['sha256:1.1', 'sha256:3.1']);
   });
 
+  it('takes a volume only when somebody said so, and not one that is mounted again', () => {
+    const volumes = ['data', 'cache'].map((storage) => ({ name: `berth.${APP}.${storage}`, app: APP, deploy: null, storage }));
+    const doomed = { type: 'StorageDestroyed', data: { app: APP, name: 'data' } };
+    expect(planSweep(boardOf([doomed]), { ...nothing, volumes }, NOW).volumes).toEqual([`berth.${APP}.data`]);
+    expect(planSweep(boardOf([doomed, { type: 'AppDestroyed', data: { app: APP, name: 'blog' } }]), { ...nothing, volumes }, NOW).volumes).toEqual([`berth.${APP}.data`]);
+    const service = { name: 'berth.db', app: '', deploy: null };
+    expect(planSweep(boardOf([]), { ...nothing, volumes: [...volumes, service] }, NOW).volumes).toEqual([]);
+    expect(planSweep(boardOf([doomed, { type: 'StorageMounted', data: { app: APP, name: 'data', path: '/d' } }]), { ...nothing, volumes }, NOW).volumes).toEqual([]);
+  });
+
   it('takes everything of an app that is not there', () => {
     const found: Found = { containers: [{ id: 'c', app: 'gone', deploy: 1 }], images: [{ id: 'i', app: 'gone', deploy: 1 }], networks: [{ name: 'n', app: 'gone' }], volumes: [{ name: 'v', app: 'gone', deploy: null }], quarantines: [], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] };
     expect(planSweep(boardOf([]), found, NOW)).toMatchObject({ containers: ['c'], images: ['i'], networks: ['n'], volumes: ['v'], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] });

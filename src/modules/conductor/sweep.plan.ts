@@ -17,7 +17,7 @@ export interface Found {
   readonly images: readonly { readonly id: string; readonly app: string; readonly deploy: number }[];
   readonly networks: readonly { readonly name: string; readonly app: string }[];
   /** those that no container has; of a deploy: a container's own, else its app's for all deploys */
-  readonly volumes: readonly { readonly name: string; readonly app: string; readonly deploy: number | null }[];
+  readonly volumes: readonly { readonly name: string; readonly app: string; readonly deploy: number | null; /** what the app calls it; null: no app's storage */ readonly storage?: string | null }[];
   /** folders of source archives, named by the clone job: `<app>.<deploy>.clone[.r1][.a2]` */
   readonly sources: readonly string[];
   /** folders of pushed objects that were not taken over, whole paths, and when something last changed in them, ms since the epoch */
@@ -84,7 +84,8 @@ export function planSweep(board: Readonly<Board>, found: Found, now: number): Sw
     containers: found.containers.filter((c) => !live.has(c.id) && !busy(c.app, c.deploy)).map((c) => c.id),
     images: found.images.filter((i) => !images.has(i.id) && !building(i.app) && !forOpen.has(`${i.app}.${i.deploy}`)).map((i) => i.id),
     networks: found.networks.filter((n) => gone(n.app)).map((n) => n.name),
-    volumes: found.volumes.filter((v) => gone(v.app) || (v.deploy !== null && !busy(v.app, v.deploy))).map((v) => v.name),
+    // data goes only when somebody said so; what is no app's is somebody else's to remove
+    volumes: found.volumes.filter((v) => (v.storage ? board.doomed.includes(`${v.app}.${v.storage}`) : v.app !== '' && (gone(v.app) || (v.deploy !== null && !busy(v.app, v.deploy))))).map((v) => v.name),
     quarantines: found.quarantines.filter((q) => now - q.changed > PUSH_MS && !held.has(lastName(q.path))).map((q) => q.path),
     sources: found.sources.filter((folder) => !source(folder)),
     repositories: found.repositories.filter(gone),

@@ -81,7 +81,7 @@ export class Sweeper {
       containers: containers.map((c) => ({ id: c.id, ...of(c.labels) })),
       images: images.filter((i) => of(i.labels).app !== '').map((i) => ({ id: i.id, ...of(i.labels) })),
       networks: networks.map((n) => ({ name: n.name, app: of(n.labels).app })),
-      volumes: volumes.map(({ name, labels }) => ({ name, app: of(labels).app, deploy: readLabels(labels).deploy === undefined ? null : of(labels).deploy })),
+      volumes: volumes.map(({ name, labels }) => ({ name, app: of(labels).app, deploy: readLabels(labels).deploy === undefined ? null : of(labels).deploy, storage: readLabels(labels).storage ?? null })),
       quarantines: pushes ? await this.quarantines(join(root, 'repos'), repositories) : [],
       sources, repositories: repositories.filter((name) => name.endsWith('.git')).map((name) => name.slice(0, -4)), logs: [...new Set([...deployLogs, ...appLogs])],
     };

@@ -11,13 +11,15 @@ function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpe
   if (plan && build) {
     return {
       image: build.image, imageId: build.imageId, sha: clone?.sha ?? null, configVersion: context.configVersion,
-      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build),
+      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build), ...(context.mounts.length > 0 && { mounts: context.mounts }),
     };
   }
   const number = run.source.release ?? state.live?.release;
   const release = state.releases.find((r) => r.number === number);
   if (!release) throw new Error(`deploy ${run.deploy} of ${context.name} has no release to start from`);
-  return { ...release.spec, configVersion: keepsRelease(run, context, state) ? release.spec.configVersion : context.configVersion };
+  if (keepsRelease(run, context, state)) return release.spec;
+  const { mounts: _, ...spec } = release.spec;
+  return { ...spec, configVersion: context.configVersion, ...(context.mounts.length > 0 && { mounts: context.mounts }) };
 }
 
 /** Found by detect; what needs no detecting brings its plan along. */
@@ -42,9 +44,12 @@ function imagePlan({ origin }: DeploySource, { settings }: AppContext): BuildPla
   };
 }
 
-/** Scale, repair and domains change nothing that a release is made of, nor does a restart, unless the config was changed since (`--no-restart`). */
+/** Scale, repair and domains change nothing that a release is made of, nor does a restart, unless config or mounts were changed since (`--no-restart`). */
 function keepsRelease(run: Pick<Run, 'kind'>, context: AppContext, state: PipelineState): boolean {
-  if (run.kind === 'restart') return state.releases.find((r) => r.number === state.live?.release)?.spec.configVersion === context.configVersion;
+  if (run.kind === 'restart') {
+    const spec = state.releases.find((r) => r.number === state.live?.release)?.spec;
+    return spec?.configVersion === context.configVersion && JSON.stringify(spec.mounts ?? []) === JSON.stringify(context.mounts);
+  }
   return run.kind === 'scale' || run.kind === 'repair' || run.kind === 'domains';
 }
 

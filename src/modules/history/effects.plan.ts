@@ -84,6 +84,7 @@ export function besides(events: readonly Pick<Recorded, 'type'>[], keysMade: num
   if (keysMade > 0) notes.push('a key for the app\'s secrets would be made');
   if (keysDestroyed > 0) notes.push('the key of the app\'s secrets would be destroyed: no copy of the log could be read for them any more');
   if (types.has('AppDestroyed')) notes.push('its containers, images, repository and logs would be removed: it would not answer any more');
+  if (types.has('StorageDestroyed')) notes.push('the data of its volumes would be destroyed');
   if (types.has('SshKeyAdded') || types.has('SshKeyRemoved')) notes.push('the SSH server\'s list of keys would be written anew');
   if (types.has('DeployCancelled')) notes.push('the step under way would be stopped, what it made removed');
   return notes;

@@ -85,6 +85,9 @@ export const UNDO: Rules = {
   ContainersLost: seen, DriftDetected: seen, DriftEnded: seen, RepairStarted: seen, CrashLoopDetected: seen,
   RequestCarriedOut: { why: 'it only says that a request was carried out', hint: 'undo what it did: the events beside it' }, RequestAnswered: { why: 'it only says what a request was answered', hint: 'undo what it did' },
   AuditCheckpointTaken: { why: 'what was signed was so', hint: 'see: berth audit:verify' }, AuditFailed: seen,
+  StorageMounted: { why: 'containers may have written into it since', hint: 'berth storage:unmount <app> <name>: its data is kept' },
+  StorageUnmounted: { why: 'it may have been mounted elsewhere since', hint: 'its data is kept: berth storage:mount <app> <name>:<path>' },
+  StorageDestroyed: { why: 'the data is gone', hint: 'a backup may have it: berth backup:list' },
   BackupTaken: { why: 'the file is yours', hint: 'remove it where it lies' }, BackupFailed: { why: 'it was not made', hint: 'try again: berth backup' },
   RestoreBegun: { why: 'what was there before is gone', hint: 'berth --force restore FILE with another backup' }, AppRestored: asked, RestoreEnded: { why: 'it only says that a restore is over', hint: 'see: berth backup:list' },
 };

@@ -1,5 +1,5 @@
 import type { Recorded } from '../../events/event.js';
-import type { AppEvent, ConfigEvent, Formation, KeyEvent, ProcessEvent, ServerEvent } from '../../events/types/app.events.js';
+import type { AppEvent, ConfigEvent, Formation, KeyEvent, Mount, ProcessEvent, ServerEvent, StorageEvent } from '../../events/types/app.events.js';
 import { older, supersede } from '../deploys/pipeline.state.js';
 import type { EventType } from '../../events/types/all.events.js';
 import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, Step } from '../../events/types/deploy.events.js';
@@ -7,7 +7,7 @@ import type { Shape } from './projection.js';
 
 export interface AppRow {
   id: string; name: string; createdAt: number; createdBy: string;
-  branch: string | null; domains: string[]; settings: Record<string, string>; formation: Formation;
+  branch: string | null; domains: string[]; settings: Record<string, string>; formation: Formation; mounts: Mount[];
   configVersion: number; configKeys: string[];
   live: { release: number; deploy: number; containers: LiveContainer[]; hosts: string[]; since: number } | null;
   running: number | null; last: number;
@@ -53,11 +53,13 @@ export interface Board {
   keys: { name: string; key: string; fingerprint: string; at: number }[];
   tokens: { name: string; hash: string; at: number; by: string }[];
   server: { domains: string[]; trace: boolean; settings: Record<string, string> };
+  /** volumes whose data was said to be destroyed: `<app id>.<name>` */
+  doomed: string[];
 }
 
-export type BoardEvent = AppEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | PipelineEvent;
+export type BoardEvent = AppEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | StorageEvent | PipelineEvent;
 
-export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} } });
+export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} }, doomed: [] });
 
 function set(record: Record<string, string>, key: string, value: string | null): void {
   if (value === null) delete record[key];
@@ -70,7 +72,7 @@ export function applyToBoard(board: Board, event: Recorded): void {
   switch (known.type) {
     case 'AppCreated': {
       const { app, name } = known.data;
-      board.apps[app] = { id: app, name, createdAt: event.at, createdBy: event.meta.actor, branch: null, domains: [], settings: {}, formation: { web: 1 }, configVersion: 0, configKeys: [], live: null, running: null, last: 0, releases: [] };
+      board.apps[app] = { id: app, name, createdAt: event.at, createdBy: event.meta.actor, branch: null, domains: [], settings: {}, formation: { web: 1 }, mounts: [], configVersion: 0, configKeys: [], live: null, running: null, last: 0, releases: [] };
       board.names[name] = app;
       board.deploys[app] = [];
       return;
@@ -81,6 +83,7 @@ export function applyToBoard(board: Board, event: Recorded): void {
     case 'TokenRevoked': board.tokens = board.tokens.filter((token) => token.name !== known.data.name); return;
     case 'GlobalDomainSet': board.server.domains = known.data.domains; return;
     case 'TraceSwitched': board.server.trace = known.data.on; return;
+    case 'StorageDestroyed': board.doomed.push(`${known.data.app}.${known.data.name}`); return; // of apps that are gone, too
     case 'ServerSettingChanged': set(board.server.settings, known.data.key, known.data.to); return;
     default: {
       const app = board.apps[(known.data as { app?: string }).app ?? ''];
@@ -116,6 +119,11 @@ function applyToApp(board: Board, app: AppRow, event: Recorded & BoardEvent): vo
       app.configKeys = app.configKeys.filter((key) => !gone.has(key));
       return;
     }
+    case 'StorageMounted':
+      app.mounts.push({ name: event.data.name, path: event.data.path });
+      board.doomed = board.doomed.filter((name) => name !== `${app.id}.${event.data.name}`);
+      return;
+    case 'StorageUnmounted': app.mounts = app.mounts.filter((mount) => mount.name !== event.data.name); return;
     case 'ContainerScaled': app.formation = event.data.to; return;
     default: applyToDeploys(board, app, event as Recorded & PipelineEvent);
   }
@@ -232,4 +240,11 @@ function lastContainers(row: DeployRow): readonly LiveContainer[] | undefined {
 const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded'];
 
 /** `version`: bump it when the shape or the meaning of Board changes, and say how the former one is looked at until the new one is folded. */
-export const BOARD: Shape<Board> = { version: '3', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '2', adopt: (state) => state as Board } };
+export const BOARD: Shape<Board> = { version: '4', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '3', adopt: (state) => withVolumes(state as Board) } };
+
+/** A board of before there were volumes. */
+function withVolumes(board: Board): Board {
+  for (const app of Object.values(board.apps)) app.mounts ??= [];
+  board.doomed ??= [];
+  return board;
+}

@@ -1,10 +1,12 @@
 import type { Config } from '../../config.js';
 import { reasonOf, statusOf } from '../../drivers/engine/engine.errors.js';
 import type { ContainerSpec, EnginePort, Image } from '../../drivers/engine/engine.port.js';
-import { readLabels } from '../../drivers/engine/labels.js';
+import { labels, readLabels } from '../../drivers/engine/labels.js';
+import type { VolumePort } from '../../drivers/engine/volume.port.js';
 import { binarySize } from '../../drivers/engine/units.js';
 import type { LiveContainer, ReleaseInput } from '../../events/types/deploy.events.js';
 import { type StepContext, StepFailure, type StepLog, type StepWork } from '../../events/step.js';
+import { volumeName } from '../../modules/storage/storage.decider.js';
 import { type HttpProbe, httpProbe } from './check.js';
 import { shellCommand } from './command.js';
 import { type Started, watchUntilLive } from './live.js';
@@ -15,6 +17,7 @@ export interface ReleaseDeps {
   readonly engine: EnginePort;
   readonly config: Pick<Config, 'instance' | 'networkPool'>;
   readonly env: ReadEnv;
+  readonly volumes: Pick<VolumePort, 'ensure' | 'isEmpty' | 'own'>;
   readonly http?: HttpProbe;
 }
 
@@ -38,11 +41,12 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     const network = await engine.ensureNetwork({ name: networkName(instance, input.app), labels: { instance, app: input.app }, pool: deps.config.networkPool });
     const env = await deps.env(input.app, input.configVersion);
     const port = input.listen ?? chosenPort(image, input.port);
+    const mounts = await mounted(deps, input, image, log);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
       name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id,
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
       labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number },
-      volumes: image.volumes, memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
+      volumes: image.volumes.filter((path) => !mounts.some((mount) => mount.path === path)), mounts, memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
       // until they are well: a crash shall be seen, not hidden by a restart
       restart: 'no',
     });
@@ -62,6 +66,21 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
       throw error;
     }
   };
+}
+
+/** The app's volumes, made where they are not there yet; an empty one belongs to whom the image runs as, or its processes could not write into it. */
+async function mounted({ volumes, config }: ReleaseDeps, input: ReleaseInput, image: Image, log: StepLog): Promise<{ name: string; path: string }[]> {
+  const user = image.user ?? '';
+  const [, uid, gid = uid] = /^(\d+)(?::(\d+))?$/.exec(user) ?? [];
+  return Promise.all((input.mounts ?? []).map(async ({ name, path }) => {
+    const volume = volumeName(config.instance, input.app, name);
+    const made = await volumes.ensure(volume, labels({ instance: config.instance, app: input.app, storage: name }));
+    if (made) log.detail(`Made the volume ${volume} for ${path}`);
+    if (uid !== undefined && uid !== '0') {
+      if (made || (await volumes.isEmpty(volume))) await volumes.own(volume, Number(uid), Number(gid));
+    } else if (made && user !== '' && user !== 'root' && uid === undefined) log.warn(`The image runs as ${user}: where it has nothing at ${path}, the volume is root's`);
+    return { name: volume, path };
+  }));
 }
 
 /** By the app's id: it stays when the app is renamed. */

@@ -15,6 +15,7 @@ import { keys } from '../../../src/modules/keys/key.decider.js';
 import { processes } from '../../../src/modules/processes/process.decider.js';
 import { applyToBoard, emptyBoard } from '../../../src/modules/read/board.projection.js';
 import { gitAccess } from '../../../src/modules/sources/git-access.decider.js';
+import { storage } from '../../../src/modules/storage/storage.decider.js';
 import { server } from '../../../src/modules/server/server.decider.js';
 
 /**
@@ -27,7 +28,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, git: gitAccess, drift, pipeline, audit, backups, request: requests,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, git: gitAccess, drift, pipeline, audit, backups, request: requests,
 };
 
 describe('events as they were ever written', () => {
