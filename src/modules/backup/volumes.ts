@@ -1,4 +1,4 @@
-import { labels, LABEL, readLabels } from '../../drivers/engine/labels.js';
+import { CACHE_VOLUME, labels, LABEL, readLabels } from '../../drivers/engine/labels.js';
 import type { Volume, VolumePort } from '../../drivers/engine/volume.port.js';
 import { Rejected } from '../../events/decider.js';
 import { bytes } from '../commands/words.js';
@@ -20,6 +20,9 @@ export function portOf(core: Core): VolumePort {
   return core.volumes;
 }
 
+/** A container's own, or a build's cache: nothing that a new machine would look for. */
+const goesWithIts = ({ name, labels: marks }: Volume): boolean => /^[0-9a-f]{64}$/.test(name) || readLabels(marks).deploy !== undefined || name.includes(`-${CACHE_VOLUME}-`);
+
 /**
  * Volumes that belong to this Berth, or that containers of its apps mount. @param names of volumes, or of apps for all of an app's; empty: all
  * @throws Rejected for a name that is neither
@@ -27,7 +30,7 @@ export function portOf(core: Core): VolumePort {
 export async function chooseVolumes(core: Core, names: readonly string[]): Promise<Volume[]> {
   const port = portOf(core);
   const { instance } = core.config;
-  const found = new Map((await port.list({ instance })).map((volume) => [volume.name, volume]));
+  const found = new Map((await port.list({ instance })).filter((volume) => !goesWithIts(volume)).map((volume) => [volume.name, volume]));
   for (const name of await port.mounted({ instance })) {
     const volume = found.get(name) ?? (await port.inspect(name));
     if (volume) found.set(name, volume);
