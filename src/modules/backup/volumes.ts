@@ -21,7 +21,7 @@ export function portOf(core: Core): VolumePort {
 }
 
 /** A container's own, or a build's cache: nothing that a new machine would look for. */
-const goesWithIts = ({ name, labels: marks }: Volume): boolean => /^[0-9a-f]{64}$/.test(name) || readLabels(marks).deploy !== undefined || name.includes(`-${CACHE_VOLUME}-`);
+const goesWithIts = ({ name, labels: marks }: Volume): boolean => /^[0-9a-f]{64}$/.test(name) || readLabels(marks).deploy !== undefined || readLabels(marks).type === CACHE_VOLUME;
 
 /**
  * Volumes that belong to this Berth, or that containers of its apps mount. @param names of volumes, or of apps for all of an app's; empty: all
