@@ -15,7 +15,7 @@ export interface SimContainer {
   waiters: ((code: number) => void)[];
   starts: number;
 }
-export interface SimImage { readonly id: string; readonly tag: string; readonly labels: Readonly<Record<string, string>>; readonly app: string; readonly deploy: number }
+export interface SimImage { readonly id: string; readonly tags: string[]; readonly labels: Readonly<Record<string, string>>; readonly app: string; readonly deploy: number }
 
 const down = (): StepFailure => new StepFailure('engine.down', 'the engine does not answer', null, 'machine');
 
@@ -43,6 +43,12 @@ export class Engine {
   constructor(private readonly world: World) { this.reuses = world.rng.chance(0.6); }
 
   get down(): boolean { return this.world.now < this.downUntil; }
+
+  /** A name is one image's: whoever had it has it no more. */
+  name(image: SimImage, tag: string): void {
+    for (const other of this.images.values()) if (other.tags.includes(tag)) other.tags.splice(other.tags.indexOf(tag), 1);
+    image.tags.push(tag);
+  }
 
   did(what: string, app: string): void { this.effects.set(`${what} ${app}`, (this.effects.get(`${what} ${app}`) ?? 0) + 1); }
 
@@ -135,26 +141,36 @@ export class Handle extends EnginePort {
   override removeCaches(): never { throw new Error('not simulated'); }
 
   private image(image: SimImage): Image {
-    return { id: image.id, tags: [image.tag], bytes: 100, labels: image.labels, exposed: [], volumes: [], cmd: null, entrypoint: null, created: 0 };
+    return { id: image.id, tags: [...image.tags], bytes: 100, labels: image.labels, exposed: [], volumes: [], cmd: null, entrypoint: null, created: 0 };
   }
   override inspectImage(reference: string): Promise<Image | null> {
     return this.ask('inspectImage', () => {
-      const found = this.engine.images.get(reference) ?? [...this.engine.images.values()].findLast((i) => i.tag === reference);
+      const found = this.engine.images.get(reference) ?? [...this.engine.images.values()].findLast((i) => i.tags.includes(reference));
       return found ? this.image(found) : null;
     });
   }
   override listImages(): Promise<readonly Image[]> { return this.ask('listImages', () => [...this.engine.images.values()].map((i) => this.image(i))); }
-  override removeImage(reference: string): Promise<void> {
-    return this.ask('removeImage', () => { this.engine.images.delete(reference); });
+  override removeImage(reference: string, force = false): Promise<void> {
+    return this.ask('removeImage', () => {
+      if (!force && (this.engine.images.get(reference)?.tags.length ?? 0) > 1) throw Object.assign(new Error('it has several names'), { statusCode: 409 });
+      this.engine.images.delete(reference);
+    });
   }
-  override tagImage(): never { throw new Error('not simulated'); }
+  override tagImage(reference: string, tag: string): Promise<void> {
+    return this.ask('tagImage', () => {
+      const image = this.engine.images.get(reference);
+      if (!image) throw Object.assign(new Error('no such image'), { statusCode: 404 });
+      this.engine.name(image, tag);
+    });
+  }
   /** In one piece; asked again while it is being built, it goes on. */
   async make(tag: string, labels: LabelValues, ms: number, signal: AbortSignal): Promise<Image> {
     await this.ask('build.start', () => {});
     await this.proc.sleep(ms, signal);
     return this.ask('build.end', () => {
-      const made: SimImage = { id: this.engine.id('sha256:'), tag, labels: labelled(labels), ...of(labelled(labels)) };
+      const made: SimImage = { id: this.engine.id('sha256:'), tags: [], labels: labelled(labels), ...of(labelled(labels)) };
       this.engine.images.set(made.id, made);
+      this.engine.name(made, tag);
       this.engine.did('build', made.app);
       return this.image(made);
     });

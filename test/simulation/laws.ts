@@ -9,7 +9,7 @@ import type { Database } from './store.js';
 import type { Proc, World } from './world.js';
 
 type Status = 'waiting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'superseded';
-interface Deploy { worker: string; status: Status; kind: string; step: Step | null; job: string; attempt: number; routed: number; requestedAt: number; retries: number; target: number | null; endedAt: number; /** whose source and image it works on */ madeBy: number }
+interface Deploy { worker: string; status: Status; kind: string; step: Step | null; job: string; attempt: number; routed: number; requestedAt: number; retries: number; target: number | null; endedAt: number; /** whose source and image it works on */ madeBy: number; image: string | null }
 interface App {
   id: string; destroyed: boolean;
   deploys: Deploy[];
@@ -105,7 +105,7 @@ export class Laws {
     this.world.tell(by, `» ${app.id}.${number} ${event.type}${'attempt' in event.data ? ` a${event.data.attempt}` : ''}${'failure' in event.data ? ` ${event.data.failure.code}` : ''}`);
     if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
       if (number !== app.deploys.length + 1) this.broken('requests', `deploy ${number} of ${app.id} follows ${app.deploys.length}`);
-      app.deploys.push({ worker: '', status: 'waiting', kind: event.data.kind, step: null, job: '', attempt: 0, routed: 0, requestedAt: event.at, retries: 0, target: event.data.source.release, endedAt: 0, madeBy: number });
+      app.deploys.push({ worker: '', status: 'waiting', kind: event.data.kind, step: null, job: '', attempt: 0, routed: 0, requestedAt: event.at, retries: 0, target: event.data.source.release, endedAt: 0, madeBy: number, image: null });
       this.world.count(`asked for: ${event.data.kind}`);
       return;
     }
@@ -131,6 +131,7 @@ export class Laws {
         this.inputs.set(event.data.job, event.data.input);
         break;
       case 'StepStarted': Object.assign(deploy, { attempt: event.data.attempt, worker: event.data.worker }); if (event.data.attempt > 1) this.world.count(`step claimed again: ${event.data.step}`); break;
+      case 'ImageBuilt': deploy.image = event.data.output.imageId; break;
       case 'StepGivenBack':
         if (event.data.attempt !== deploy.attempt || by !== deploy.worker) this.broken('one-outcome', `${by} gives attempt ${event.data.attempt} of ${event.data.job} back, which ${deploy.worker} has`);
         deploy.worker = '';
@@ -154,7 +155,7 @@ export class Laws {
         this.end(deploy, 'succeeded', event);
         for (const [job, of] of app.failed) {
           if (app.deploys[of.deploy - 1]?.kind === 'repair') app.failed.delete(job);
-          else this.superseded.add(`${app.id}.${of.deploy}`);
+          else if (of.deploy < number) this.superseded.add(`${app.id}.${of.deploy}`);
         }
         break;
       case 'DeployFailed': {
@@ -177,7 +178,7 @@ export class Laws {
         const again = event.data.as === undefined ? null : app.deploys[event.data.as - 1];
         if (again === null) Object.assign(deploy, { status: 'running', retries: deploy.retries + 1 });
         else if (again?.status !== 'running') this.broken('after-end', `${event.data.job} is retried in deploy ${event.data.as}, which does not run`);
-        else again.madeBy = deploy.madeBy;
+        else Object.assign(again, { madeBy: deploy.madeBy, image: deploy.image });
         if (this.superseded.has(`${app.id}.${number}`) !== (again !== null)) this.broken('after-end', `${event.data.job} is retried ${again ? 'as another, though nothing went well since' : 'under its own number, though another deploy went well since'}`);
         this.world.count(again ? 'job retried as a new deploy' : 'job retried');
         break;
@@ -348,6 +349,8 @@ export class Laws {
       kept.add(release.spec.imageId);
     }
     for (const deploy of this.kept(app)) {
+      const { image } = app.deploys[deploy - 1]!;
+      if (image !== null && [...app.failed.values()].some((of) => of.deploy === deploy)) kept.add(image);
       const target = app.releases.find((r) => r.number === app.deploys[deploy - 1]?.target);
       if (target) kept.add(target.spec.imageId);
     }

@@ -12,7 +12,7 @@ const STORIES: readonly (readonly [number, string])[] = [
   [765, 'a worker that stood still blamed the app'], [882, 'a deploy of domains routed to old addresses'], [2028, 'a restarted container was drained'], [2083, 'numbers taken for the order of deploys'],
   [4053, 'deployed and destroyed at once'], [4507, 'another container had the address'], [5534, 'what served alone was taken for drift'], [6785, 'retried and destroyed at once'], [8228, 'an answer that was slept over'],
   [9833, 'a late release attempt removed what a later one had started'], [30532, 'destroy looked twice'], [31780, 'a late clone attempt removed the source of a later one'], [37732, 'a cancelled repair took away what served alone'], [136069, 'another container answered from the old address'], [438962, 'a sweeper that stood still wrote old addresses'], [481545, 'a switch that ended just as it was cancelled was not put back'], [499914, 'a container that is gone was routed to beside one that runs'],
-  [3386, 'a switch that was put back brought a cancelled deploy\'s containers with it'], [196814, 'a switch that was put back brought an old address with it'],
+  [599, 'an image was swept away while a build took it over'], [3386, 'a switch that was put back brought a cancelled deploy\'s containers with it'], [196814, 'a switch that was put back brought an old address with it'],
 ];
 const seen = new Map<string, number>();
 
@@ -58,7 +58,7 @@ describe('whatever dies, every deploy ends right', () => {
     if (SEEDS < 2000) return;
     const steps = ['clone', 'detect', 'build', 'release', 'route'];
     for (const what of [
-      ...['succeeded', 'failed', 'cancelled', 'superseded', 'covered'].map((s) => `deploy ${s}`), 'job retried', 'job discarded',
+      ...['succeeded', 'failed', 'cancelled', 'superseded', 'covered'].map((s) => `deploy ${s}`), 'job retried', 'job retried as a new deploy', 'job discarded', 'built before', 'step given back: release',
       ...steps.map((s) => `step claimed again: ${s}`), ...['clone', 'build', 'release', 'route'].map((s) => `step failed: ${s} machine`), ...['clone', 'build', 'release', 'route'].map((s) => `two at work: ${s}`),
       ...['build', 'release', 'route', 'clone'].map((s) => `cancelled in ${s}`), 'cancelled while it waited', 'queue gave a ticket to two', 'queue lost a ticket', 'stood still while it changed the router',
       ...['push', 'rollback', 'config', 'scale', 'restart', 'domains', 'repair', 'rebuild'].map((k) => `asked for: ${k}`), 'user: destroy', 'user: rename',

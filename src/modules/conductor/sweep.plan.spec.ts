@@ -87,6 +87,17 @@ describe('a sweep', () => {
     expect(planSweep(boardOf([doomed, { type: 'StorageMounted', data: { app: APP, name: 'data', path: '/d' } }]), { ...nothing, volumes }, NOW).volumes).toEqual([]);
   });
 
+  it('keeps the image that a failed deploy took over from an earlier one, for as long as that may be retried', () => {
+    const fails = [{ do: 'request', kind: 'push', release: 1 }, { do: 'fail', after: 3 }] as const;
+    const world = new World(rules, false).live([...fails, ...fails]);
+    // nothing had changed: the second one found the first one's image
+    const log = world.log.map((e) => (e.type === 'ImageBuilt' ? { ...e, data: { ...e.data, output: { ...e.data.output, imageId: 'sha256:1.1' } } } : e));
+    const found: Found = { ...nothing, images: [{ id: 'sha256:1.1', app: APP, deploy: 1 }] };
+    const discard = (deploy: number) => ({ type: 'JobDiscarded' as const, data: { app: APP, deploy, job: `${APP}.${deploy}.release`, by: 'x', reason: '' } });
+    expect(planSweep(boardOf([...log, discard(1)]), found, NOW).images).toEqual([]);
+    expect(planSweep(boardOf([...log, discard(1), discard(2)]), found, NOW).images).toEqual(['sha256:1.1']);
+  });
+
   it('takes everything of an app that is not there', () => {
     const found: Found = { containers: [{ id: 'c', app: 'gone', deploy: 1 }], images: [{ id: 'i', app: 'gone', deploy: 1 }], networks: [{ name: 'n', app: 'gone' }], volumes: [{ name: 'v', app: 'gone', deploy: null }], quarantines: [], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] };
     expect(planSweep(boardOf([]), found, NOW)).toMatchObject({ containers: ['c'], images: ['i'], networks: ['n'], volumes: ['v'], sources: ['gone.1.clone'], repositories: ['gone'], logs: ['gone'] });

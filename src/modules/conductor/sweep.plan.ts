@@ -61,9 +61,10 @@ export function planSweep(board: Readonly<Board>, found: Found, now: number): Sw
     const pinned = new Set(pinnedOf(app.settings));
     return [...(current === undefined ? [] : [current]), ...earlier, ...app.releases.filter((r) => pinned.has(r.number)).map((r) => r.spec.imageId)];
   }));
-  // a rollback that is under way, or may be retried, needs the image it goes back to
+  // what is under way, or may be retried, needs the image that it built, took over from an earlier deploy, or goes back to
   for (const [app, deploys] of Object.entries(board.deploys)) {
-    for (const { kind, deploy, source } of deploys) {
+    for (const { kind, deploy, source, imageId } of deploys) {
+      if (imageId && open(app, deploy)) images.add(imageId);
       const target = kind === 'rollback' && open(app, deploy) ? board.apps[app]?.releases.find((r) => r.number === source.release) : undefined;
       if (target) images.add(target.spec.imageId);
     }

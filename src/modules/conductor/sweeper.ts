@@ -40,6 +40,9 @@ const disk: Folders = {
 };
 
 const LOOK_FOR_PUSHES_MS = 3_600_000;
+const NOTHING: Found = { containers: [], images: [], networks: [], volumes: [], sources: [], quarantines: [], repositories: [], logs: [] };
+
+
 /** how long a container may take to stop after SIGTERM */
 const STOP_SECONDS = 30;
 
@@ -124,7 +127,7 @@ export class Sweeper {
     // once an hour: the folders are many
     const pushes = this.core.now() - this.lookedForPushes >= LOOK_FOR_PUSHES_MS;
     if (pushes) this.lookedForPushes = this.core.now();
-    const { containers, plan, board } = await this.look(pushes);
+    const { containers, images, plan, board } = await this.look(pushes);
     await this.each('drift', () => this.reconciler.check(containers));
     const serving = await this.routes();
     const named = new Map(containers.map((c) => [c.id, c.name]));
@@ -136,7 +139,8 @@ export class Sweeper {
         await this.engine.removeContainer(id);
       });
     }
-    for (const id of plan.images) await this.each(`image ${id}`, () => this.engine.removeImage(id, true));
+    const condemned = new Set(plan.images);
+    for (const image of images) if (condemned.has(image.id)) await this.each(`image ${image.id}`, () => this.removeImage(image));
     for (const name of plan.networks) await this.each(`network ${name}`, () => this.engine.removeNetwork(name));
     for (const name of plan.volumes) await this.each(`volume ${name}`, () => this.engine.removeVolume(name));
     for (const path of plan.quarantines) await this.each(`pushed objects ${path}`, () => folders.remove(path));
@@ -163,6 +167,16 @@ export class Sweeper {
       }
     }
     return found;
+  }
+
+  /**
+   * A build may take over what an earlier deploy made, and gives it a name of its own then: looked at again, and removed by force only
+   * where it had several names before.
+   */
+  private async removeImage({ id, labels, tags }: Image): Promise<void> {
+    const { app = '', deploy } = readLabels(labels);
+    const { images } = planSweep(await this.core.board.now(), { ...NOTHING, images: [{ id, app, deploy: Number(deploy ?? 0) }] }, this.core.now());
+    if (images.length > 0) await this.engine.removeImage(id, tags.length > 1);
   }
 
   /** Writes what differs between the router and the log, for apps that no deploy is changing now; answers which servers take requests, null when that is not known. */

@@ -31,6 +31,8 @@ export interface DeployRow {
   retryOf: number | null;
   /** the deploy that made its source and its image: itself, or one that it retries */
   madeBy: number;
+  /** what it built, or found built */
+  imageId: string | null;
   steps: StepRow[];
   /** versions of the first and the last event of it in the app's pipeline stream; none from before board version 3 */
   span?: [first: number, last: number];
@@ -133,7 +135,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
   const deploys = board.deploys[app.id]!;
   if (event.type === 'BuildRequested' || event.type === 'DeployRequested') {
     const { deploy, kind, source, by } = event.data;
-    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, retryOf: null, madeBy: deploy, steps: [], span: [event.version, event.version] });
+    deploys.push({ app: app.id, deploy, kind, source, by, trace: event.meta.trace, status: 'waiting', requestedAt: event.at, startedAt: null, endedAt: null, subject: null, release: null, failure: null, endedBy: null, retryOf: null, madeBy: deploy, imageId: null, steps: [], span: [event.version, event.version] });
     app.last = deploy;
     return;
   }
@@ -159,7 +161,8 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       if (step) Object.assign(step, { status: 'queued', worker: null });
       return;
     case 'SourceCloned': row.subject = event.data.output.subject; done(step, event); return;
-    case 'BuildpackDetected': case 'ImageBuilt': case 'ContainersStarted': done(step, event); return;
+    case 'ImageBuilt': row.imageId = event.data.output.imageId; done(step, event); return;
+    case 'BuildpackDetected': case 'ContainersStarted': done(step, event); return;
     case 'RouteSwitched': {
       done(step, event);
       const number = row.release ?? app.live?.release ?? 0;
@@ -205,7 +208,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       delete board.failed[event.data.job];
       if (event.data.as !== undefined) {
         const again = deploys[event.data.as - 1];
-        if (again) Object.assign(again, { retryOf: row.deploy, madeBy: row.madeBy, subject: row.subject });
+        if (again) Object.assign(again, { retryOf: row.deploy, madeBy: row.madeBy, imageId: row.imageId, subject: row.subject });
         return;
       }
       Object.assign(row, { status: 'running', endedAt: null });

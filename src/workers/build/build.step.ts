@@ -134,9 +134,9 @@ async function earlier(engine: EnginePort, tag: string, job: string, source: str
   return found && mark.job === job && mark.source === source ? found : null;
 }
 
-/** The newest image of the app that was made from exactly this. */
+/** The newest image of the app that was made from exactly this. One without a name may be swept away meanwhile: a second name is what saves it. */
 async function unchanged(engine: EnginePort, instance: string, app: string, source: string): Promise<Image | null> {
-  const [newest] = (await engine.listImages({ instance, app, source })).toSorted((a, b) => b.created - a.created);
+  const [newest] = (await engine.listImages({ instance, app, source })).filter((image) => image.tags.length > 0).toSorted((a, b) => b.created - a.created);
   return newest === undefined ? null : engine.inspectImage(newest.id);
 }
 
