@@ -178,7 +178,7 @@ export class Laws {
         const again = event.data.as === undefined ? null : app.deploys[event.data.as - 1];
         if (again === null) Object.assign(deploy, { status: 'running', retries: deploy.retries + 1 });
         else if (again?.status !== 'running') this.broken('after-end', `${event.data.job} is retried in deploy ${event.data.as}, which does not run`);
-        else Object.assign(again, { madeBy: deploy.madeBy, image: deploy.image });
+        else Object.assign(again, { madeBy: /\.clone(\.r\d+)?$/.test(event.data.job) ? again.madeBy : deploy.madeBy, image: deploy.image });
         if (this.superseded.has(`${app.id}.${number}`) !== (again !== null)) this.broken('after-end', `${event.data.job} is retried ${again ? 'as another, though nothing went well since' : 'under its own number, though another deploy went well since'}`);
         this.world.count(again ? 'job retried as a new deploy' : 'job retried');
         break;

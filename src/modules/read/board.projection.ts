@@ -29,7 +29,7 @@ export interface DeployRow {
   subject: string | null; release: number | null; failure: Failure | null; endedBy: string | null;
   /** the deploy whose failed step this one runs again */
   retryOf: number | null;
-  /** the deploy that made its source and its image: itself, or one that it retries */
+  /** the deploy that made its source: itself, or one that it retries */
   madeBy: number;
   /** what it built, or found built */
   imageId: string | null;
@@ -208,7 +208,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       delete board.failed[event.data.job];
       if (event.data.as !== undefined) {
         const again = deploys[event.data.as - 1];
-        if (again) Object.assign(again, { retryOf: row.deploy, madeBy: row.madeBy, imageId: row.imageId, subject: row.subject });
+        if (again) Object.assign(again, { retryOf: row.deploy, madeBy: step?.step === 'clone' ? again.deploy : row.madeBy, imageId: row.imageId, subject: row.subject });
         return;
       }
       Object.assign(row, { status: 'running', endedAt: null });
