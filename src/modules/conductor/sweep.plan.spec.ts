@@ -92,7 +92,7 @@ describe('a sweep', () => {
     const [well, again] = [[push, { do: 'work', times: 5 }], { do: 'retry', which: 0 }] as const;
     const world = new World(rules, false).live([push, { do: 'fail', after: 0 }, ...well, again, { do: 'fail', after: 1 }, ...well, again]);
     expect(world.state.running).toMatchObject({ deploy: 5, step: 'detect', input: { source: '/sources/a.3.clone/source.tar' } });
-    expect(planSweep(boardOf(world.log), foundAfter(world)).sources).toEqual(['a.2.clone']);
+    expect(planSweep(boardOf(world.log), foundAfter(world), NOW).sources).toEqual(['a.2.clone']);
   });
 
   it('keeps the image that a failed deploy took over from an earlier one, for as long as that may be retried', () => {
