@@ -60,9 +60,8 @@ export function tarOf(files: Files): Readable {
   return pack as unknown as Readable;
 }
 
-/** Folders of source archives; they go with the test's process. */
+/** Folders of source archives, until `removeAll`. */
 const folders: string[] = [];
-process.on('exit', () => { for (const folder of folders) rmSync(folder, { recursive: true, force: true }); });
 
 export async function tarFile(files: Files): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), 'berth-src-'));
@@ -111,6 +110,7 @@ export const plan = (over: Partial<BuildPlan>): BuildPlan => ({
 });
 
 export async function removeAll(engine: EnginePort, instance: string): Promise<void> {
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true, force: true });
   for (const container of await engine.listContainers({ instance })) await engine.removeContainer(container.id);
   for (const network of await engine.listNetworks({ instance })) await engine.removeNetwork(network.name);
   for (const image of await engine.listImages({ instance })) await engine.removeImage(image.id, true);
