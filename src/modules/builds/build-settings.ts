@@ -17,10 +17,11 @@ export const DOCKERFILE: Readonly<Record<string, Property>> = {
 };
 
 export const BUILDER: Readonly<Record<string, Property>> = {
-  selected: { key: 'builder', about: 'the builder, instead of the one that is detected', ok: (value) => ['compose', 'pack', 'nixpacks', 'railpack'].includes(value), form: 'compose, pack, nixpacks or railpack' },
+  selected: { key: 'builder', about: 'the builder, instead of the one that is detected', ok: (value) => ['dockerfile', 'buildpacks', 'compose', 'pack', 'nixpacks', 'railpack'].includes(value), form: 'dockerfile, buildpacks, compose, pack, nixpacks or railpack' },
   'build-dir': path('build-dir', 'the folder of the repository that is the app'),
   'procfile-path': path('procfile-path', 'where the Procfile is'),
   'appjson-path': path('appjson-path', 'where app.json is'),
+  'build-args': DOCKERFILE['build-args']!,
   'pack-builder': { key: 'pack-builder', about: 'the builder image of pack', ok: (value) => /^[a-z0-9][a-zA-Z0-9._:/@-]{0,300}$/.test(value), form: 'the name of an image' },
 };
 

@@ -16,6 +16,12 @@ describe('which builder takes a repository', () => {
   it('before it, buildpacks that are named', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { BUILDPACK_URL: 'https://x/y#v1' }).plan).toMatchObject({ builder: 'classic-buildpack', buildpack: 'https://x/y#v1' }); });
   it('then our own, and tells who was asked', () => { expect(choose(python).asked.filter(({ answer }) => answer !== 'no' && answer !== 'none')).toEqual([{ builder: 'python', answer: 'requirements.txt is there' }]); });
   it('a builder that is set, whatever there is', () => { expect(choose({ ...python, Dockerfile: 'FROM x' }, { builder: 'nixpacks' }).plan).toMatchObject({ builder: 'external', buildpack: 'nixpacks', processTypes: { web: 'x' } }); });
+  it('a Dockerfile against what is named, or none although it is there, when that is set', () => {
+    const files = { ...python, Dockerfile: 'FROM x', '.buildpacks': 'https://x/y' };
+    expect(choose(files, { builder: 'dockerfile' }).plan.builder).toBe('dockerfile');
+    expect(failure(python, { builder: 'dockerfile' }).code).toBe('detect.dockerfile');
+    expect(choose({ ...python, Dockerfile: 'FROM x' }, { builder: 'buildpacks' }).plan.buildpack).toBe('python');
+  });
   it('nothing fits: says what was looked for and found', () => {
     const error = failure({ 'notes.md': '', 'src/a.js': '', 'src/b.js': '' }) as NothingFits;
     expect(error.code).toBe('detect.nothing');

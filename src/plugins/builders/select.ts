@@ -61,6 +61,10 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
   const wanted = project.settings['builder'] ?? '';
   if (isExternal(wanted)) return { ...planExternal(project, wanted), title: EXTERNAL[wanted].title, reason: `setting builder is ${wanted}`, asked: [{ builder: wanted, answer: 'set' }] };
   if (wanted === composeBuilder.name) return { ...composeBuilder.plan(project), title: composeBuilder.title, reason: 'setting builder is compose', asked: [{ builder: wanted, answer: 'set' }] };
+  if (wanted === dockerfileBuilder.name) {
+    if (dockerfileBuilder.detect(project) === null) throw new StepFailure('detect.dockerfile', 'setting builder is dockerfile, and the repository has no Dockerfile', 'commit one, or let Berth choose: builder:set <app> selected');
+    return { ...dockerfileBuilder.plan(project), title: dockerfileBuilder.title, reason: 'setting builder is dockerfile', asked: [{ builder: wanted, answer: 'set' }] };
+  }
   const { named, asked: first, warnings } = namedBuildpacks(project);
   const asked = [...first];
   const slug = (): Project => ({ ...project, tree: withoutIgnored(project.tree) });
@@ -74,7 +78,7 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
     asked.push({ builder: builder.name, answer: detection?.reason ?? 'no' });
     return detection === null ? null : { ...started(builder.plan(of), of.tree), title: builder.title, reason: detection.reason, asked };
   };
-  const docker = ask(dockerfileBuilder, project);
+  const docker = wanted === 'buildpacks' ? null : ask(dockerfileBuilder, project);
   if (docker !== null) return docker;
   const source = slug();
   for (const builder of [...buildpacks, composeBuilder]) {
