@@ -6,7 +6,7 @@ import type { Recorded } from '../../events/event.js';
 import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget, Rest, type CommandContext, type DeployAnswer } from '../commands/command.js';
 import { seconds, table, when } from '../commands/words.js';
-import type { Board, FailedJob } from '../read/board.projection.js';
+import type { Board, DeployRow, FailedJob, StepRow } from '../read/board.projection.js';
 import { deployEvents, deployLog } from './follow.js';
 import { isKept } from './pipeline.state.js';
 
@@ -83,11 +83,16 @@ const list = command({
   run: async ({ core }, { app, step, all, num }) => {
     const only = app === undefined ? null : (await core.app(app)).id;
     const board = await core.board.now();
-    const jobs = Object.values(board.deploys).flat().filter((d) => only === null || d.app === only).flatMap((d) => d.steps.filter((s) => step === undefined || s.step === step).map((s) => ({
-      job: s.job, app: board.apps[d.app]?.name ?? d.app, deploy: d.deploy, step: s.step, status: s.status === 'failed' && !board.failed[s.job] ? 'over' as const : s.status,
+    const isOver = ({ status, job }: StepRow): boolean => status === 'succeeded' || status === 'cancelled' || (status === 'failed' && !board.failed[job]);
+    // there may be a hundred thousand of them: only those that are shown are made ready for it
+    const found: { d: DeployRow; s: StepRow }[] = [];
+    for (const deploys of only === null ? Object.values(board.deploys) : [board.deploys[only] ?? []]) {
+      for (const d of deploys) for (const s of d.steps) if ((step === undefined || s.step === step) && (all || !isOver(s))) found.push({ d, s });
+    }
+    return found.sort((a, b) => a.s.queuedAt - b.s.queuedAt).slice(-(num ?? 50)).map(({ d, s }) => ({
+      job: s.job, app: board.apps[d.app]?.name ?? d.app, deploy: d.deploy, step: s.step, status: s.status === 'failed' && isOver(s) ? 'over' as const : s.status,
       attempts: s.attempt, worker: s.worker, retryOf: s.retryOf, at: new Date(s.queuedAt).toISOString(), tookMs: s.startedAt === null ? null : (s.endedAt ?? core.now()) - s.startedAt, code: s.failure?.code ?? null, message: s.failure?.message ?? null,
-    })));
-    return jobs.filter((j) => all || !['succeeded', 'cancelled', 'over'].includes(j.status)).toSorted((a, b) => (a.at < b.at ? -1 : 1)).slice(-(num ?? 50));
+    }));
   },
   render: (jobs, out) => {
     if (jobs.length === 0) return out.info('No job waits, runs or has failed');

@@ -4,6 +4,7 @@ import type { Sealed } from '../../events/sealed.js';
 import { Unreadable } from '../../events/seal.js';
 import { AppInput } from '../apps/apps.commands.js';
 import { fold } from '../../events/decider.js';
+import type { Recorded } from '../../events/event.js';
 import type { ConfigEvent } from '../../events/types/app.events.js';
 import { upcast } from '../../events/upcast.js';
 import { configStream } from '../apps/app-context.js';
@@ -25,9 +26,11 @@ class DiffInput extends AppInput {
 
 /** The sealed config vars as they were at each of the two versions. */
 async function sealedAt(core: Core, app: string, versions: readonly [number, number]): Promise<[Readonly<Record<string, Sealed>>, Readonly<Record<string, Sealed>>]> {
-  const events = await core.store.readStream(configStream(app), 0, Math.max(...versions));
-  const at = (version: number): Readonly<Record<string, Sealed>> => fold(config, events.filter((event) => event.version <= version).map((event) => upcast(event)) as unknown as ConfigEvent[]);
-  return [at(versions[0]), at(versions[1])];
+  const [older, newer] = [Math.min(...versions), Math.max(...versions)];
+  const events = (await core.store.readStream(configStream(app), 0, newer)).map((event) => upcast(event)) as unknown as (Recorded & ConfigEvent)[];
+  const then = fold(config, events.filter((event) => event.version <= older));
+  const later = fold(config, events.filter((event) => event.version > older), then);
+  return versions[0] === older ? [then, later] : [later, then];
 }
 
 /** What is known of a release: the events of its own deploy, and of the one that built its image. */
