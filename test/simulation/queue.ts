@@ -70,6 +70,7 @@ export class Queues {
       for (;;) {
         const waiting = [...this.tickets.values()].filter((t) => t.queue === queue && t.state === 'waiting' && t.visibleAt <= this.world.now);
         const free = this.takers.filter((t) => t.queue === queue && t.busy < t.slots && !t.proc.stalled);
+        if (waiting.length > 0 && this.takers.some((t) => t.queue === queue && t.proc.stalled)) this.later();
         if (waiting.length === 0 || free.length === 0) break;
         const ticket = this.fifo ? waiting[0]! : this.world.rng.pick(waiting);
         const taker = this.world.rng.pick(free);
@@ -86,6 +87,17 @@ export class Queues {
       }
     }
   }
+
+  /** Who stands still asks again when it goes on. */
+  private later(): void {
+    if (this.asked) return;
+    this.asked = true;
+    this.world.after(500, () => {
+      this.asked = false;
+      this.hand();
+    });
+  }
+  private asked = false;
 
   private give(ticket: Ticket, taker: Taker): void {
     const { world } = this;

@@ -69,6 +69,8 @@ export interface Result {
 const CONFIG = { root: '/sim', instance: 'sim', domain: 'sim', httpPort: 80, host: 'sim', buildMemory: 0, buildCpus: 0, buildTimeoutMs: 60_000, concurrency: 2 } as unknown as Config;
 const COMMANDS = new Map<string, AnyCommand>([...appCommands, ...psCommands, ...deployCommands, ...jobCommands, ...domainCommands, ...configCommands].map((c) => [c.name, c]));
 const ENDS_WITHIN = 60_000;
+/** Of the form that commands take. */
+const idOf = (i: number): string => `a${i}00`;
 
 interface Process { readonly proc: Proc; readonly core: Core; stop(): Promise<void> }
 interface Place { readonly name: string; readonly kind: Step | 'api'; now: Process | null; lives: number; gone: boolean }
@@ -424,7 +426,7 @@ class Simulation {
   private firstPush(i: number): void {
     this.names.push(`app${i}`);
     const api = this.api()!;
-    this.create(api, `app${i}`, `a${i}`).then(() => this.push(api, `app${i}`)).catch((error: unknown) => this.refused('create', error));
+    this.create(api, `app${i}`, idOf(i)).then(() => this.push(api, `app${i}`)).catch((error: unknown) => this.refused('create', error));
   }
 
   /** Answers when nobody wants anything any more, and nothing is broken any more. */
@@ -455,8 +457,8 @@ class Simulation {
     if (ended !== 10) world.broken('story', `${ended} of ten deploys succeeded`);
     for (let i = 1; i <= 10; i += 1) {
       for (const what of ['clone', 'build', 'create', 'start', 'route']) {
-        const times = engine.effects.get(`${what} a${i}`) ?? 0;
-        if (times !== 1) world.broken('twice', `${what} of a${i} happened ${times} times`);
+        const times = engine.effects.get(`${what} ${idOf(i)}`) ?? 0;
+        if (times !== 1) world.broken('twice', `${what} of ${idOf(i)} happened ${times} times`);
       }
     }
   }
