@@ -188,13 +188,14 @@ export const nodeBuildpack: Builder = {
       }),
       `COPY --from=node ${NODE}/bin ${NODE}/bin`,
       `COPY --from=node ${NODE}/lib ${NODE}/lib`,
+      // before what changes with every push
+      `COPY ${own} .berth/node-profile.sh ./.profile.d/node.sh`,
+      ...startLines(),
       ...(quick ? [
         ...(how.from === 'nothing' ? [] : manager.linker === 'pnp' ? [`COPY --from=build ${own} ${home}/.yarn ./.yarn`, `COPY --from=build ${own} ${home}/.pnp.* ./`] : [`COPY --from=build ${own} ${home}/node_modules ./node_modules`]),
         `COPY ${own} . .`,
       ] : [`COPY --from=build ${own} ${home}/${modules} ./${modules}`, `COPY --from=build ${own} /out/ ./`]),
       userLine(project),
-      `COPY ${own} .berth/node-profile.sh ./.profile.d/node.sh`,
-      ...startLines(),
     ];
     return {
       plan: planOf(project, { buildpack: 'node', summary: `${layer.title}, ${manager.lock ?? 'no packages'}`, processTypes: types, dockerfile, files: { ...layer.files, ...how.files, '.berth/node-profile.sh': NODE_PROFILE } }),
