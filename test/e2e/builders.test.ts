@@ -64,7 +64,7 @@ describe(all ? 'every example app is built and served' : 'some example apps are 
       await engine.startContainer(id);
       const base = `http://${(await engine.inspectContainer(id))!.ip}:${port}`;
       for (let left = 300; ; left -= 1) {
-        try { await fetch(base, { redirect: 'manual' }); break; } catch (error) {
+        try { const { status } = await fetch(base, { redirect: 'manual' }); if (status !== 502 || left === 0) break; } catch (error) { // a proxy in front of the app is up first
           if (left === 0 || !(await engine.inspectContainer(id))!.running) {
             const said: string[] = [];
             for await (const line of engine.logs(id, { follow: false })) said.push(line.text);

@@ -22,6 +22,9 @@ export const BUILDER: Readonly<Record<string, Property>> = {
   'procfile-path': path('procfile-path', 'where the Procfile is'),
   'appjson-path': path('appjson-path', 'where app.json is'),
   'build-args': DOCKERFILE['build-args']!,
+  'static-root': path('static-root', 'the folder of a static site'),
+  'static-spa': { key: 'static-spa', about: 'whether paths that are not there show index.html', ok: (value) => ['on', 'off', 'auto'].includes(value), form: 'on, off or auto' },
+  'document-root': path('document-root', 'the folder that a PHP app is served from'),
   'pack-builder': { key: 'pack-builder', about: 'the builder image of pack', ok: (value) => /^[a-z0-9][a-zA-Z0-9._:/@-]{0,300}$/.test(value), form: 'the name of an image' },
 };
 
