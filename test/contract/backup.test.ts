@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -9,7 +10,8 @@ import { link, type ChainedEvent } from '../../src/events/chain.js';
 import type { Step } from '../../src/events/types/deploy.events.js';
 import { createApp } from '../../src/modules/apps/apps.commands.js';
 import { decrypted, encrypting } from '../../src/modules/backup/age.js';
-import { partsOf } from '../../src/modules/backup/archive.js';
+import { ArchiveWriter, partsOf, type Manifest } from '../../src/modules/backup/archive.js';
+import { lineOf } from '../../src/modules/backup/log-part.js';
 import { CliDoor } from '../../src/modules/commands/door.js';
 import { Core } from '../../src/modules/core.js';
 import { NO_SOURCE } from '../../src/modules/deploys/deploys.service.js';
@@ -244,6 +246,45 @@ describe('backup and restore', () => {
     expect(await b.core.store.head()).toBe(0);
   });
 
+  it('refuse what a newer Berth made, by its format or by its events, and what is another log than the manifest says', async () => {
+    const a = await machine();
+    await app(a, 'blog');
+    const to = file();
+    expect((await a.berth(['backup', to])).code).toBe(0);
+    /** the archive again, sound in itself, with another log and manifest */
+    const made = async (change: (manifest: Manifest) => object, more: { type: string; schema: number } | null = null): Promise<string> => {
+      const path = file();
+      const writer = await ArchiveWriter.open(createWriteStream(path), null, new AbortController().signal, 0);
+      let head = { position: 0, hash: '' };
+      for await (const { name, content } of partsOf(to, null)) {
+        if (name === 'manifest.json') {
+          const manifest = JSON.parse(content.toString()) as Manifest;
+          await writer.end({ ...manifest, ...(more && { head }), ...change(manifest) });
+        } else if (more && name.startsWith('log/')) {
+          const last = JSON.parse(content.toString().trim().split('\n').at(-1)!) as ChainedEvent;
+          const event = { position: last.position + 1, stream: 'future', version: 1, id: 'f', ...more, data: '{}', meta: '{}', at: 1, correlation: 'c' };
+          const hash = link(last.hash, event);
+          head = { position: event.position, hash };
+          await writer.add(name, Buffer.concat([content, Buffer.from(lineOf({ ...event, hash }))]));
+        } else await writer.add(name, content);
+      }
+      return path;
+    };
+    const b = await machine();
+    const refused = async (path: string, why: RegExp): Promise<void> => {
+      expect(await b.berth(['restore', path])).toMatchObject({ code: 1, err: expect.stringMatching(why) as string });
+      expect(await b.core.store.head()).toBe(0);
+      expect(readdirSync(b.core.config.root).filter((name) => name.startsWith('restoring-'))).toEqual([]);
+    };
+    expect((await b.berth(['restore', '--check', await made(() => ({}))])).code).toBe(0);
+    await refused(await made(() => ({ version: 2, parts: undefined })), /newer Berth/);
+    await refused(await made(() => ({}), { type: 'FromTheFuture', schema: 1 }), /newer Berth .*FromTheFuture/);
+    await refused(await made(() => ({}), { type: 'AppCreated', schema: 99 }), /newer Berth .*AppCreated/);
+    await refused(await made((manifest) => ({ head: { ...manifest.head, position: 3 } })), /The log in the archive ends at/);
+    expect((await b.berth(['backup:list', '--format', 'json'])).out.trim()).toBe('[]');
+    expect(JSON.parse((await a.berth(['backup:list', '--format', 'json'])).out)).toMatchObject([{ what: 'BackupTaken', by: 'root@host', data: { to, encrypted: false, sha256: createHash('sha256').update(readFileSync(to)).digest('hex') } }]);
+  });
+
   it('encrypt the whole: a wrong passphrase, none, or a changed byte open nothing', async () => {
     const a = await machine();
     await app(a, 'blog');
@@ -274,6 +315,11 @@ describe('backup and restore', () => {
     expect(await a.berth(['backup', join(folder, 'x.tar.gz')])).toMatchObject({ code: 1, err: expect.stringContaining('The repository of blog cannot be read') as string });
     expect(readdirSync(folder)).toEqual([]);
     expect((await a.berth(['backup', '/proc/x.tar.gz'])).code).toBe(1);
+    expect((await a.berth(['backup', folder])).err).toContain('is a folder');
+    // what began and failed is in the log, without the secrets of anybody
+    const [failed] = (await a.core.store.readStream('backups')).filter((event) => event.type === 'BackupFailed');
+    expect(failed).toMatchObject({ data: { to: join(folder, 'x.tar.gz'), code: 'backup.repository' } });
+    expect((await a.berth(['doctor'])).out).toMatch(/backup/);
   });
 
   it('write to standard output what restore takes', async () => {

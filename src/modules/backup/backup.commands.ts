@@ -20,6 +20,7 @@ import { follow, type Missing } from './bring-back.js';
 import { check } from './check.js';
 import { load } from './load.js';
 import { settle } from './settle.js';
+import { isFull } from './stage.js';
 import { take } from './take.js';
 import { chooseVolumes, DURING, refuseFull, type During } from './volumes.js';
 import { passphraseOf, verifyBackupCommand } from './verify.command.js';
@@ -149,8 +150,7 @@ async function kept(core: Core, file: string, passphrase: string | null, input: 
     await onDisk(dirname(file));
     return { manifest, sha256, size };
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOSPC' || code === 'EDQUOT') throw new Rejected('disk.full', `There is no room left in ${dirname(file)}`, 'make room, or use another disk; nothing was left there');
+    if (isFull(error)) throw new Rejected('disk.full', `There is no room left in ${dirname(file)}`, 'make room, or use another disk; nothing was left there');
     throw error;
   } finally {
     await rm(part, { force: true });
@@ -205,6 +205,7 @@ async function* restore(context: CommandContext, input: RestoreInput): AsyncGene
       begun = true;
       return (await settle(core, say)) ?? [];
     }).catch((error: unknown) => {
+      if (!begun && isFull(error)) throw new Rejected('disk.full', `There is no room left for it: ${(error as Error).message}`, 'make room in the server\'s data folder, or where the engine keeps its volumes; nothing was changed');
       if (begun) say.warn('The log is the backup\'s already: what is left to do is done as soon as it can be, by itself, also after a restart: berth backup:list');
       throw error;
     });

@@ -58,7 +58,7 @@ async function wayBack(core: Core, app: AppRow, runs: boolean): Promise<WayBack>
   const spec = app.releases.find((r) => r.number === app.live!.release)?.spec;
   const sha = commitOf(app);
   if (spec && (await core.engine!.hasImage(spec.imageId))) return { ...NONE, kind: 'repair' };
-  if (sha === null) return gives('no commit of its live release is recorded', 'push it again');
+  if (sha === null) return gives('its live release was made of an image, which is not here', 'deploy it again: berth git:from-image or git:load-image');
   if ((await core.git!.resolve(app.id, sha).catch(() => null)) === null) return gives(`its commit ${sha.slice(0, 12)} is not in the backup`, 'push it again');
   return { ...NONE, kind: 'rebuild', sha };
 }
@@ -87,7 +87,8 @@ export async function follow(core: Core, asked: readonly Asked[], signal: AbortS
           continue;
         }
         open.delete(id);
-        if (row?.status === 'succeeded') say.info(`${name} v${row.release} serves again, ${seconds(row.endedAt! - row.requestedAt)} after it was asked for`);
+        const idle = board.apps[id]?.live?.containers.length === 0;
+        if (row?.status === 'succeeded') say.info(`${name} v${row.release} ${idle ? 'is back, scaled to nothing as it was' : 'serves again'}, ${seconds(row.endedAt! - row.requestedAt)} after it was asked for`);
         else if (row) {
           const job = row.steps.findLast((step) => step.failure !== null)?.job;
           const why = row.failure ? `${row.failure.message} (${row.failure.code})` : `deploy ${deploy} was ${row.status} by ${row.endedBy ?? 'somebody'}`;
