@@ -1,17 +1,20 @@
-import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { link, type ChainedEvent } from '../../src/events/chain.js';
 import type { Step } from '../../src/events/types/deploy.events.js';
 import { createApp } from '../../src/modules/apps/apps.commands.js';
 import { decrypted, encrypting } from '../../src/modules/backup/age.js';
 import { ArchiveWriter, partsOf, type Manifest } from '../../src/modules/backup/archive.js';
+import { check } from '../../src/modules/backup/check.js';
+import { load } from '../../src/modules/backup/load.js';
 import { lineOf } from '../../src/modules/backup/log-part.js';
+import { isFull } from '../../src/modules/backup/stage.js';
 import { CliDoor } from '../../src/modules/commands/door.js';
 import { Core } from '../../src/modules/core.js';
 import { NO_SOURCE } from '../../src/modules/deploys/deploys.service.js';
@@ -320,6 +323,42 @@ describe('backup and restore', () => {
     const [failed] = (await a.core.store.readStream('backups')).filter((event) => event.type === 'BackupFailed');
     expect(failed).toMatchObject({ data: { to: join(folder, 'x.tar.gz'), code: 'backup.repository' } });
     expect((await a.berth(['doctor'])).out).toMatch(/backup/);
+  });
+
+  it('survive a disk that is full in the middle, on both sides', async (context) => {
+    const small = (size: string): string => {
+      const folder = mkdtempSync(join(dir, 'small-'));
+      if (spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]).status !== 0) return context.skip('mounting a small tmpfs needs root');
+      onTestFinished(() => { spawnSync('umount', ['-l', folder]); });
+      return folder;
+    };
+    const part = randomBytes(1 << 20);
+    for (const passphrase of [null, 'pass']) {
+      const writer = await ArchiveWriter.open(createWriteStream(join(small('3m'), 'x')), passphrase, new AbortController().signal, 0);
+      const fill = async (): Promise<void> => { for (let i = 0; i < 20; i += 1) await writer.add(`f${i}`, part); };
+      await expect(fill()).rejects.toMatchObject({ code: 'ENOSPC' });
+      writer.abort();
+    }
+    const a = await machine();
+    const blog = await app(a, 'blog');
+    const work_ = mkdtempSync(join(dir, 'work-'));
+    execFileSync('git', ['clone', '-q', blog.repo, work_], { stdio: 'ignore' });
+    writeFileSync(join(work_, 'big'), randomBytes(6 << 20));
+    for (const args of [['add', '-A'], ['commit', '-q', '-m', 'big'], ['push', '-q', 'origin', 'main']]) execFileSync('git', ['-C', work_, '-c', 'user.name=T', '-c', 'user.email=t@t', ...args], { stdio: 'ignore' });
+    const to = file();
+    expect((await a.berth(['backup', to])).code).toBe(0);
+    const root = small('4m');
+    const core = await openMachine(root);
+    open.push(core);
+    const source = { path: to, passphrase: null, checked: await check(to, null), volumes: false };
+    await expect(load(core, source, 'me', new AbortController().signal, { info: () => {}, detail: () => {}, warn: () => {} })).rejects.toSatisfy(isFull);
+    expect(await core.store.head()).toBe(0);
+    expect(readdirSync(root).filter((name) => name.startsWith('restoring-'))).toEqual([]);
+    // the command does not even begin
+    const door = new CliDoor(core, (_, error) => { throw error; });
+    let err = '';
+    expect(await door.run({ argv: ['restore', to], origin: 'local', actor: 'me', columns: 0, color: false, hasStdin: false, signal: new AbortController().signal, write: (channel, text) => { if (channel === 'e') err += text; }, drained: async () => {}, read: async () => Buffer.alloc(0), answer: async () => '', pieces: async function* () {} })).toBe(1);
+    expect(err).toContain('There is not enough room');
   });
 
   it('write to standard output what restore takes', async () => {

@@ -85,6 +85,8 @@ export class ArchiveWriter {
     if (this.failure) return Promise.reject(this.failure);
     const added = new Promise<void>((resolve, reject) => {
       const entry = this.tar.entry({ name, size: content.length, mode: 0o600, mtime: this.mtime, uname: 'root', gname: 'root' }, (error) => (error ? reject(error) : resolve()));
+      // it is destroyed with the stream, and an error that nobody listens to ends the process
+      entry.on('error', reject);
       entry.end(content);
     });
     // a sink that fails takes the stream with it, and nobody would tell the entry
