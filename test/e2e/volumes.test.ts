@@ -75,6 +75,13 @@ it('keeps an app\'s data through deploy, scale, restart and crash, and brings it
   expect(await started()).toBe(repairs);
   expect((await volumes.users(volume)).every((user) => user.labels['berth.app'])).toBe(true); // no throw-away container is left
 
+  // the API died while it held an app still
+  const [user] = await volumes.users(volume);
+  berth.kill('api');
+  await volumes.pause(user!.id);
+  await berth.until('it to go on', async () => (await volumes.users(volume)).every((each) => each.state === 'running'), 60_000);
+  expect(await started()).toBe(repairs);
+
   // never over data, unless told
   const refused = await berth.cli(['--force', 'restore', file]);
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining(`There is data in ${volume} already`) as string });
