@@ -384,7 +384,7 @@ describe('looking', () => {
       expect(worker.done).toBeGreaterThan(3);
       expect(worker.memory).toBeGreaterThan(1e7);
     }
-    expect((await berth.cli(['workers'])).out).toMatch(/^NAME +KIND +PID +HOST +UP +DONE +MEMORY +DOING\n/);
+    expect((await berth.cli(['workers'])).out).toMatch(/^NAME +KIND +VERSION +PID +HOST +UP +DONE +MEMORY +DOING\n/);
   });
 });
 

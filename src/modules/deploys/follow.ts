@@ -92,7 +92,7 @@ export async function* followDeploy(core: Core, app: string, deploy: number, aft
         yield { id: String(seen), event: 'state', data: { status: row.status, behind: row.status === 'waiting' ? running : null } };
       }
       if (isOver(row.status)) {
-        // the log is complete once the end is in the store: what the watcher has not brought yet is read now
+        // the log is complete once the end is in the store, but for the calls of tidying up: what the watcher has not brought yet is read now
         for (const line of await core.logs.read(deployLog(app, deploy), seen, 1_000_000)) {
           yield { id: String(line.n), event: 'line', data: line };
           seen = line.n;

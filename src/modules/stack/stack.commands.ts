@@ -16,7 +16,8 @@ class BuildInput {
   @IsOptional() @IsBoolean() @Flag('every language, so that the first push of each needs no network') all?: boolean;
 }
 class UpgradeInput {
-  @IsOptional() @IsArray() @IsString({ each: true }) @Rest('the apps to rebuild on it; all that stand on it when none is named', { label: 'app', optional: true }) apps?: string[];
+  @IsOptional() @IsArray() @IsString({ each: true }) @Rest('the apps to rebuild on it', { label: 'app', optional: true }) apps?: string[];
+  @IsOptional() @IsBoolean() @Flag('all apps that stand on it') all?: boolean;
 }
 
 function stackOf({ core }: CommandContext): NonNullable<CommandContext['core']['stack']> {
@@ -94,8 +95,9 @@ async function standing({ core }: CommandContext, names: readonly string[]): Pro
 }
 
 const upgrade = command({
-  name: 'stack:upgrade', summary: 'Make the stack anew and rebuild the apps on it, one after the other', example: 'berth stack:upgrade', input: UpgradeInput, http: { method: 'POST', path: '/stack/upgrade' },
-  async *stream(context, { apps }): AsyncGenerator<StreamItem> {
+  name: 'stack:upgrade', summary: 'Make the stack anew and rebuild the apps on it, one after the other', example: 'berth stack:upgrade --all', input: UpgradeInput, http: { method: 'POST', path: '/stack/upgrade' },
+  async *stream(context, { apps, all }): AsyncGenerator<StreamItem> {
+    if (!all && !apps?.length) throw new Rejected('stack.none', 'Which apps?', 'berth stack:upgrade <app>..., or --all');
     const rows = await standing(context, apps ?? []);
     const failed = yield* building(context, [], { force: true, all: false });
     if (failed !== null) { yield { id: '0', event: 'end', data: failed }; return; }
