@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { join } from 'node:path';
@@ -37,6 +38,8 @@ export class GitImportDriver implements GitImport {
         git.child.stdin!.destroy();
         git.kill();
         const { code, stderr } = await git.ended;
+        // it writes down how it ended when the end of the files reaches it before the kill does
+        await rm(join(repo, `fast_import_crash_${git.child.pid}`), { force: true });
         throw (error as NodeJS.ErrnoException).code === 'EPIPE' && code !== 0 ? new Error(`git fast-import ended with ${code}: ${stderr}`) : error;
       });
       await done(git, 'fast-import');
