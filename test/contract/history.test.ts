@@ -424,6 +424,21 @@ describe('audit', () => {
 
 interface Listed { job: string; app: string; deploy: number; step: string; superseded: { deploy: number; release: number } | null; kept: boolean; commit: string; code: string }
 
+describe('rollback', () => {
+  it('is refused at once when the image is gone, with what brings it back; not when the engine cannot tell', async () => {
+    await berth('apps:create blog');
+    await push('blog');
+    await push('blog', 'c'.repeat(40));
+    let has: () => Promise<boolean> = async () => false;
+    core.engine = { hasImage: () => has(), states: async () => new Map(), images: async () => [], purge: async () => 0 };
+    expect(await berth('rollback blog v1')).toMatchObject({ code: 1, err: expect.stringMatching(/The image of v1 is not on this server any more[^]*berth deploys:create blog ab12ab12ab12/) as string });
+    expect((await core.app('blog')).last).toBe(2);
+    has = () => Promise.reject(new Error('no answer'));
+    await berth('rollback blog v1 --detach');
+    expect((await core.app('blog')).last).toBe(3);
+  });
+});
+
 describe('failed jobs', () => {
   const sha = (digit: string): string => digit.repeat(40);
   beforeEach(async () => {

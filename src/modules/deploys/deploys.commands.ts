@@ -157,6 +157,11 @@ const rollback = command({
     const row = await context.core.app(app);
     const target = release === undefined ? row.releases.findLast((r) => r.wasLive && r.number < (row.live?.release ?? 0) && r.spec.imageId !== row.releases.find((x) => x.number === row.live?.release)?.spec.imageId)?.number : Number(release.replace('v', ''));
     if (target === undefined) throw new Rejected('release.none-before', `${app} has no earlier release to go back to`, `see: berth releases ${app}`);
+    const spec = row.releases.find((r) => r.number === target)?.spec;
+    // an engine that does not answer now may do so when the deploy gets there
+    if (spec && context.core.engine && !(await context.core.engine.hasImage(spec.imageId).catch(() => true))) {
+      throw new Rejected('image.gone', `The image of v${target} is not on this server any more`, spec.sha === null ? `see which are: berth images ${app}` : `build its commit again: berth deploys:create ${app} ${spec.sha.slice(0, 12)}`);
+    }
     const { answer } = await change(context, 'rollback', row.id, (draft) => draft.deploy(row.id, 'rollback', context.actor, { ...NO_SOURCE, release: target }));
     return { app: row.id, name: app, deploy: answer, to: target };
   },
