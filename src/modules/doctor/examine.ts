@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { VERSION } from '../../version.js';
 import { newestBackup } from '../backup/newest.js';
@@ -78,11 +79,17 @@ async function drifting(core: Core): Promise<Check[]> {
   ];
 }
 
+/** The public certificates that the distribution packages (Debian's ca-certificates): they come and go with its updates. */
+async function distributed(folder = '/usr/share/ca-certificates'): Promise<string[]> {
+  const files = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: NodeJS.ErrnoException) => { if (error.code === 'ENOENT') return []; throw error; });
+  return Promise.all(files.filter((entry) => entry.isFile() && entry.name.endsWith('.crt')).map((entry) => readFile(join(entry.parentPath, entry.name), 'utf8')));
+}
+
 async function caBundle(file: string | null): Promise<Parameters<typeof judge.buildCa>[0]> {
   if (file === null) return null;
   try {
     const all = ((await readFile(file, 'utf8')).match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []).map((pem) => new X509Certificate(pem));
-    const known = new Set(rootCertificates.map((pem) => new X509Certificate(pem).fingerprint256));
+    const known = new Set([...rootCertificates, ...await distributed()].map((pem) => new X509Certificate(pem).fingerprint256));
     const own = all.filter((one) => !known.has(one.fingerprint256)).map((one) => ({ subject: one.subject, notAfter: one.validToDate.getTime() }));
     return { file, own, all: all.length };
   } catch (error) {
