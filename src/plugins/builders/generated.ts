@@ -19,10 +19,13 @@ export const orSay = (text: string): string => ` || { echo ' !     ${text}'; exi
 export const setApart = (packages: string, without: readonly string[] = []): string =>
   `mkdir -p /out ${packages} && find . -mindepth 1 -maxdepth 1 ${[packages, '.berth', ...without].map((name) => `! -name ${name}`).join(' ')} -exec cp -a -t /out -- {} +`;
 
+const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
 /** First lines of the stage that carries the app. */
 export function runStage({ stack }: Project, image: string, env: Readonly<Record<string, string>> = {}): string[] {
-  const { PATH = '', ...others } = env;
-  const all = { HOME: stack.user.home, PATH: `${PATH === '' ? '' : `${PATH}:`}/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, ...others };
+  const { PATH } = env;
+  // in the order in which the buildpack names them
+  const all = { HOME: stack.user.home, ...(PATH === undefined && { PATH: SYSTEM_PATH }), ...env, ...(PATH !== undefined && { PATH: `${PATH}:${SYSTEM_PATH}` }) };
   return [`FROM ${image}`, `ENV ${Object.entries(all).map(([name, value]) => `${name}=${value}`).join(' ')}`, `WORKDIR ${stack.user.home}`];
 }
 

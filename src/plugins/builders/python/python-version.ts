@@ -1,16 +1,10 @@
 import { StepFailure } from '../../../events/step.js';
+import type { Wanted } from '../generated.js';
 import { readToml } from '../toml.js';
 import type { SourceTree } from '../source-tree.js';
 
-export interface WantedPython {
-  /** as it is written: `3.13.2`, `>=3.12` */
-  readonly text: string;
-  /** where: `.python-version` */
-  readonly from: string;
-}
-
 /** What the repository says about its Python: the first of the places below that says anything. */
-export function wantedPython(tree: SourceTree): WantedPython | null {
+export function wantedPython(tree: SourceTree): Wanted | null {
   const lines = (path: string): string[] => (tree.text(path) ?? '').split(/\r?\n/).map((line) => line.replace(/#.*$/, '').trim()).filter((line) => line !== '');
   const file = lines('.python-version')[0];
   if (file !== undefined) return { text: file.replace(/^(?:python-|cpython-)/i, ''), from: '.python-version' };

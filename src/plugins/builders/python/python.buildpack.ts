@@ -1,7 +1,6 @@
-import type { ProcessTypes } from '../../../events/types/deploy.events.js';
 import { StepFailure } from '../../../events/step.js';
 import type { Builder, Project } from '../builder.port.js';
-import { buildArgs } from '../dockerfile.builder.js';
+import { argLines, cacheMount, chown, orSay, planOf, processesOf, runStage, userLine } from '../generated.js';
 import { requirePython } from './python-version.js';
 import type { SourceTree } from '../source-tree.js';
 import { readToml } from '../toml.js';
@@ -81,13 +80,13 @@ const plain = (path: string): boolean => /^[A-Za-z0-9._@+/][A-Za-z0-9._/@+-]*$/.
 function dependencies(project: Project, how: Installer): string[] {
   const { tree, app } = project;
   const pip = `python3 -m pip --python ${VENV}/bin/python install`;
-  const cache = (what: string, target: string): string => `RUN --mount=type=cache,id=${app}-${what},target=${target}`;
+  const cache = (what: string, target: string): string => `RUN ${cacheMount(app, what, target)}`;
   const pipCache = cache('pip', '/root/.cache/pip');
   const pyproject = readToml(tree, 'pyproject.toml');
   const tool = (name: string, spec: string): string => `${pipCache} python3 -m venv --without-pip /opt/${name} && python3 -m pip --python /opt/${name}/bin/python install --quiet '${spec}'`;
   const everything = 'COPY . .';
   const uv = 'UV_PYTHON=/usr/bin/python3 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 /opt/uv/bin/uv';
-  const args = buildArgs(project).map((name) => `ARG ${name}`);
+  const args = argLines(project);
   switch (how.kind) {
     case 'pip': {
       const { files, local } = readRequirements(tree, 'requirements.txt');
@@ -99,7 +98,7 @@ function dependencies(project: Project, how: Installer): string[] {
     case 'poetry': {
       const root = pyproject.has('build-system') && !pyproject.is(false, 'tool', 'poetry', 'package-mode');
       const install = `${cache('poetry', '/root/.cache/pypoetry')} VIRTUAL_ENV=${VENV} POETRY_VIRTUALENVS_CREATE=false /opt/poetry/bin/poetry install --only main --no-interaction --no-ansi`;
-      return [tool('poetry', 'poetry>=2,<3'), ...args, 'COPY pyproject.toml poetry.lock ./', `RUN /opt/poetry/bin/poetry check --lock --no-ansi --quiet || { echo ' !     poetry.lock does not match pyproject.toml: poetry lock, and commit it'; exit 1; }`, `${install} --no-root`, ...(root ? [everything, install] : [])];
+      return [tool('poetry', 'poetry>=2,<3'), ...args, 'COPY pyproject.toml poetry.lock ./', `RUN /opt/poetry/bin/poetry check --lock --no-ansi --quiet${orSay('poetry.lock does not match pyproject.toml: poetry lock, and commit it')}`, `${install} --no-root`, ...(root ? [everything, install] : [])];
     }
     case 'uv': {
       const sync = `${cache('uv', '/root/.cache/uv')} UV_PROJECT_ENVIRONMENT=${VENV} ${uv} sync --locked --no-dev --no-progress`;
@@ -137,15 +136,12 @@ function collectstatic(project: Project, packages: ReadonlySet<string>): { reado
   return { run: true, why: 'collectstatic: staticfiles and STATIC_ROOT are in the settings' };
 }
 
-function processes(project: Project, how: Installer): { readonly types: ProcessTypes; readonly detail: string } {
-  if (project.procfile !== null) return { types: project.procfile.processes, detail: `Procfile: ${[...Object.keys(project.procfile.processes), ...(project.procfile.release === null ? [] : ['release'])].join(', ')}` };
-  const django = project.tree.has('manage.py') ? djangoProject(project.tree) : null;
-  if (django !== null && how.packages.has('gunicorn')) {
-    const web = `gunicorn ${django}.wsgi --bind 0.0.0.0:$PORT`;
-    return { types: { web }, detail: `no Procfile: web is ${web}` };
-  }
-  if (django !== null) throw new StepFailure('detect.no-process', `there is no Procfile, and a Django project needs a server: gunicorn is not in ${how.file}`, `add gunicorn to ${how.file}, or a Procfile: "web: <command that listens on $PORT>"`);
-  throw new StepFailure('detect.no-process', 'there is no Procfile that says how to start this Python app', 'add a file Procfile with the line "web: <command that listens on $PORT>"');
+function processes(project: Project, how: Installer): ReturnType<typeof processesOf> {
+  const django = project.procfile === null && project.tree.has('manage.py') ? djangoProject(project.tree) : null;
+  if (django === null) return processesOf(project, null, 'Python app');
+  if (!how.packages.has('gunicorn')) throw new StepFailure('detect.no-process', `there is no Procfile, and a Django project needs a server: gunicorn is not in ${how.file}`, `add gunicorn to ${how.file}, or a Procfile: "web: <command that listens on $PORT>"`);
+  const web = `gunicorn ${django}.wsgi --bind 0.0.0.0:$PORT`;
+  return processesOf(project, { types: { web }, why: `web is ${web}` }, 'Python app');
 }
 
 /** Our own Python buildpack: pip, Poetry, uv, Pipenv; Django's static files. Two stages: compilers stay behind. */
@@ -164,7 +160,7 @@ export const pythonBuildpack: Builder = {
   },
   plan(project) {
     const { stack, tree } = project;
-    const { uid, home } = stack.user;
+    const { home } = stack.user;
     const how = installer(tree);
     const version = requirePython(tree, stack.versions['python'] ?? '');
     const { types, detail } = processes(project, how);
@@ -177,23 +173,16 @@ export const pythonBuildpack: Builder = {
       `RUN python3 -m venv --without-pip ${VENV}`,
       ...dependencies(project, how),
       '',
-      `FROM ${stack.run}`,
-      `ENV HOME=${home} VIRTUAL_ENV=${VENV} PATH=${VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin PYTHONUNBUFFERED=1 WEB_CONCURRENCY=2 FORWARDED_ALLOW_IPS=*`,
-      `WORKDIR ${home}`,
+      ...runStage(project, stack.run, { VIRTUAL_ENV: VENV, PATH: `${VENV}/bin`, PYTHONUNBUFFERED: '1', WEB_CONCURRENCY: '2', FORWARDED_ALLOW_IPS: '*' }),
       `COPY --from=build ${VENV} ${VENV}`,
-      `COPY --chown=${uid}:${uid} . ${home}`,
-      `USER ${uid}:${uid}`,
+      `COPY ${chown(project)} . ${home}`,
+      userLine(project),
       // settings often insist on these; the values are placeholders of this one command and stay nowhere
-      ...(statics.run ? [`RUN SECRET_KEY=collectstatic DJANGO_SECRET_KEY=collectstatic DATABASE_URL=sqlite:////tmp/collectstatic.sqlite3 python manage.py collectstatic --noinput || { echo ' !     collectstatic failed: it must work without the app'"'"'s configuration; config:set <app> DISABLE_COLLECTSTATIC=1 leaves it out'; exit 1; }`] : []),
-      '',
-    ].join('\n');
+      ...(statics.run ? [`RUN SECRET_KEY=collectstatic DJANGO_SECRET_KEY=collectstatic DATABASE_URL=sqlite:////tmp/collectstatic.sqlite3 python manage.py collectstatic --noinput${orSay(`collectstatic failed: it must work without the app'"'"'s configuration; config:set <app> DISABLE_COLLECTSTATIC=1 leaves it out`)}`] : []),
+    ];
     const others = FILES.filter((file) => /\.lock$|requirements\.txt/.test(file) && tree.has(file) && file !== how.file);
     return {
-      plan: {
-        builder: 'buildpack', buildpack: 'python', summary: `${version.summary}, ${how.file}`,
-        dockerfilePath: null, dockerfile, buildArgs: buildArgs(project),
-        processTypes: types, releaseCommand: project.procfile?.release ?? null, check: project.appJson.check, port: 5000,
-      },
+      plan: planOf(project, { buildpack: 'python', summary: `${version.summary}, ${how.file}`, processTypes: types, dockerfile }),
       details: [...version.details, `packages: ${how.file}${how.kind === 'pip' || how.kind === 'pyproject' ? '' : ` (${how.kind})`}`, ...(statics.why === null ? [] : [statics.why]), detail],
       warnings: others.length > 0 ? [`${others.join(', ')} ${others.length > 1 ? 'are' : 'is'} not used: ${how.file} decides`] : [],
     };

@@ -93,7 +93,7 @@ export const rubyBuildpack: Builder = {
       ...(precompile ? [`RUN ${cacheMount(app, 'assets', `${home}/tmp/cache/assets`)} SECRET_KEY_BASE_DUMMY=1 SECRET_KEY_BASE=assets${database === null ? '' : ` DATABASE_URL=${database}`} bundle exec rake assets:precompile${orSay('assets:precompile failed: it must work without the configuration and the database of the app')}`, ...(assets?.gone ?? [])] : []),
       'RUN rm -rf .berth vendor/cache',
       '',
-      ...runStage(project, stack.image('run', 'ruby'), Object.fromEntries([...env.split(' ').map((pair) => pair.split('=') as [string, string]), ['PATH', `${home}/bin`], ['RAILS_SERVE_STATIC_FILES', '1'], ['RAILS_LOG_TO_STDOUT', '1'], ['MALLOC_ARENA_MAX', '2'], ['WEB_CONCURRENCY', '2']])),
+      ...runStage(project, stack.image('run', 'ruby'), Object.fromEntries([['PATH', `${home}/bin`], ...env.split(' ').map((pair) => pair.split('=') as [string, string]), ['RAILS_SERVE_STATIC_FILES', '1'], ['RAILS_LOG_TO_STDOUT', '1'], ['MALLOC_ARENA_MAX', '2'], ['WEB_CONCURRENCY', '2']])),
       `COPY --from=build ${BUNDLE} ${BUNDLE}`,
       `COPY --from=build ${chown(project)} ${home} ${home}`,
       userLine(project),
