@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -29,6 +30,13 @@ const failure = async (work: Promise<unknown>): Promise<StepFailure> => {
   const error = await work.then(() => null, (thrown: unknown) => thrown);
   expect(error).toBeInstanceOf(StepFailure);
   return error as StepFailure;
+};
+const readText = (file: string): string => {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
 };
 const dockerfile = (text: string) => tarOf({ Dockerfile: text, 'a.txt': 'a\n' });
 
@@ -119,6 +127,26 @@ describe('a build', () => {
     await engine.build(dockerfile(spin), request({ tag, labels: { instance }, onLine, limits: { memory: 0, cpus: 0.25, timeoutMs: 60_000 } }));
     expect(used.length).toBeGreaterThan(0);
     expect(used.reduce((sum, seconds) => sum + seconds, 0)).toBeLessThan(1.5);
+  });
+
+  it('is the first to go when the machine\'s memory runs out, and the last that the disk serves', async () => {
+    const lines: string[] = [];
+    const classOf = async (mark: string): Promise<string> => {
+      const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && readText(`/proc/${name}/cmdline`).split('\0').includes(mark));
+      return pid === undefined ? '' : execFileSync('ionice', ['-p', pid], { encoding: 'utf8' }).trim();
+    };
+    const mark = `7${Math.floor(Math.random() * 1e6)}`;
+    const running = engine.build(dockerfile(`FROM ${busybox}\nRUN echo ${mark} >/dev/null; cat /proc/self/oom_score_adj; sleep 1; (cat /proc/self/oom_score_adj)\nRUN ["/bin/cat", "/proc/self/oom_score_adj"]\nRUN timeout 3 sleep ${mark} || true\n`), request({ tag, labels: { instance }, onLine: (line) => void lines.push(line), limits: { memory: 0, cpus: 1, timeoutMs: 60_000 } }));
+    let over = false;
+    running.catch(() => {}).finally(() => { over = true; });
+    let disk = '';
+    while (disk === '' && !over) {
+      disk = await classOf(mark);
+      await sleep(20);
+    }
+    await running;
+    expect(disk).toBe('idle');
+    expect(lines.flatMap((line) => /^#\d+ \d+\.\d{3} (-?\d+)$/.exec(line)?.[1] ?? [])).toEqual(['1000', '1000', '1000']);
   });
 
   it('falls back to the engine\'s old builder when limits cannot be set', async () => {

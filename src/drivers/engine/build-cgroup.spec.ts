@@ -44,6 +44,20 @@ describe('the cgroup of a build', () => {
     expect([read(parent, 'memory.max'), read(parent, 'cpu.max')]).toEqual(['max', 'max 100000']);
   });
 
+  it('is the last that the disk serves while builds run', () => {
+    const [v1, v2] = [root(), root()];
+    for (const dir of ['memory', 'cpu', 'blkio']) mkdirSync(join(v1, dir, 'docker/buildkit'), { recursive: true });
+    mkdirSync(join(v2, 'docker/buildkit'), { recursive: true });
+    writeFileSync(join(v1, 'blkio/docker/buildkit/blkio.bfq.weight'), '100');
+    writeFileSync(join(v2, 'docker/buildkit/io.weight'), 'default 100');
+    for (const [version, at, file] of [[1, v1, 'blkio/docker/buildkit/blkio.bfq.weight'], [2, v2, 'docker/buildkit/io.weight']] as const) {
+      const guard = new BuildCgroup(layout(version, 'cgroupfs')!, at, join(at, 'running')).enter({ memory: 0, cpus: 0 });
+      expect(read(at, file)).toBe('1');
+      guard.leave();
+      expect(read(at, file)).toBe('100');
+    }
+  });
+
   it('limits each step as it appears where there is no common parent (systemd)', async () => {
     const at = root();
     mkdirSync(join(at, 'system.slice'));

@@ -1,13 +1,17 @@
 import { randomUUID } from 'node:crypto';
 import { type FSWatcher, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, watch, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { alive } from '../tool/alive.js';
 import type { EngineInfo } from './engine.port.js';
+import { lowestPriority } from './lowest-priority.js';
 
 /**
  * BuildKit inside dockerd takes no limits from the API. Its RUN steps run in cgroups that we can find, so the limits are put there:
  * - cgroupfs driver: `<parent>/docker/buildkit/<id>`: a common parent, made before the build;
  * - systemd driver: no common parent of their own: `system.slice:docker:<id>` or `system.slice/docker-<id>.scope`: each
  *   one is limited when it appears. BuildKit's ids have 25 characters, containers' 64.
+ *
+ * So is the lowest weight of the disk, and each step's processes are the first to go when the machine's memory runs out.
  *
  * A step cannot be told from another build's: while ours run, builds that others start on this engine have our limits, too.
  * Several processes of ours may build at once: each build's limit lies in a file of the machine's run folder as long as it runs.
@@ -43,6 +47,8 @@ export interface LimitGuard {
 }
 
 const PERIOD_US = 100_000;
+/** of the disk: io.weight 1 to 10000, BFQ's 1 to 1000, blkio.weight 10 to 1000 (CFQ's default is 500) */
+const WEIGHTS = [['io.weight', 1, 100], ['io.bfq.weight', 1, 100], ['blkio.bfq.weight', 1, 100], ['blkio.weight', 10, 500]] as const;
 
 /** The builds that run on this machine, over all processes: a file each, named by the process that runs it. */
 class RunningBuilds {
@@ -74,15 +80,6 @@ class RunningBuilds {
         return []; // its build ended between the two looks
       }
     });
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }
 
@@ -141,17 +138,23 @@ export class BuildCgroup {
     return join(this.root, existsSync(join(this.root, 'cpu')) ? 'cpu' : 'cpu,cpuacct', path);
   }
 
+  private diskDir(path: string): string {
+    return this.layout.version === 2 ? join(this.root, path) : join(this.root, 'blkio', path);
+  }
+
   private prepare(): void {
     const { parent, version } = this.layout;
     if (parent !== null) {
       if (version === 1) {
         make(this.memoryDir(''), parent);
         make(this.cpuDir(''), parent);
+        if (existsSync(this.diskDir(''))) make(this.diskDir(''), parent);
         this.attempt(join(this.memoryDir(parent), 'memory.use_hierarchy'), '1');
       } else {
         make(this.root, parent);
         let at = '';
         for (const part of parent.split('/')) {
+          this.attempt(join(this.root, at, 'cgroup.subtree_control'), '+io');
           writeFileSync(join(this.root, at, 'cgroup.subtree_control'), '+memory +cpu');
           at = join(at, part);
         }
@@ -162,7 +165,7 @@ export class BuildCgroup {
       const folder = this.memoryDir(dir);
       if (!existsSync(folder)) continue;
       const watcher = watch(folder, (_type, file) => {
-        if (file && name.test(file)) this.limitChild(join(dir, file));
+        if (file && name.test(file)) this.meetChild(join(dir, file));
       });
       watcher.on('error', () => {});
       this.watchers.push(watcher);
@@ -180,6 +183,12 @@ export class BuildCgroup {
     }
   }
 
+  /** A step appeared, or its cgroup went. */
+  private meetChild(path: string): void {
+    this.limitChild(path);
+    void lowestPriority(this.memoryDir(path));
+  }
+
   private limitChild(path: string): void {
     const limits = this.running.all();
     const most = (of: (limit: Limit) => number): number => (limits.some((limit) => of(limit) === 0) ? 0 : Math.max(0, ...limits.map(of)));
@@ -195,6 +204,8 @@ export class BuildCgroup {
     const memoryDir = this.memoryDir(path);
     const cpuDir = this.cpuDir(path);
     const quota = Math.round(cpus * PERIOD_US);
+    const busy = this.running.all().length > 0;
+    for (const [file, least, usual] of WEIGHTS) if (existsSync(join(this.diskDir(path), file))) this.attempt(join(this.diskDir(path), file), String(busy ? least : usual));
     if (this.layout.version === 2) {
       writeFileSync(join(memoryDir, 'memory.max'), memory ? String(memory) : 'max');
       this.attempt(join(memoryDir, 'memory.swap.max'), memory ? '0' : 'max');

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { access, chown, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { alive } from '../tool/alive.js';
 
 /** What other servers want to see of us. */
 export interface GitAccess {
@@ -62,14 +63,5 @@ async function removeDead(runs: string): Promise<void> {
     const pid = Number(/^(\d+)-/.exec(name)?.[1]);
     if (pid && alive(pid)) continue;
     await rm(join(runs, name), { recursive: true, force: true });
-  }
-}
-
-function alive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
 }

@@ -4,6 +4,7 @@ import type Docker from 'dockerode';
 import type { BuildCa, Sandbox, SandboxSpec } from '../../plugins/builders/classic/classic.port.js';
 import { CA_ARG } from '../engine/dockerfile-ca.js';
 import { jks } from '../engine/jks.js';
+import { FIRST_TO_DIE } from '../engine/lowest-priority.js';
 import { CACHE_VOLUME, labels } from '../engine/labels.js';
 
 const statusOf = (error: unknown): number | null => (error as { statusCode?: number }).statusCode ?? null;
@@ -22,7 +23,7 @@ export class DockerSandbox implements Sandbox {
         Init: true, Binds: [`${spec.cache.volume}:${spec.cache.path}`],
         CapDrop: ['NET_RAW', 'MKNOD', 'AUDIT_WRITE'], SecurityOpt: ['no-new-privileges'],
         LogConfig: { Type: 'json-file', Config: { 'max-size': '20m', 'max-file': '2' } },
-        OomScoreAdj: 500, PidsLimit: 4096,
+        OomScoreAdj: FIRST_TO_DIE, BlkioWeight: 10, PidsLimit: 4096,
         ...(spec.memory ? { Memory: spec.memory, MemorySwap: spec.memory } : {}),
         ...(spec.cpus ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {}),
       },

@@ -13,6 +13,8 @@ export const PATHS = { build: '/tmp/build', cache: '/tmp/cache', buildpacks: '/t
 export const SCRIPT = `#!/bin/bash
 # one stream: the engine keeps the order of lines only within one
 exec 2>&1
+# the disk serves everybody else first
+ionice -c 3 -p $$ 2>/dev/null
 set -o pipefail
 berth_build=/tmp/build berth_cache=/tmp/cache berth_env=/tmp/env berth_packs=/tmp/buildpacks berth_out=/tmp/out berth_work=/tmp/berth
 berth_count=$1 berth_strict=$2
