@@ -1,4 +1,5 @@
 import type { Fault, Step, StepIo } from './types/deploy.events.js';
+import type { Additions, HookReply, HookTime } from './types/plugin.events.js';
 
 /** A step ended for a known reason. `user` faults end the deploy; `machine` faults are retried with back-off. */
 export class StepFailure extends Error {
@@ -42,6 +43,10 @@ export interface StepContext<S extends Step> {
   readonly log: StepLog;
   /** aborted when the lease is lost, the deploy was cancelled, the deadline passed, or the worker stops */
   readonly signal: AbortSignal;
+  /** what plugins add, of this step and those before it; absent: nothing */
+  readonly added?: Additions;
+  /** what plugins answered in this deploy so far, this job's earlier attempts included, and how more of it is recorded. Absent where nobody asks plugins */
+  readonly replies?: Replies;
   /**
    * Whether this attempt still has the work, asked of the store: to be asked before what others would see. `taken`: another attempt has it, or
    * had it and ended it; `dropped`: nobody shall do it any more. Absent: nobody else can have it.
@@ -52,6 +57,16 @@ export interface StepContext<S extends Step> {
    * does the same. Absent: tidy up at once.
    */
   readonly after?: (tidy: () => Promise<void>, late: () => Promise<void>) => void;
+}
+
+/** Answers of plugins as they stand in the log. */
+export interface Replies {
+  /** of all steps before this one and of this one, in order */
+  readonly all: readonly HookReply[];
+  /** what was answered to this very job; null: it was not asked yet */
+  of(when: HookTime): readonly HookReply[] | null;
+  /** writes down what was answered, before anything is done with it. @throws when the work went to another meanwhile */
+  record(when: HookTime, replies: readonly HookReply[]): Promise<void>;
 }
 
 /** A step's work: may be run twice; answers what it learnt or throws StepFailure. Anything else thrown is a machine fault. */

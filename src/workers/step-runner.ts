@@ -5,8 +5,9 @@ import { metaOf } from '../events/repository.js';
 import { LeaseLost, StoreUnavailable, type EventStore } from '../events/store.port.js';
 import type { Failure, Step, StepOutput } from '../events/types/deploy.events.js';
 import type { Pipelines } from '../modules/deploys/deploys.service.js';
+import type { Extended } from '../modules/deploys/pipeline.state.js';
 import type { WorkPayload } from '../modules/deploys/pipeline.work.js';
-import { StepFailure, type StepContext, type StepLog, type StepWork } from '../events/step.js';
+import { StepFailure, type Replies, type StepContext, type StepLog, type StepWork } from '../events/step.js';
 
 export interface Timings { readonly leaseMs: number; readonly heartbeatMs: number }
 export const TIMINGS: Timings = { leaseMs: 5000, heartbeatMs: 1000 };
@@ -97,7 +98,7 @@ export class StepRunner<S extends Step> {
     const run = state.running;
     if (!run || run.job !== job) return;
     const abort = new AbortController();
-    const settled = this.carryOut({ app, deploy: run.deploy, job, attempt, input: run.input as StepContext<S>['input'], workId, owner, abort, who });
+    const settled = this.carryOut({ app, deploy: run.deploy, job, attempt, input: run.input as StepContext<S>['input'], workId, owner, abort, who }, run.extended ?? []);
     this.running.set(owner, { doing: { job, since: this.ports.now() }, abort, settled });
     try {
       await settled;
@@ -107,7 +108,7 @@ export class StepRunner<S extends Step> {
     }
   }
 
-  private async carryOut(claim: { app: string; deploy: number; job: string; attempt: number; input: StepContext<S>['input']; workId: string; owner: string; abort: AbortController; who: { actor: string; command: string } }): Promise<void> {
+  private async carryOut(claim: { app: string; deploy: number; job: string; attempt: number; input: StepContext<S>['input']; workId: string; owner: string; abort: AbortController; who: { actor: string; command: string } }, extended: readonly Extended[]): Promise<void> {
     const { app, deploy, job, attempt, input, workId, owner, abort, who } = claim;
     const { store, pipelines, now } = this.ports;
     const { leaseMs, heartbeatMs } = this.ports.timings ?? TIMINGS;
@@ -134,7 +135,7 @@ export class StepRunner<S extends Step> {
     const later: { readonly tidy: () => Promise<void>; readonly late: () => Promise<void> }[] = [];
     let result: { output: StepOutput } | { error: unknown };
     try {
-      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal, holds: () => this.holds(workId, owner), after: (tidy, late) => { later.push({ tidy, late }); } }) };
+      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal, holds: () => this.holds(workId, owner), replies: this.replies(claim, extended), after: (tidy, late) => { later.push({ tidy, late }); } }) };
     } catch (error) {
       result = { error };
     } finally {
@@ -173,6 +174,18 @@ export class StepRunner<S extends Step> {
       await closed();
       if ('output' in result && !recorded) await this.tidy(later.map(({ late }) => late), job, new AbortController().signal, close);
     }
+  }
+
+  private replies({ app, job, attempt, abort, who }: { app: string; job: string; attempt: number; abort: AbortController; who: { actor: string; command: string } }, extended: readonly Extended[]): Replies {
+    return {
+      // of the same step only what this job was answered: one that is retried by hand is asked anew
+      all: extended.filter((each) => each.step !== this.step || each.job === job).flatMap((each) => each.replies),
+      of: (when) => extended.find((each) => each.job === job && each.when === when)?.replies ?? null,
+      record: async (when, replies) => {
+        const written = await this.record(() => this.ports.pipelines.handle(app, { type: 'Extend', job, attempt, when, replies }, who), abort);
+        if (written.length === 0) throw new LeaseLost(job, "another attempt");
+      },
+    };
   }
 
   /** Asked of the store; the lease is prolonged on the way. */

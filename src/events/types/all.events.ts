@@ -2,9 +2,10 @@ import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, GitAccessEvent, Key
 import type { AuditEvent } from './audit.events.js';
 import type { BackupEvent } from './backup.events.js';
 import type { PipelineEvent } from './deploy.events.js';
+import type { PluginEvent, PluginSettingEvent } from './plugin.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -21,8 +22,9 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   GlobalDomainSet: 1, TraceSwitched: 1, ServerSettingChanged: 1,
   DriftDetected: 1, DriftEnded: 1, RepairStarted: 2, CrashLoopDetected: 1,
   BuildRequested: 1, DeployRequested: 1, DeployStarted: 1, DeploySuperseded: 1,
-  StepQueued: 1, StepStarted: 1, StepGivenBack: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
+  StepQueued: 1, StepStarted: 1, StepGivenBack: 1, StepExtended: 1, SourceCloned: 1, BuildpackDetected: 1, ImageBuilt: 1, ContainersStarted: 1, ReleaseCreated: 1, RouteSwitched: 1, StepFailed: 1,
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
+  PluginInstalled: 1, PluginUpdated: 1, PluginEnabled: 1, PluginDisabled: 1, PluginUninstalled: 1, PluginSettingChanged: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,
   AuditCheckpointTaken: 1, AuditFailed: 1,
   BackupTaken: 1, BackupFailed: 1, RestoreBegun: 1, AppRestored: 1, RestoreEnded: 1,

@@ -1,5 +1,6 @@
 import type { NewEvent } from '../event.js';
 import type { Formation, Mount } from './app.events.js';
+import type { HookReply, HookTime } from './plugin.events.js';
 
 export const STEPS = ['clone', 'detect', 'build', 'release', 'route'] as const;
 export type Step = (typeof STEPS)[number];
@@ -184,6 +185,16 @@ export interface LiveContainer {
 }
 export interface ReleaseOutput { readonly number: number; readonly formation: Formation; readonly containers: readonly LiveContainer[]; readonly releaseCommandExit: number | null }
 
+/** What the router does before an app is asked. */
+export interface RouterSettings {
+  /** the app is not asked; `page`: HTML of the answer (503), null: a plain one */
+  readonly maintenance?: { readonly page: string | null };
+  readonly redirects?: readonly { readonly from: string; readonly to: string; readonly code: number }[];
+  readonly auth?: { readonly users: readonly { readonly name: string; readonly hash: string }[]; /** CIDR that need no password */ readonly allow: readonly string[] };
+  /** of every answer */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export interface RouteInput {
   readonly app: string; readonly name: string;
   readonly number: number;
@@ -228,6 +239,8 @@ export type PipelineEvent =
   | NewEvent<'StepStarted', StepRef & { attempt: number; worker: string; waitedMs: number; pid?: number; host?: string }>
   /** its worker was stopped in good order: another takes the step */
   | NewEvent<'StepGivenBack', StepRef & { attempt: number; tookMs: number }>
+  /** what plugins answered before or after the step's work: the step's attempts take it from here */
+  | NewEvent<'StepExtended', StepRef & { attempt: number; when: HookTime; replies: readonly HookReply[] }>
   | NewEvent<'SourceCloned', StepRef & { attempt: number; tookMs: number; output: CloneOutput }>
   | NewEvent<'BuildpackDetected', StepRef & { attempt: number; tookMs: number; output: BuildPlan }>
   | NewEvent<'ImageBuilt', StepRef & { attempt: number; tookMs: number; output: BuildOutput }>

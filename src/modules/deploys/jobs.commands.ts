@@ -111,7 +111,7 @@ function attemptsOf(events: readonly Recorded[], job: string): Attempt[] {
     if (!('job' in event.data) || event.data.job !== job) continue;
     const last = attempts.at(-1);
     if (event.type === 'StepStarted') attempts.push({ attempt: event.data.attempt, worker: event.data.worker, pid: event.data.pid ?? null, host: event.data.host ?? null, at: recorded.at, waitedMs: event.data.waitedMs, tookMs: null, outcome: 'no outcome: the worker died, lost its lease or is at it' });
-    else if (last && 'attempt' in event.data && event.data.attempt === last.attempt) {
+    else if (last && 'tookMs' in event.data && event.data.attempt === last.attempt) {
       const outcome = event.type === 'StepGivenBack' ? 'given back: its worker was stopped' : event.type === 'StepFailed' ? `${event.data.failure.code}: ${event.data.failure.message}${event.data.retryAt ? ' (tried again)' : ''}` : event.type;
       attempts[attempts.length - 1] = { ...last, tookMs: event.data.tookMs, outcome };
     }

@@ -1,5 +1,6 @@
 import { never, Rejected, type Decider } from '../../events/decider.js';
 import type { AppContext, DeployKind, DeploySource, Failure, PipelineEvent, Step, StepInput, StepOutput } from '../../events/types/deploy.events.js';
+import type { HookReply, HookTime } from '../../events/types/plugin.events.js';
 import { evolvePipeline, initialPipeline, isKept, isSource, KEEP_FAILED, lostClaims, type FailedRun, type PipelineState, type Request, type Run } from './pipeline.state.js';
 import { editInput } from './edit-input.js';
 import { inputFor, nextRelease, stepsOf } from './step-input.js';
@@ -9,6 +10,7 @@ export type PipelineCommand =
   | { type: 'Claim'; job: string; worker: string; waitedMs: number; pid?: number; host?: string; context: AppContext }
   | { type: 'Complete'; job: string; attempt: number; tookMs: number; output: StepOutput; context: AppContext }
   | { type: 'Fail'; job: string; attempt: number; tookMs: number; failure: Failure; now: number; context: AppContext }
+  | { type: 'Extend'; job: string; attempt: number; when: HookTime; replies: readonly HookReply[] }
   | { type: 'GiveBack'; job: string; attempt: number; tookMs: number }
   | { type: 'Cancel'; deploy: number | null; by: string; reason: string; context: AppContext }
   | { type: 'Lose'; containers: readonly string[]; by: string; reason: string }
@@ -218,6 +220,11 @@ export const pipeline: Decider<PipelineState, PipelineCommand, PipelineEvent> = 
         const { job, attempt, tookMs } = command;
         const run = state.running;
         return current(run, job, attempt) ? [{ type: 'StepGivenBack', data: { app: state.app, deploy: run.deploy, job, step: run.step, attempt, tookMs } }] : [];
+      }
+      case 'Extend': {
+        const { job, attempt, when, replies } = command;
+        const run = state.running;
+        return current(run, job, attempt) ? [{ type: 'StepExtended', data: { app: state.app, deploy: run.deploy, job, step: run.step, attempt, when, replies } }] : [];
       }
       case 'Cancel': return cancel(command, state);
       case 'Retry': return retry(command, state);

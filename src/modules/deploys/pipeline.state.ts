@@ -1,6 +1,7 @@
 import type {
   BuildOutput, BuildPlan, CloneOutput, DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseOutput, ReleaseSpec, Step, StepInput,
 } from '../../events/types/deploy.events.js';
+import type { HookReply, HookTime } from '../../events/types/plugin.events.js';
 
 export interface Request {
   readonly deploy: number;
@@ -34,7 +35,11 @@ export interface Run extends Request {
   readonly coversUpTo: number;
   /** the deploy that was live when `input` was made; 0 = none */
   readonly base: number;
+  /** what plugins answered, the newest of each step and time; absent: none was asked */
+  readonly extended?: readonly Extended[];
 }
+
+export interface Extended { readonly job: string; readonly step: Step; readonly when: HookTime; readonly replies: readonly HookReply[] }
 
 /** A deploy that failed, as its failed step may be run again. */
 export interface FailedRun extends Run {
@@ -158,6 +163,12 @@ export function evolvePipeline(state: PipelineState, event: PipelineEvent): Pipe
       return state.running ? { ...state, running: { ...state.running, attempt: event.data.attempt, claimed: true, lost: lostClaims(state.running) } } : state;
     case 'StepGivenBack':
       return state.running ? { ...state, running: { ...state.running, claimed: false } } : state;
+    case 'StepExtended': {
+      const { running } = state;
+      if (!running) return state;
+      const { job, step, when, replies } = event.data;
+      return { ...state, running: { ...running, extended: [...(running.extended ?? []).filter((each) => each.step !== step || each.when !== when), { job, step, when, replies }] } };
+    }
     case 'SourceCloned': return { ...state, running: state.running && learn(state.running, { clone: event.data.output }) };
     case 'BuildpackDetected': return { ...state, running: state.running && learn(state.running, { plan: event.data.output }) };
     case 'ImageBuilt': return { ...state, running: state.running && learn(state.running, { build: event.data.output }) };

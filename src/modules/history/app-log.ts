@@ -38,7 +38,7 @@ const FOUND_IN: Readonly<Partial<Record<EventType, Kind>>> = {
   NameClaimed: 'claim', NameReleased: 'claim', ConfigSet: 'config', ConfigUnset: 'config', ContainerScaled: 'processes',
   DriftDetected: 'drift', DriftEnded: 'drift', RepairStarted: 'drift', CrashLoopDetected: 'drift',
   BuildRequested: 'pipeline', DeployRequested: 'pipeline', DeployStarted: 'pipeline', DeploySuperseded: 'pipeline', StepQueued: 'pipeline', StepStarted: 'pipeline', SourceCloned: 'pipeline',
-  BuildpackDetected: 'pipeline', ImageBuilt: 'pipeline', ContainersStarted: 'pipeline', ReleaseCreated: 'pipeline', RouteSwitched: 'pipeline', StepFailed: 'pipeline', StepGivenBack: 'pipeline',
+  BuildpackDetected: 'pipeline', ImageBuilt: 'pipeline', ContainersStarted: 'pipeline', ReleaseCreated: 'pipeline', RouteSwitched: 'pipeline', StepFailed: 'pipeline', StepGivenBack: 'pipeline', StepExtended: 'pipeline',
   DeploySucceeded: 'pipeline', DeployFailed: 'pipeline', DeployCancelled: 'pipeline', ContainersLost: 'pipeline', JobRetried: 'pipeline', JobDiscarded: 'pipeline',
 };
 

@@ -79,7 +79,7 @@ export const UNDO: Rules = {
   BuildRequested: asked, DeployRequested: asked, DeployStarted: asked,
   DeploySuperseded: over, DeployFailed: { why: 'it failed', hint: 'try its failed step again: berth jobs:retry <job>' }, DeployCancelled: over,
   ReleaseCreated: rollback, RouteSwitched: rollback, DeploySucceeded: rollback,
-  StepQueued: step, StepStarted: step, StepGivenBack: step, SourceCloned: step, BuildpackDetected: step, ImageBuilt: step, ContainersStarted: step, StepFailed: step,
+  StepQueued: step, StepStarted: step, StepGivenBack: step, StepExtended: step, SourceCloned: step, BuildpackDetected: step, ImageBuilt: step, ContainersStarted: step, StepFailed: step,
   JobRetried: { why: 'the step runs, or has run', hint: 'while it runs: berth deploys:cancel <app>' },
   JobDiscarded: { why: 'what its step had made was removed', hint: 'deploy again: berth deploys:create <app> <commit>' },
   ContainersLost: seen, DriftDetected: seen, DriftEnded: seen, RepairStarted: seen, CrashLoopDetected: seen,
@@ -89,6 +89,9 @@ export const UNDO: Rules = {
   StorageUnmounted: { why: 'it may have been mounted elsewhere since', hint: 'its data is kept: berth storage:mount <app> <name>:<path>' },
   StorageDestroyed: { why: 'the data is gone', hint: 'a backup may have it: berth backup:list' },
   BackupTaken: { why: 'the file is yours', hint: 'remove it where it lies' }, BackupFailed: { why: 'it was not made', hint: 'try again: berth backup' },
+  PluginInstalled: { why: 'a plugin is taken away by its own command', hint: 'berth plugin:uninstall <plugin>' }, PluginUpdated: { why: 'what was there before may be gone', hint: 'berth plugin:update <plugin> <committish>' },
+  PluginEnabled: { why: 'it has its own command', hint: 'berth plugin:disable <plugin>' }, PluginDisabled: { why: 'it has its own command', hint: 'berth plugin:enable <plugin>' },
+  PluginUninstalled: { why: 'its files are gone', hint: 'berth plugin:install <source>' }, PluginSettingChanged: { why: 'only the plugin knows what it means', hint: 'by the plugin\'s own commands: berth help <plugin>' },
   RestoreBegun: { why: 'what was there before is gone', hint: 'berth --force restore FILE with another backup' }, AppRestored: asked, RestoreEnded: { why: 'it only says that a restore is over', hint: 'see: berth backup:list' },
 };
 

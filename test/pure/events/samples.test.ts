@@ -12,6 +12,7 @@ import { config } from '../../../src/modules/config/config.decider.js';
 import { drift } from '../../../src/modules/drift/drift.decider.js';
 import { pipeline } from '../../../src/modules/deploys/pipeline.decider.js';
 import { keys } from '../../../src/modules/keys/key.decider.js';
+import { plugins, pluginSettings } from '../../../src/modules/plugins/plugin.decider.js';
 import { processes } from '../../../src/modules/processes/process.decider.js';
 import { applyToBoard, emptyBoard } from '../../../src/modules/read/board.projection.js';
 import { gitAccess } from '../../../src/modules/sources/git-access.decider.js';
@@ -28,7 +29,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, git: gitAccess, drift, pipeline, audit, backups, request: requests,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, drift, pipeline, audit, backups, request: requests,
 };
 
 describe('events as they were ever written', () => {
