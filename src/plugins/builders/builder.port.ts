@@ -33,6 +33,26 @@ export interface Project {
   readonly procfile: Procfile | null;
   readonly appJson: AppJson;
   readonly stack: Stack;
+  /** names of our own buildpacks that one plan is made of; absent: this one alone */
+  readonly list?: readonly string[];
+  /** absent: there is none in front of this one */
+  readonly earlier?: Earlier;
+}
+
+/** What the buildpacks in front of one in a list leave to it: lines of one Dockerfile. */
+export interface Earlier {
+  /** their stages, to stand in front */
+  readonly stages: readonly string[];
+  /** the stage that is their image: the app's folder complete */
+  readonly app: string;
+  /** what they stand on where that is more than the stack's common images */
+  readonly images: { readonly run: string; readonly build: string } | null;
+  /** of their containers; PATH without the system's part */
+  readonly env: Readonly<Record<string, string>>;
+  /** lines that put their programs into a stage, outside of the app's folder */
+  readonly programs: readonly string[];
+  /** COPY of the tree that they left: `flags` without owner, `at` below the app's folder */
+  readonly tree: readonly { readonly flags: string; readonly source: string; readonly at: string }[];
 }
 
 export interface Detection {

@@ -19,15 +19,46 @@ export const orSay = (text: string): string => ` || { echo ' !     ${text}'; exi
 export const setApart = (packages: string, without: readonly string[] = []): string =>
   `mkdir -p /out ${packages} && find . -mindepth 1 -maxdepth 1 ${[packages, '.berth', ...without].map((name) => `! -name ${name}`).join(' ')} -exec cp -a -t /out -- {} +`;
 
-const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+export const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
 /** First lines of the stage that carries the app. */
-export function runStage({ stack }: Project, image: string, env: Readonly<Record<string, string>> = {}): string[] {
-  const { PATH } = env;
+export function runStage(project: Project, image: string, env: Readonly<Record<string, string>> = {}): string[] {
+  const { stack, earlier } = project;
+  const { PATH: theirs, ...before } = earlier?.env ?? {};
+  const path = [env['PATH'], theirs].filter((part) => part);
   // in the order in which the buildpack names them
-  const all = { HOME: stack.user.home, ...(PATH === undefined && { PATH: SYSTEM_PATH }), ...env, ...(PATH !== undefined && { PATH: `${PATH}:${SYSTEM_PATH}` }) };
-  return [`FROM ${image}`, `ENV ${Object.entries(all).map(([name, value]) => `${name}=${value}`).join(' ')}`, `WORKDIR ${stack.user.home}`];
+  const all = { HOME: stack.user.home, ...(path.length === 0 && { PATH: SYSTEM_PATH }), ...env, ...before, ...env, ...(path.length > 0 && { PATH: [...path, SYSTEM_PATH].join(':') }) };
+  return [`FROM ${runImage(project, image)}`, `ENV ${Object.entries(all).map(([name, value]) => `${name}=${value}`).join(' ')}`, `WORKDIR ${stack.user.home}`, ...(earlier?.programs ?? [])];
 }
+
+function runImage(project: Project, image: string): string {
+  const { stack, earlier } = project;
+  const before = earlier?.images ?? null;
+  if (before === null || before.run === image) return image;
+  if (image !== stack.run) throw new StepFailure('detect.buildpacks', `the buildpacks ${project.list!.join(', ')} can't be put together: they stand on different images of the stack (${before.run}, ${image})`, 'leave one of them out, or bring both languages with a Dockerfile');
+  return before.run;
+}
+
+/** The image that a build stage stands on: with the programs of those in front of it in a list. */
+export const buildImage = ({ stack, earlier }: Project, image: string): string => (image === stack.build ? earlier?.images?.build ?? image : image);
+
+/** Lines for a build stage: the programs of those in front of it in a list, and their environment. */
+export function programsOf({ earlier, stack }: Project, image = stack.build): string[] {
+  if (earlier === undefined) return [];
+  const { PATH: path = '', HOME: _, ...env } = earlier.env;
+  // packages of the distribution belong to their own image
+  const programs = image === stack.build ? earlier.programs : earlier.programs.filter((line) => line.startsWith('COPY '));
+  return [`ENV PATH=${path === '' ? '' : `${path}:`}$PATH${Object.entries(env).map(([name, value]) => ` ${name}=${value}`).join('')}`, ...programs];
+}
+
+/** First lines of the stage `build`. */
+export const buildStage = (project: Project, image: string = project.stack.build): string[] => [`FROM ${buildImage(project, image)} AS build`, ...programsOf(project, image)];
+
+/** The source, or what those in front in a list made of it, into a folder. @param own it belongs to the user that the app runs as */
+export const copySource = (project: Project, to: string, own = false): string[] => {
+  const owner = own ? `${chown(project)} ` : '';
+  return project.earlier === undefined ? [`COPY ${owner}. ${to}`] : project.earlier.tree.map(({ flags, source, at }) => `COPY ${flags}${owner}${source} ${at === '' ? `${to}/` : `${to}/${at}`}`);
+};
 
 export const userLine = ({ stack: { user } }: Project): string => `USER ${user.uid}:${user.uid}`;
 export const chown = ({ stack: { user } }: Project): string => `--chown=${user.uid}:${user.uid}`;

@@ -76,7 +76,7 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
   const ask = (builder: Builder, of: Project): Selected | null => {
     const detection = builder.detect(of);
     asked.push({ builder: builder.name, answer: detection?.reason ?? 'no' });
-    return detection === null ? null : { ...started(builder.plan(of), of.tree), title: builder.title, reason: detection.reason, asked };
+    return detection === null ? null : { ...started(withAssetsHint(builder.plan(of), builder, of), of.tree), title: builder.title, reason: detection.reason, asked };
   };
   const docker = wanted === 'buildpacks' ? null : ask(dockerfileBuilder, project);
   if (docker !== null) return docker;
@@ -86,6 +86,15 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
     if (taken !== null) return taken;
   }
   throw new NothingFits(source.tree, [dockerfileBuilder, ...buildpacks, composeBuilder]);
+}
+
+/** Languages whose buildpack does not look at a package.json by itself. */
+const WITHOUT_NODE = ['python', 'go', 'rust', 'java', 'dotnet', 'elixir'];
+
+function withAssetsHint(planned: Planned, { name }: Builder, { tree }: Project): Planned {
+  if (!WITHOUT_NODE.includes(name) || !tree.has('package.json')) return planned;
+  if (!/"(?:build|heroku-postbuild)"\s*:\s*"/.test(tree.text('package.json') ?? '')) return planned;
+  return { ...planned, details: [...planned.details, `package.json has a build script, which nothing runs: buildpacks:set --replace <app> node ${name} has Node.js run it first`] };
 }
 
 /** `.profile` and `.profile.d` of the repository are read before a process of ours starts, as on Heroku. */

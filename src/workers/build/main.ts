@@ -30,7 +30,7 @@ await startWorker('build', (core) => {
     if (plan.builder === 'image') return build(context);
     const third = plan.builder === 'classic-buildpack' || plan.classic !== undefined;
     await stack.ensure([...new Set([...(third ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])], context.log, context.signal);
-    const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.classic ? ' and others' : ''}` };
+    const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.buildpack?.includes(', ') ? 's' : ''}${plan.classic ? ' and others' : ''}` };
     context.log.info(`Building ${context.input.name} from ${from[plan.builder]}`);
     return build(context);
   };

@@ -70,7 +70,6 @@ describe('lists with one of ours', () => {
     expect(plan).toMatchObject({ builder: 'buildpack', buildpack: 'python', classic: { buildpacks: [APT, 'https://h/last'], ownAt: 1, strict: true } });
     expect(plan.dockerfile).toContain('ENTRYPOINT ["/bin/bash", "/usr/local/bin/berth-start"]');
   });
-  it('two of ours can\'t be put together, and what to do is said', () => { expect(failure(python, { buildpacks: 'python\nheroku/python' })).toMatchObject({ code: 'detect.buildpacks', hint: expect.stringContaining('by its address') }); });
   it('.profile of an app of ours is read, too', () => {
     expect(choose({ ...python, '.profile.d/a.sh': '' }).plan.dockerfile).toContain('berth-start');
     expect(choose({ ...python, '.profile.d/a.txt': '', 'x/.profile': '' }).plan.dockerfile).not.toContain('berth-start');

@@ -1,7 +1,7 @@
 import type { ClassicPlan } from '../../../events/types/deploy.events.js';
-import { StepFailure } from '../../../events/step.js';
 import type { Builder, Planned, Project } from '../builder.port.js';
 import { buildArgs } from '../dockerfile.builder.js';
+import { planOwn } from '../earlier.js';
 import { STACK_SETTING, type Named } from './named.js';
 import { shown, SOURCES, textOf } from './reference.js';
 import { withStart } from './start.js';
@@ -10,27 +10,22 @@ export interface PlannedNamed extends Planned { readonly title: string; readonly
 
 /**
  * The plan for buildpacks that an app names. Third-party ones decide for themselves in their container; one of ours is asked as
- * any other would be, and makes the image out of what the others leave.
- * @throws StepFailure `detect.buildpacks` the list can't be put together, `detect.buildpack` one of ours does not fit
+ * any other would be, and the last of them makes the image out of what all others leave.
+ * @throws StepFailure as `planOwn`
  */
 export function planNamed(project: Project, { from, buildpacks }: Named, builders: readonly Builder[]): PlannedNamed {
   const own = buildpacks.flatMap((reference) => (reference.kind === 'own' ? builders.filter((builder) => builder.name === reference.name) : []));
   const third = buildpacks.filter((reference) => reference.kind !== 'own').map(textOf);
-  if (own.length > 1) {
-    const names = own.map((builder) => builder.name);
-    throw new StepFailure('detect.buildpacks', `${from}: ${names.join(' and ')} are both buildpacks of ours, and only one of them can make the image`,
-      `leave one of them out, name one by its address (https://github.com/heroku/heroku-buildpack-…) so that it runs before the other, or use a Dockerfile`);
-  }
   const reason = `named by ${from}`;
   const classic: ClassicPlan | null = third.length === 0 ? null : {
-    buildpacks: third, ownAt: own.length === 0 ? null : buildpacks.findIndex((reference) => reference.kind === 'own'),
+    buildpacks: third, ownAt: own.length === 0 ? null : buildpacks.slice(0, buildpacks.findLastIndex((reference) => reference.kind === 'own')).filter((reference) => reference.kind !== 'own').length,
     // Heroku asks every one of a list; a BUILDPACK_URL was always used without more ado where that was the way to name one
     strict: from !== SOURCES.config && from !== SOURCES.envFile, stack: project.settings[STACK_SETTING] || null,
     procfile: project.settings['procfile-path'] ? 'setting' : project.procfile === null ? 'none' : 'source',
   };
   const names = buildpacks.map((reference) => shown(textOf(reference)));
   const list = names.length === 1 ? `buildpack ${names[0]}` : `buildpacks ${names.join(', ')}`;
-  const builder = own[0];
+  const builder = own.at(-1);
   if (builder === undefined) {
     return {
       title: names.length === 1 ? 'Buildpack' : 'Buildpacks', reason,
@@ -43,12 +38,10 @@ export function planNamed(project: Project, { from, buildpacks }: Named, builder
       warnings: [],
     };
   }
-  const detection = builder.detect(project);
-  if (detection === null) throw new StepFailure('detect.buildpack', `the ${builder.name} buildpack (${from}) does not fit: it looks for ${builder.looksFor}`, `add one of these files, or take ${builder.name} out of the list`);
-  const planned = builder.plan(project);
+  const planned = planOwn(project, own, from);
   return {
-    title: builder.title, reason: `${reason}; ${detection.reason}`, warnings: planned.warnings,
+    title: builder.title, reason: `${reason}; ${planned.reasons.join('; ')}`, warnings: planned.warnings,
     plan: classic === null ? planned.plan : { ...planned.plan, classic, summary: `${planned.plan.summary}; ${third.map(shown).join(', ')}`, dockerfile: planned.plan.dockerfile === null ? null : withStart(planned.plan.dockerfile) },
-    details: [...(classic === null ? [] : [list]), ...planned.details],
+    details: [...(names.length === 1 ? [] : [list]), ...planned.details],
   };
 }

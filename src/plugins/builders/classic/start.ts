@@ -2,7 +2,7 @@ import type { SourceTree } from '../source-tree.js';
 
 /** Where the start script lies in a build's context, and in the image. */
 export const START_FILE = '.berth/start';
-const TARGET = '/usr/local/bin/berth-start';
+export const START_TARGET = '/usr/local/bin/berth-start';
 
 /** Entry point of the image: what buildpacks left in `.profile.d`, and the app's own `.profile`, is read before the process starts. */
 export const START = `#!/bin/bash
@@ -18,7 +18,7 @@ exec "$@"
 `;
 
 /** Lines of a Dockerfile that make the script the image's entry point. @param file where it lies in the context */
-export const startLines = (file = START_FILE): string[] => [`COPY ${file} ${TARGET}`, `ENTRYPOINT ["/bin/bash", "${TARGET}"]`];
+export const startLines = (file = START_FILE): string[] => [`COPY ${file} ${START_TARGET}`, `ENTRYPOINT ["/bin/bash", "${START_TARGET}"]`];
 
 /** A generated Dockerfile with the start script; one that has an entry point of its own stays as it is. */
 export function withStart(dockerfile: string): string {

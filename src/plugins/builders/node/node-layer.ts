@@ -1,5 +1,6 @@
 import type { Project } from '../builder.port.js';
 import { buildArgs } from '../dockerfile.builder.js';
+import { buildImage } from '../generated.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { NODE, NODE_FETCH } from './node-fetch.js';
 import { DEFAULT_NODE, comparators, preferred, wantedNode } from './node-version.js';
@@ -31,7 +32,7 @@ const argument = (name: string, value: string): string => `'${name}=${value.repl
  *
  * @throws StepFailure `detect.package-json`, `detect.version`, `detect.no-lock`, `detect.locks`, `detect.package-manager`
  */
-export function nodeLayer(project: Project, from: string = project.stack.build): NodeLayer {
+export function nodeLayer(project: Project, from: string = buildImage(project, project.stack.build)): NodeLayer {
   const manifest = readManifest(project.tree);
   const manager = packageManager(project.tree, manifest);
   const { wanted, warnings } = wantedNode(project.tree, manifest);

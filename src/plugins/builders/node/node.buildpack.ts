@@ -3,7 +3,7 @@ import type { ProcessTypes } from '../../../events/types/deploy.events.js';
 import { StepFailure } from '../../../events/step.js';
 import type { Builder, Planned, Project } from '../builder.port.js';
 import { startLines } from '../classic/start.js';
-import { argLines, cacheMount, chown, orSay, planOf, processesOf, runStage, setApart, userLine } from '../generated.js';
+import { argLines, cacheMount, chown, copySource, orSay, planOf, processesOf, programsOf, runStage, setApart, userLine } from '../generated.js';
 import type { SourceTree } from '../source-tree.js';
 import { SITE_FILES, namedRoot, siteProcesses, siteRoot, siteStage, spaOf, startsServer } from '../static/static.buildpack.js';
 import { readManifest, type Manifest } from './manifest.js';
@@ -109,7 +109,7 @@ function buildStage(project: Project, layer: NodeLayer, how: Install, site: bool
   const modules = manager.linker === 'pnp' ? '.yarn' : 'node_modules';
   const out = setApart(modules);
   const late = quick ? [] : [
-    'COPY . .',
+    ...copySource(project, '.'),
     ...(how.from === 'tree' && scripts['heroku-prebuild'] !== undefined ? [`RUN ${does.run} heroku-prebuild`] : []),
     ...(how.from === 'tree' ? [fetch(does.all)] : []),
     ...(work.length > 0 ? [`RUN ${[cache, ...kept].join(' ')} ${work.join(' && ')}`] : []),
@@ -124,7 +124,7 @@ function buildStage(project: Project, layer: NodeLayer, how: Install, site: bool
   return {
     quick, details, early, late,
     head: [
-      'FROM node AS build', layer.env,
+      'FROM node AS build', layer.env, ...programsOf(project),
       ...(manager.linker === 'pnp' ? ['ENV YARN_ENABLE_GLOBAL_CACHE=false'] : []),
       `WORKDIR ${stack.user.home}`, 'ARG NODE_ENV=production', ...argLines(project).filter((line) => line !== 'ARG NODE_ENV'),
     ],
@@ -145,7 +145,8 @@ const DEV_SERVER = /^(?:npx )?(?:cross-env (?:\w+=\S+ )*)?(?:react-scripts start
 
 /** Why an app is a site that its build script makes, or null: it has a server of its own. */
 export function builtSite(project: Project, { scripts }: Manifest): string | null {
-  if (startsServer(project) || project.tree.has('server.js')) return null;
+  // behind another buildpack in a list it belongs to an app
+  if (project.earlier !== undefined || startsServer(project) || project.tree.has('server.js')) return null;
   if (scripts['build'] === undefined && scripts['heroku-postbuild'] === undefined) return null;
   if (scripts['start'] === undefined) return 'there is a build script and no start script';
   return DEV_SERVER.test(scripts['start'].trim()) ? `the start script (${scripts['start'].slice(0, 60)}) is a server for development` : null;
@@ -193,7 +194,7 @@ export const nodeBuildpack: Builder = {
       ...startLines(),
       ...(quick ? [
         ...(how.from === 'nothing' ? [] : manager.linker === 'pnp' ? [`COPY --from=build ${own} ${home}/.yarn ./.yarn`, `COPY --from=build ${own} ${home}/.pnp.* ./`] : [`COPY --from=build ${own} ${home}/node_modules ./node_modules`]),
-        `COPY ${own} . .`,
+        ...copySource(project, '.', true),
       ] : [`COPY --from=build ${own} ${home}/${modules} ./${modules}`, `COPY --from=build ${own} /out/ ./`]),
       userLine(project),
     ];
@@ -244,17 +245,18 @@ export interface NodeAssets {
  * @throws StepFailure as `nodeLayer`
  */
 export function nodeAssets(project: Project, run = true): NodeAssets | null {
-  if (!project.tree.has('package.json')) return null;
+  if (!project.tree.has('package.json') || project.list?.includes('node')) return null;
   const { scripts } = readManifest(project.tree);
   if (run && scripts['build'] === undefined && scripts['heroku-postbuild'] === undefined) return null;
   const layer = nodeLayer(project);
   const how = install(project.tree, layer.manifest, layer.manager);
   const { early, late, details } = buildStage(project, layer, how, true);
+  const sources = copySource(project, '.');
   const gone = how.from === 'nothing' ? [] : ['RUN rm -rf node_modules'];
   return {
     stage: layer.stage,
     early: [`COPY --from=node ${NODE} ${NODE}`, layer.env, ...early],
-    late: run ? [...late.filter((line) => line !== 'COPY . .'), ...gone] : how.from === 'tree' ? late.filter((line) => line !== 'COPY . .') : [],
+    late: run ? [...late.filter((line) => !sources.includes(line)), ...gone] : how.from === 'tree' ? late.filter((line) => !sources.includes(line)) : [],
     gone: run ? [] : gone,
     files: { ...layer.files, ...how.files }, details: [...layer.details.map((line) => `assets: ${line}`), ...details], warnings: layer.warnings,
   };
