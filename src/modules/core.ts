@@ -50,7 +50,7 @@ export class Core {
   /** set where the conductor runs: runs `work` while nothing is relayed, reconciled or swept. @throws Rejected when another process does */
   alone: (<T>(work: () => Promise<T>) => Promise<T>) | null = null;
   /** set where an engine is at hand: the images that buildpacks stand on */
-  stack: Pick<StackImages, 'list' | 'names' | 'build'> | null = null;
+  stack: Pick<StackImages, 'list' | 'names' | 'build' | 'versions'> | null = null;
   /** set where repositories are at hand: whole repositories out and in */
   transfer: GitTransfer | null = null;
   /** set where the conductor runs: volumes of the engine */

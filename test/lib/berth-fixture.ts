@@ -195,7 +195,7 @@ export class Fixture {
   kill(name: string, signal: NodeJS.Signals = 'SIGKILL'): void { this.program(name).kill(signal); }
 
   /** The command line on the server, as root. */
-  cli(args: readonly string[], options: { stdin?: string | Buffer; timeoutMs?: number; env?: Record<string, string> } = {}): Promise<Outcome> {
+  cli(args: readonly string[], options: { stdin?: string | Buffer; timeoutMs?: number; env?: Record<string, string>; onOutput?: (text: string) => void } = {}): Promise<Outcome> {
     return run(node, [join(dist, 'cli.cjs'), ...args], { ...options, env: { ...this.env, ...options.env } });
   }
 

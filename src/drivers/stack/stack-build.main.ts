@@ -1,19 +1,21 @@
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readFile, rm, statfs, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { createInterface } from 'node:readline';
 import Docker from 'dockerode';
-import { pack } from 'tar-stream';
+import { extract, pack } from 'tar-stream';
 import { readConfig, type Config } from '../../config.js';
-import { DEFAULT_MIRRORS, EXCLUDED, LABEL_DEFINITION, LABEL_FROM, STACK, baseFiles, buildDockerfile, definitionHashes, hostMirrors, partDockerfile, partHash, partImages, runDockerfile, stackImages, type Mirrors } from './stack.js';
+import { contentVersion, installed, releaseDate, undatedShadow } from './packages.js';
+import { DEFAULT_MIRRORS, EXCLUDED, LABEL_DEFINITION, LABEL_FROM, LABEL_MIRROR, LABEL_VERSION, STACK, baseFiles, buildDockerfile, definitionHashes, hostMirrors, partDockerfile, partHash, partImages, runDockerfile, stackImages, type Mirrors } from './stack.js';
 
 /**
  * Makes the stack's images in the engine: `stack-build [--force] [--check] [--all | image…]`. The common ones always; what single
  * languages need beyond them only when they are named (`berth/stack-build-go:13-1`, or `go` for both of a part), or with `--all`.
  * Exit codes: 0 made or there already, 1 failed (the reason and what to do are on stderr), 2 `--check` found something missing.
- * Runs that overlap wait for each other. Environment: `BERTH_DEBIAN_MIRROR` (and `BERTH_DEBIAN_SECURITY_MIRROR`) override the
+ * What is made anew from the packages that are there already stays as it is. Runs that overlap wait for each other. Environment: `BERTH_DEBIAN_MIRROR` (and `BERTH_DEBIAN_SECURITY_MIRROR`) override the
  * mirror, which is the host's own when the host is Debian.
  */
 
@@ -113,7 +115,7 @@ async function drain(stream: NodeJS.ReadableStream, onText: (text: string) => vo
   if (failed !== null) throw new Error(`${failed}\n${tail.map((line) => `         ${line}`).join('\n')}`);
 }
 
-async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, image: string, hash: string, verbose: (line: string) => void): Promise<void> {
+async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, image: string, verbose: (line: string) => void): Promise<void> {
   if (process.getuid?.() !== 0) throw new Unusable('making the base image needs root (debootstrap)', 'run it as root: sudo deploy/exec.sh stack-build');
   if (!existsSync('/usr/sbin/debootstrap')) throw new Unusable('debootstrap is not installed', 'apt-get install debootstrap debian-archive-keyring');
   const keyring = ['/usr/share/keyrings/debian-archive-keyring.gpg', '/usr/share/keyrings/debian-archive-keyring.pgp'].find((path) => existsSync(path));
@@ -144,19 +146,65 @@ async function bootstrapBase(docker: Docker, config: Config, from: Mirrors, imag
         await writeFile(join(target, path), text);
       }
       await chmod(join(target, 'usr/sbin/policy-rc.d'), 0o755);
-      const drop = ['/var/cache/apt/*', '/var/lib/apt/lists/*', '/var/log/*', '/etc/hostname', '/etc/resolv.conf', '/etc/machine-id', '/dev/*', '/proc/*', '/sys/*', ...EXCLUDED.filter((path) => !path.includes('/doc/'))];
-      const tar = spawn('tar', ['-C', target, '--numeric-owner', '--sort=name', ...drop.map((path) => `--exclude=.${path}`), '-c', '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
+      const date = await datedByRelease(target);
+      const drop = ['/var/cache/apt/*', '/var/lib/apt/lists/*', '/var/log/*', '/etc/hostname', '/etc/resolv.conf', '/etc/machine-id', '/var/cache/ldconfig/aux-cache', '/dev/*', '/proc/*', '/sys/*', ...EXCLUDED.filter((path) => !path.includes('/doc/'))];
+      const tar = spawn('tar', ['-C', target, '--numeric-owner', '--sort=name', ...(date === null ? [] : [`--mtime=@${date}`, '--clamp-mtime']), ...drop.map((path) => `--exclude=.${path}`), '-c', '.'], { stdio: ['ignore', 'pipe', 'pipe'] });
       let complaint = '';
       tar.stderr.on('data', (chunk: Buffer) => { complaint += chunk.toString(); });
       const ended = new Promise<number | null>((resolve) => tar.on('close', resolve));
       const [repo, tag] = image.split(':') as [string, string];
       // one string: dockerode would send an array as JSON, the engine splits at newlines
-      const changes = ['CMD ["/bin/bash"]', 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', `LABEL ${LABEL_DEFINITION}=${hash}`].join('\n');
+      const changes = ['CMD ["/bin/bash"]', 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'].join('\n');
       const body = tar.stdout.pipe(new PassThrough());
       await drain(await docker.importImage(body, { repo, tag, changes }) as NodeJS.ReadableStream, verbose);
       if (await ended !== 0) throw new Error(`tar failed: ${complaint}`);
     });
   } finally { await remove(work); }
+}
+
+/** What the bootstrap dates by the clock is dated by the release that it took: the same release gives the same bytes. Answers its seconds since the epoch. */
+async function datedByRelease(target: string): Promise<number | null> {
+  const lists = join(target, 'var/lib/apt/lists');
+  const name = (await readdir(lists).catch(() => [])).find((each) => each.endsWith('Release'));
+  const date = name === undefined ? null : releaseDate(await readFile(join(lists, name), 'utf8'));
+  if (date === null) return null;
+  for (const file of ['etc/shadow', 'etc/shadow-']) {
+    const path = join(target, file);
+    if (existsSync(path)) await writeFile(path, undatedShadow(await readFile(path, 'utf8'), date));
+  }
+  return date;
+}
+
+/** What is installed in an image. Nothing of it is run. */
+async function packagesOf(docker: Docker, image: string): Promise<string[]> {
+  const name = 'berth-stack-reader';
+  await docker.getContainer(name).remove({ force: true }).catch(gone); // of a run that was killed
+  const container = await docker.createContainer({ name, Image: image, Cmd: ['true'] });
+  try {
+    const parser = extract();
+    const texts: Buffer[] = [];
+    parser.on('entry', (_, stream, next) => { stream.on('data', (chunk) => texts.push(chunk as Buffer)).on('end', next); });
+    await pipeline(await container.getArchive({ path: '/var/lib/dpkg/status' }), parser);
+    return installed(Buffer.concat(texts).toString());
+  } finally { await container.remove({ force: true }); }
+}
+const gone = (error: unknown): void => { if ((error as { statusCode?: number }).statusCode !== 404) throw error; };
+
+/**
+ * An image is made under another name and gets its own when it is known to differ from the one that has it: what was made from the same
+ * packages stays, and with it what stands on it.
+ */
+async function settled(docker: Docker, config: Config, image: string, labels: Readonly<Record<string, string>> & { readonly [LABEL_DEFINITION]: string }, make: (name: string) => Promise<void>, verbose: (line: string) => void): Promise<void> {
+  const name = `${image}.new`;
+  try {
+    await make(name);
+    const packages = await packagesOf(docker, name);
+    const all = { ...labels, [LABEL_VERSION]: contentVersion(labels[LABEL_DEFINITION], packages) };
+    const before = (await inspect(docker, image))?.Config.Labels ?? {};
+    if (Object.entries(all).every(([label, value]) => before[label] === value)) { say(`       the same ${packages.length} packages as before: it stays (version ${all[LABEL_VERSION]})`); return; }
+    await build(docker, config, image, `FROM ${name}\n`, all, verbose);
+    say(`       version ${all[LABEL_VERSION]}: ${packages.length} packages`);
+  } finally { await docker.getImage(name).remove({ force: true }).catch(gone); }
 }
 
 async function build(docker: Docker, config: Config, image: string, dockerfile: string, labels: Record<string, string>, verbose: (line: string) => void): Promise<void> {
@@ -219,21 +267,19 @@ async function main(): Promise<number> {
     const under = await inspect(docker, images[kind]);
     if (under === null) throw new Error(`${images[kind]} vanished`);
     if (!force && fresh(await inspect(docker, image), partHash(kind, part), under.Id)) { say(`-----> ${image} is there`); continue; }
-    await step(`Making ${image}`, () => build(docker, config, image, partDockerfile(kind, part), { [LABEL_DEFINITION]: partHash(kind, part), [LABEL_FROM]: under.Id }, verbose));
+    await step(`Making ${image}`, () => settled(docker, config, image, { [LABEL_DEFINITION]: partHash(kind, part), [LABEL_FROM]: under.Id }, (name) => build(docker, config, name, partDockerfile(kind, part), {}, verbose), verbose));
   }
   return 0;
 
   async function common(): Promise<void> {
     if (existsSync(info.DockerRootDir)) await room(info.DockerRootDir, NEED_BYTES.engine, 'the stack');
     const from = mirrors(process.env);
-    let dirty = force || !have.base;
-    if (dirty) await bootstrapBase(docker, config, from, images.base, hashes.base, verbose);
+    if (force || !have.base) await settled(docker, config, images.base, { [LABEL_DEFINITION]: hashes.base, [LABEL_MIRROR]: from.main }, (name) => bootstrapBase(docker, config, from, name, verbose), verbose);
     for (const [kind, below, text] of [['run', 'base', runDockerfile()], ['build', 'run', buildDockerfile()]] as const) {
-      dirty ||= !have[kind];
-      if (!dirty) continue;
       const under = await inspect(docker, images[below]);
       if (under === null) throw new Error(`${images[below]} vanished`);
-      await step(`Making ${images[kind]}`, () => build(docker, config, images[kind], text, { [LABEL_DEFINITION]: hashes[kind], [LABEL_FROM]: under.Id }, verbose));
+      if (!force && fresh(await inspect(docker, images[kind]), hashes[kind], under.Id)) continue;
+      await step(`Making ${images[kind]}`, () => settled(docker, config, images[kind], { [LABEL_DEFINITION]: hashes[kind], [LABEL_FROM]: under.Id }, (name) => build(docker, config, name, text, {}, verbose), verbose));
       const made = await inspect(docker, images[kind]);
       say(`       ${Math.round((made?.Size ?? 0) / 1e6)} MB, ${Math.round(((made?.Size ?? 0) - under.Size) / 1e6)} MB of it its own`);
     }

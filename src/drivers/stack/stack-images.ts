@@ -1,7 +1,7 @@
 import { StepFailure, type StepLog } from '../../events/step.js';
 import type { EnginePort } from '../engine/engine.port.js';
 import { runStackBuild, type StackBuilt } from './stack-builds.js';
-import { definitionHashes, LABEL_DEFINITION, partHash, partImages, stackImages } from './stack.js';
+import { definitionHashes, LABEL_DEFINITION, partHash, partImages, stackImages, versionOf } from './stack.js';
 
 export interface StackImage {
   readonly image: string;
@@ -9,6 +9,8 @@ export interface StackImage {
   readonly what: string;
   /** `old`: made from another definition than today's */
   readonly state: 'ready' | 'old' | 'not made';
+  /** see versionOf */
+  readonly version: string | null;
   readonly bytes: number | null;
   /** ms since the epoch */
   readonly made: number | null;
@@ -49,8 +51,14 @@ export class StackImages {
     return Promise.all([...common, ...parts].map(async ([image, what, hash]) => {
       const found = await this.engine.inspectImage(image);
       const state = found === null ? 'not made' : found.labels[LABEL_DEFINITION] === hash ? 'ready' : 'old';
-      return { image, what, state, bytes: found?.bytes ?? null, made: found?.created ?? null } as const;
+      return { image, what, state, version: found && versionOf(found), bytes: found?.bytes ?? null, made: found?.created ?? null } as const;
     }));
+  }
+
+  /** The version that each image has now; those that are not on this machine are left out. */
+  async versions(images: readonly string[]): Promise<ReadonlyMap<string, string>> {
+    const found = await Promise.all([...new Set(images)].map(async (image) => [image, await this.engine.inspectImage(image)] as const));
+    return new Map(found.flatMap(([image, is]) => (is === null ? [] : [[image, versionOf(is)] as const])));
   }
 
   /** Makes images: all that are there already when none is named. See runStackBuild. */

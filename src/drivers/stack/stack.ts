@@ -149,6 +149,15 @@ export function partDockerfile(kind: StackKind, part: string, stack: StackDefini
 export const LABEL_DEFINITION = 'berth.stack.definition';
 /** id of the image that this one stands on */
 export const LABEL_FROM = 'berth.stack.from';
+/** see contentVersion */
+export const LABEL_VERSION = 'berth.stack.version';
+/** where its packages came from, and those that are installed in it later */
+export const LABEL_MIRROR = 'berth.stack.mirror';
+
+/** The version of an image that apps stand on: its content's; for one that was not made here its id's. */
+export function versionOf(image: { readonly id: string; readonly labels: Readonly<Record<string, string>> }): string {
+  return image.labels[LABEL_VERSION] ?? image.id.replace('sha256:', '').slice(0, 12);
+}
 
 /**
  * What an image was made from, sha-256 hex: an image with the same hash needs no rebuild. The mirror is no part of it (the same

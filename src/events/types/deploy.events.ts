@@ -151,7 +151,10 @@ export interface BuildOutput {
   readonly releaseCommand: string | null;
   /** the image that it was taken from: name and the registry's digest, null for one that was never in a registry */
   readonly from?: { readonly reference: string; readonly digest: string | null };
+  readonly stack?: StandsOn;
 }
+/** Images of a stack that an image was made on → the version that each had; empty for what stands on none, absent in what was recorded before it was asked. */
+export type StandsOn = Readonly<Record<string, string>>;
 
 export interface ReleaseSpec {
   readonly image: string; readonly imageId: string;
@@ -163,6 +166,7 @@ export interface ReleaseSpec {
   readonly port: number;
   /** volumes; none in releases of before there were any */
   readonly mounts?: readonly Mount[];
+  readonly stack?: StandsOn;
 }
 export interface ReleaseInput extends ReleaseSpec {
   readonly app: string; readonly name: string;

@@ -11,7 +11,7 @@ function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpe
   if (plan && build) {
     return {
       image: build.image, imageId: build.imageId, sha: clone?.sha ?? null, configVersion: context.configVersion,
-      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build), ...(context.mounts.length > 0 && { mounts: context.mounts }),
+      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build), ...(build.stack && { stack: build.stack }), ...(context.mounts.length > 0 && { mounts: context.mounts }),
     };
   }
   const number = run.source.release ?? state.live?.release;

@@ -7,6 +7,7 @@ import { newestBackup } from '../backup/newest.js';
 import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
+import { standings } from '../stack/standing.js';
 import { bad, ok, warn, type Check } from './check.js';
 import * as judge from './judge.js';
 import { START } from './judge.js';
@@ -52,6 +53,8 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
+  const standing = core.stack && await standings(core, Object.values(board.apps).filter((row) => row.releases.some(({ number, spec }) => number === row.live?.release && spec.stack !== undefined))).catch(() => null); // the engine's own check says that it is away
+  if (standing) checks.push(judge.stack(standing));
   checks.push(judge.clock(now, newest?.at ?? null, now - (performance.timeOrigin + performance.now())));
   return checks;
 }

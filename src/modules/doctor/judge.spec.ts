@@ -12,6 +12,11 @@ const all = STEPS.map((step) => worker(step));
 const certificate = (days: number, more: Partial<Certificate> = {}): Certificate => ({ file: '/c.pem', subject: '/CN=a.com', names: ['a.com'], notAfter: NOW + days * DAY, used: true, ...more });
 const row = (more: Partial<WorkRow>): WorkRow => ({ id: 'a', queue: 'build', group: 'a', payload: {}, notBefore: 0, state: 'todo', dispatch: 0, attempt: 0, owner: null, leaseUntil: 0, dispatchedAt: 0, addedAt: NOW - 30_000, ...more });
 
+it('stack: who is behind', () => {
+  expect(judge.stack([{ app: 'a', behind: false }])).toMatchObject({ health: 'ok', detail: '1 app stands on it, none is behind' });
+  expect(judge.stack([{ app: 'a', behind: false }, { app: 'b', behind: true }])).toMatchObject({ health: 'warn', detail: 'behind: b', todo: expect.stringContaining('stack:upgrade') });
+});
+
 describe('the doctor', () => {
   it('says more than how it is about everything that is not well', () => {
     const sick = [

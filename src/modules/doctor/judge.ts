@@ -121,6 +121,13 @@ export function backup({ takenAt, to, failed, restoring }: NewestBackup, firstAt
   return now - takenAt > WEEKLY ? warn('backup', text, 'what came since is lost if this machine dies', todo) : ok('backup', text);
 }
 
+/** @param apps that stand on the stack */
+export function stack(apps: readonly { readonly app: string; readonly behind: boolean }[]): Check {
+  const behind = apps.filter((one) => one.behind).map(({ app }) => app);
+  if (behind.length === 0) return ok('stack', `${apps.length} ${apps.length === 1 ? 'app stands' : 'apps stand'} on it, none is behind`);
+  return warn('stack', `behind: ${behind.join(', ')}`, 'they run on packages of before, maybe with holes that were mended since', 'see: berth stack:report; then: berth stack:upgrade --all --no-build');
+}
+
 /** @param newestAt of the log's newest event; `moved`: ms by which the clock was moved since this process started */
 export function clock(now: number, newestAt: number | null, moved: number): Check {
   const todo = 'let it be set by NTP: timedatectl set-ntp true, or chrony';

@@ -1,13 +1,10 @@
 import { IsArray, IsBoolean, IsOptional, IsString } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
-import { command, Flag, forget, Rest, type CommandContext, type StreamItem } from '../commands/command.js';
-import type { BuildPlan } from '../../events/types/deploy.events.js';
+import { Arg, command, Flag, forget, Rest, type CommandContext, type StreamItem } from '../commands/command.js';
 import { shown } from '../apps/app.decider.js';
-import { pipelineStream } from '../apps/app-context.js';
 import { bytes, table, when } from '../commands/words.js';
-import { followDeploy, type EndOfDeploy } from '../deploys/follow.js';
-import { rebuild } from '../deploys/deploys.commands.js';
-import type { AppRow } from '../read/board.projection.js';
+import { standings, type Under } from './standing.js';
+import { upgradeApp, type Upgraded } from './upgrade.js';
 
 class NoInput {}
 class BuildInput {
@@ -18,6 +15,10 @@ class BuildInput {
 class UpgradeInput {
   @IsOptional() @IsArray() @IsString({ each: true }) @Rest('the apps to rebuild on it', { label: 'app', optional: true }) apps?: string[];
   @IsOptional() @IsBoolean() @Flag('all apps that stand on it') all?: boolean;
+  @IsOptional() @IsBoolean() @Flag('take the stack as it is, do not make it anew') noBuild?: boolean;
+}
+class ReportInput {
+  @IsOptional() @IsString() @Arg('app', { optional: true, label: 'app' }) app?: string;
 }
 
 function stackOf({ core }: CommandContext): NonNullable<CommandContext['core']['stack']> {
@@ -25,7 +26,7 @@ function stackOf({ core }: CommandContext): NonNullable<CommandContext['core']['
   return core.stack;
 }
 
-type Item = { id: string; event: 'line'; data: { text: string } } | { id: string; event: 'app'; data: { app: string; deploy: number | null; status: string; why: string | null } } | { id: string; event: 'end'; data: { failed: string | null; hint: string | null } };
+type Item = { id: string; event: 'line'; data: { text: string } } | { id: string; event: 'app'; data: Upgraded } | { id: string; event: 'end'; data: { failed: string | null; hint: string | null } };
 
 /** Lines of a stack build as they come. Answers what was wrong, if anything. */
 async function* building(context: CommandContext, names: readonly string[], options: { force: boolean; all: boolean }): AsyncGenerator<Item, { failed: string; hint: string | null } | null> {
@@ -50,8 +51,9 @@ const show = (item: Item, out: { line(text?: string): void; info(text: string): 
   }
   if (item.event === 'app') {
     const { app, deploy, status, why } = item.data;
-    if (status === 'succeeded' || status === 'begins') out.info(`${app}: ${status === 'begins' ? `deploy ${deploy} begins` : `deploy ${deploy} is live`}`);
-    else out.warn(`${app}: ${deploy === null ? '' : `deploy ${deploy} ${status}: `}${why ?? ''}; what served goes on serving`);
+    const good = { current: 'stands on it already', waits: `deploy ${deploy} is running, waiting for its end`, begins: `deploy ${deploy} begins`, succeeded: `deploy ${deploy} is live`, gone: 'it is gone' };
+    if (status in good) out.info(`${app}: ${good[status as keyof typeof good]}`);
+    else out.warn(`${app}: ${deploy === null ? '' : `deploy ${deploy} ${status}`}${deploy !== null && why !== null ? ': ' : ''}${why ?? ''}; what served goes on serving`);
     return undefined;
   }
   if (item.data.failed === null) return 0;
@@ -60,12 +62,32 @@ const show = (item: Item, out: { line(text?: string): void; info(text: string): 
   return 1;
 };
 
+const underText = ({ built, now }: Under): string => (now === null || now === built ? built : `${built} (now ${now})`);
+
 const list = command({
   name: 'stack', summary: 'List the images that buildpacks stand on', example: 'berth stack', input: NoInput, http: { method: 'GET', path: '/stack' }, reads: true,
   run: async (context) => stackOf(context).list(),
   render: (images, out) => {
-    for (const line of table(['IMAGE', 'FOR', 'STATE', 'SIZE', 'MADE (UTC)'], images.map(({ image, what, state, bytes: size, made }) => [image, what, state, size === null ? '-' : bytes(size), made === null ? '-' : when(made)]))) out.line(line);
+    for (const line of table(['IMAGE', 'FOR', 'STATE', 'VERSION', 'SIZE', 'MADE (UTC)'], images.map(({ image, what, state, version, bytes: size, made }) => [image, what, state, version ?? '-', size === null ? '-' : bytes(size), made === null ? '-' : when(made)]))) out.line(line);
     out.detail('those that are not made yet are made when the first app wants them, or by stack:build <part>');
+  },
+});
+
+const reportCommand = command({
+  name: 'stack:report', summary: 'Show which version of the stack each app was built on, and which apps are behind', example: 'berth stack:report', input: ReportInput, http: { method: 'GET', path: '/stack/apps' }, reads: true,
+  run: async (context, { app }) => {
+    const { core } = context;
+    stackOf(context);
+    return standings(core, app === undefined ? Object.values((await core.board.now()).apps) : [await core.app(app)]);
+  },
+  render: (apps, out) => {
+    if (apps.length === 0) return out.warn('No app that is live stands on the stack');
+    const rows = apps.flatMap(({ app, release, images, behind }) => {
+      const state = behind ? 'behind' : 'current';
+      return images.length === 0 ? [[app, `v${release}`, state, '-', 'not recorded']] : images.map((under) => [app, `v${release}`, state, under.image, underText(under)]);
+    });
+    for (const line of table(['APP', 'RELEASE', 'STATE', 'IMAGE', 'VERSION'], rows)) out.line(line);
+    if (apps.some(({ behind }) => behind)) out.detail('those that are behind: berth stack:upgrade --all');
   },
 });
 
@@ -81,48 +103,33 @@ const build = command({
   renderItem: (item, out) => show(item as Item, out),
 });
 
-/** Apps whose live release one of our buildpacks has built. */
-async function standing({ core }: CommandContext, names: readonly string[]): Promise<AppRow[]> {
-  if (names.length > 0) return Promise.all(names.map((name) => core.app(name)));
-  const live = Object.values((await core.board.now()).apps).filter((row) => row.live !== null).toSorted((a, b) => (a.name < b.name ? -1 : 1));
-  const builders = await Promise.all(live.map(async ({ id, live: serving, releases }) => {
-    const deploy = releases.find(({ number }) => number === serving?.release)?.deploy;
-    // scaled or configured since: what was built is some deploys back
-    const built = (await core.store.readStream(pipelineStream(id))).findLast(({ type, data }) => type === 'BuildpackDetected' && (data as { deploy: number }).deploy <= (deploy ?? 0));
-    return (built?.data as { output: BuildPlan } | undefined)?.output.builder ?? null;
-  }));
-  return live.filter((_, at) => builders[at] === 'buildpack' || builders[at] === 'classic-buildpack');
-}
+const stayed = (names: readonly string[], of: number): { failed: string; hint: string } => ({
+  failed: `${names.length} of ${of} ${of === 1 ? 'app' : 'apps'} ${names.length === 1 ? 'stays' : 'stay'} on the stack of before and ${names.length === 1 ? 'serves' : 'serve'} on: ${names.join(', ')}`,
+  hint: `why: ${names.map((name) => `berth trace ${name}`).join(', ')}; mend it and push, or run berth stack:upgrade --no-build ${names.join(' ')} again: it leaves alone what stands on the new one`,
+});
 
 const upgrade = command({
-  name: 'stack:upgrade', summary: 'Make the stack anew and rebuild the apps on it, one after the other', example: 'berth stack:upgrade --all', input: UpgradeInput, http: { method: 'POST', path: '/stack/upgrade' },
-  async *stream(context, { apps, all }): AsyncGenerator<StreamItem> {
+  name: 'stack:upgrade', summary: 'Make the stack anew and rebuild the apps that are behind it, one after the other', example: 'berth stack:upgrade --all', input: UpgradeInput, http: { method: 'POST', path: '/stack/upgrade' },
+  async *stream(context, { apps, all, noBuild }): AsyncGenerator<StreamItem> {
+    const { core, force } = context;
     if (!all && !apps?.length) throw new Rejected('stack.none', 'Which apps?', 'berth stack:upgrade <app>..., or --all');
-    const rows = await standing(context, apps ?? []);
-    const failed = yield* building(context, [], { force: true, all: false });
+    if (all && apps?.length) throw new Rejected('stack.both', 'Either names of apps or --all, not both', 'berth stack:upgrade --all');
+    const named = await Promise.all((apps ?? []).map((name) => core.app(name)));
+    const chosen = await standings(core, all ? Object.values((await core.board.now()).apps) : named);
+    const none = named.find(({ id }) => !chosen.some((one) => one.id === id));
+    if (none) throw new Rejected('stack.stands-not', none.live === null ? `${none.name} has not been deployed yet` : `${none.name} was not built by a buildpack: it does not stand on the stack`, none.live === null ? 'push it first' : `to build it again all the same: berth ps:rebuild ${none.name}`);
+    const failed = noBuild ? null : yield* building(context, [], { force: true, all: false });
     if (failed !== null) { yield { id: '0', event: 'end', data: failed }; return; }
-    const stayed: string[] = [];
-    for (const row of rows) {
-      let deploy: number | null;
-      try { deploy = (await rebuild.run!(context, { app: row.name })).deploy; }
-      catch (error) {
-        if (!(error instanceof Rejected)) throw error;
-        stayed.push(row.name);
-        yield { id: '0', event: 'app', data: { app: row.name, deploy: null, status: 'refused', why: error.message } };
-        continue;
-      }
-      if (deploy === null) continue;
-      yield { id: '0', event: 'app', data: { app: row.name, deploy, status: 'begins', why: null } };
-      for await (const item of followDeploy(context.core, row.id, deploy, 0, context.signal)) {
-        if (item.event !== 'end') continue;
-        const { status, failure } = item.data as EndOfDeploy;
-        if (status !== 'succeeded') stayed.push(row.name);
-        yield { id: '0', event: 'app', data: { app: row.name, deploy, status, why: failure?.message ?? null } };
-      }
+    const stay: string[] = [];
+    for (const { id, app } of chosen) {
+      const upgrading = upgradeApp(context, id, force);
+      let step = await upgrading.next();
+      for (; !step.done; step = await upgrading.next()) yield { id: '0', event: 'app', data: step.value };
+      if (step.value === 'stays') stay.push(app);
     }
-    yield { id: '0', event: 'end', data: stayed.length === 0 ? { failed: null, hint: null } : { failed: `${stayed.length} of ${rows.length} apps stay on the stack of before: ${stayed.join(', ')}`, hint: `see: berth trace ${stayed[0]}` } };
+    yield { id: '0', event: 'end', data: stay.length === 0 ? { failed: null, hint: null } : stayed(stay, chosen.length) };
   },
   renderItem: (item, out) => show(item as Item, out),
 });
 
-export const stackCommands = [forget(list), forget(build), forget(upgrade)];
+export const stackCommands = [forget(list), forget(reportCommand), forget(build), forget(upgrade)];

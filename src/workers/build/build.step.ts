@@ -7,8 +7,9 @@ import { withOwnCaches } from '../../drivers/engine/dockerfile-caches.js';
 import type { EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { jks } from '../../drivers/engine/jks.js';
 import { readLabels } from '../../drivers/engine/labels.js';
+import { versionOf } from '../../drivers/stack/stack.js';
 import { binarySize, size } from '../../drivers/engine/units.js';
-import type { BuildOutput, BuildPlan } from '../../events/types/deploy.events.js';
+import type { BuildOutput, BuildPlan, StandsOn } from '../../events/types/deploy.events.js';
 import { type StepContext, StepFailure, type StepWork } from '../../events/step.js';
 import { BUILD_ROOM } from '../../modules/server/room.js';
 import type { ClassicBuilds } from '../../plugins/builders/classic/classic.runner.js';
@@ -43,15 +44,16 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     if (third && !deps.classic) throw new StepFailure('build.no-builder', 'this server has no builder for third-party buildpacks', 'use a Dockerfile or one of the built-in buildpacks');
     if (plan.builder === 'classic-buildpack') {
       await checkSpace(deps.engine, (await stat(input.source)).size);
-      return deps.classic!.build(context);
+      const stack = await standsOn(deps.engine, deps.stackImages?.(plan) ?? []);
+      return { ...await deps.classic!.build(context), stack };
     }
     if (plan.builder === 'external') {
       if (!deps.external) throw new StepFailure('build.no-builder', `this server does not run ${plan.buildpack}`, 'use a Dockerfile or one of the built-in buildpacks');
       await checkSpace(deps.engine, (await stat(input.source)).size);
-      return deps.external(context);
+      return { ...await deps.external(context), stack: {} };
     }
     const engine = deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
-    if (plan.builder === 'image') return takeImage(engine, deps.config.instance, context);
+    if (plan.builder === 'image') return { ...await takeImage(engine, deps.config.instance, context), stack: {} };
     const tag = `${deps.config.instance}/${input.name}:${context.deploy}`;
     const path = contextPath(plan.dockerfilePath ?? GENERATED);
     const own = `${path}.dockerignore`;
@@ -61,20 +63,21 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const inside = path.startsWith(root) ? path.slice(root.length) : GENERATED;
     const scan = await scanSource(input.source, [path, ignores, own, SLUGIGNORE], signal);
     // a stack that was made anew makes another image
-    const stack = await Promise.all((deps.stackImages?.(plan) ?? []).map(async (image) => (await engine.inspectImage(image))?.id ?? image));
+    const stands = await standsOn(engine, deps.stackImages?.(plan) ?? []);
+    const stack = Object.entries(stands).map(([image, version]) => `${image} ${version}`);
     const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion, ...(stack.length > 0 ? [stack] : [])])).digest('hex');
 
     // what third-party buildpacks said of its processes is in no image
     const left = third ? null : await earlier(engine, tag, context.job, source);
     if (left) {
       log.detail(`Reusing the image of an earlier attempt (${size(left.bytes)})`);
-      return output(tag, left, context);
+      return output(tag, left, context, stands);
     }
     const same = third || input.fresh ? null : await unchanged(engine, deps.config.instance, input.app, source);
     if (same) {
       await engine.tagImage(same.id, tag);
       log.detail(`Nothing was built: source, plan and config are those of deploy ${readLabels(same.labels).deploy}, its image is used again`);
-      return output(tag, same, context);
+      return output(tag, same, context, stands);
     }
     await checkSpace(engine, scan.bytes);
 
@@ -117,7 +120,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(async () => { room.stop(); await before?.dispose(); });
     const took = ((performance.now() - started) / 1000).toFixed(1);
     log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
-    return { ...output(tag, image, context), ...(before === null ? {} : { processTypes: before.processTypes, releaseCommand: before.releaseCommand }) };
+    return { ...output(tag, image, context, stands), ...(before === null ? {} : { processTypes: before.processTypes, releaseCommand: before.releaseCommand }) };
   };
 }
 
@@ -140,8 +143,14 @@ async function unchanged(engine: EnginePort, instance: string, app: string, sour
   return newest === undefined ? null : engine.inspectImage(newest.id);
 }
 
-function output(tag: string, image: Image, { input }: StepContext<'build'>): BuildOutput {
-  return { image: tag, imageId: image.id, bytes: image.bytes, exposed: image.exposed, processTypes: input.plan.processTypes, releaseCommand: input.plan.releaseCommand };
+/** What a build is about to stand on, as it is now: read before it begins, so that a stack that is made anew meanwhile is not taken for the one it used. */
+async function standsOn(engine: EnginePort, images: readonly string[]): Promise<StandsOn> {
+  const found = await Promise.all(images.map(async (image) => [image, await engine.inspectImage(image)] as const));
+  return Object.fromEntries(found.flatMap(([image, is]) => (is === null ? [] : [[image, versionOf(is)]])));
+}
+
+function output(tag: string, image: Image, { input }: StepContext<'build'>, stack: StandsOn): BuildOutput {
+  return { stack, image: tag, imageId: image.id, bytes: image.bytes, exposed: image.exposed, processTypes: input.plan.processTypes, releaseCommand: input.plan.releaseCommand };
 }
 
 function pick(values: Readonly<Record<string, string>>, names: readonly string[]): Record<string, string> {

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Docker from 'dockerode';
+import type { BuildPlan } from '../../events/types/deploy.events.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { BuildpackFetch } from '../../drivers/stack/buildpack-fetch.js';
 import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
@@ -24,12 +25,13 @@ await startWorker('build', (core) => {
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), env });
-  const build = buildStep({ engine, config, env, classic, external, stackImages: (plan) => stackImagesIn(plan.dockerfile ?? '') });
+  const third = (plan: BuildPlan): boolean => plan.builder === 'classic-buildpack' || plan.classic !== undefined;
+  const stands = (plan: BuildPlan): string[] => [...new Set([...(third(plan) ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])];
+  const build = buildStep({ engine, config, env, classic, external, stackImages: stands });
   return async (context) => {
     const { plan } = context.input;
     if (plan.builder === 'image') return build(context);
-    const third = plan.builder === 'classic-buildpack' || plan.classic !== undefined;
-    await stack.ensure([...new Set([...(third ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])], context.log, context.signal);
+    await stack.ensure(stands(plan), context.log, context.signal);
     const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.buildpack?.includes(', ') ? 's' : ''}${plan.classic ? ' and others' : ''}` };
     context.log.info(`Building ${context.input.name} from ${from[plan.builder]}`);
     return build(context);

@@ -92,7 +92,7 @@ describe('Python buildpack: decisions', () => {
   it('follows included requirements, not URLs, not in circles', () => {
     expect(readRequirements(treeOf({ 'requirements.txt': '-r a.txt\n--requirement=sub/b.txt\n-r https://x/y.txt\nflask==1 \\\n  --hash=sha256:x', 'a.txt': '-r requirements.txt\na # c', 'sub/b.txt': '-r ../a.txt\nb @ git+https://x/y#egg=b' }), 'requirements.txt'))
       .toEqual({ files: ['requirements.txt', 'a.txt', 'sub/b.txt'], lines: ['a', 'b @ git+https://x/y#egg=b', 'flask==1    --hash=sha256:x'], local: false });
-    for (const line of ['.', './x', '-e .', '/x', 'x @ file:///y', '-f ./wheels']) expect(readRequirements(treeOf({ 'requirements.txt': line }), 'requirements.txt').local).toBe(true);
-    for (const line of ['-e git+https://x/y', 'x', '-f https://x/', '--no-binary :all:']) expect(readRequirements(treeOf({ 'requirements.txt': line }), 'requirements.txt').local).toBe(false);
+    for (const line of ['.', './x', '-e .', '/x', 'x @ file:///y', '-f ./wheels', '--find-links=vendor', '--find-links vendor']) expect(readRequirements(treeOf({ 'requirements.txt': line }), 'requirements.txt').local).toBe(true);
+    for (const line of ['-e git+https://x/y', 'x', '-f https://x/', '--find-links=https://x/', '--no-binary :all:']) expect(readRequirements(treeOf({ 'requirements.txt': line }), 'requirements.txt').local).toBe(false);
   });
 });

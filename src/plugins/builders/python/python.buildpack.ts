@@ -41,7 +41,7 @@ export function readRequirements(tree: SourceTree, path: string): { readonly fil
         for (const part of include[1]!.split('/')) { if (part === '..') parts.pop(); else if (part !== '.' && part !== '') parts.push(part); }
         if (!/^[a-z]+:\/\//.test(include[1]!)) visit(parts.join('/'));
       } else if (line !== '') {
-        if (/^(?:-e|--editable)\s+(?!\S+:\/\/|git\+)/.test(line) || /^(?:\.|\/|file:)/.test(line) || /@\s*file:/.test(line) || /^(?:-f|--find-links)\s+(?!https?:)/.test(line)) local = true;
+        if (/^(?:-e|--editable)\s+(?!\S+:\/\/|git\+)/.test(line) || /^(?:\.|\/|file:)/.test(line) || /@\s*file:/.test(line) || /^(?:-f\s*|--find-links[\s=]\s*)(?!https?:|\s)/.test(line)) local = true;
         if (!line.startsWith('-')) lines.push(line);
       }
     }
