@@ -33,7 +33,7 @@ What it does, each step told with its time (details: /var/log/berth/bootstrap.lo
   4  copies the code to /opt/berth/<version>, brings the pinned Node, builds, switches /opt/berth/current
   5  lets sshd take the user 'berth' with keys that Berth writes (sshd_config.d/berth.conf)
   6  builds the stack images (Debian 13) on this machine: the longest step
-  7  starts Redis (own instance, unix socket), the router, the API and five workers; whatever dies is started again
+  7  starts Redis (own instance, unix socket), the router, the API and six workers; whatever dies is started again
   8  deploys the sample Django blog by a real 'git push' over SSH and opens its page through the router
 
 Options:

@@ -56,7 +56,7 @@ run_node() { # <flags of> <program> [arguments]
 case ${1:-} in
   api) run_node api api ;;
   worker)
-    [[ ${2:-} =~ ^(clone|detect|build|release|route)-[0-9]+$ ]] || die "worker <kind>-<number>: '${2:-}' is neither"
+    [[ ${2:-} =~ ^(clone|detect|build|release|route|service)-[0-9]+$ ]] || die "worker <kind>-<number>: '${2:-}' is neither"
     export BERTH_WORKER_NAME=$2
     run_node worker "worker-${BASH_REMATCH[1]}"
     ;;

@@ -22,6 +22,7 @@ const PROCESSES = {
   'worker-build': 'src/workers/build/main.ts',
   'worker-release': 'src/workers/release/main.ts',
   'worker-route': 'src/workers/route/main.ts',
+  'worker-service': 'src/workers/service/main.ts',
   'router-init': 'src/drivers/router/init.main.ts',
   'stack-build': 'src/drivers/stack/stack-build.main.ts',
 };

@@ -67,7 +67,7 @@ write_config() {
   set_key BERTH_GIT_GID "$(id -g berth)"
   set_key BERTH_SSH_GID "$(id -g berth)"
   add_key BERTH_CONCURRENCY 2 'how many steps one worker does at the same time, and how many workers of each kind run'
-  for kind in CLONE DETECT BUILD RELEASE ROUTE; do add_key "BERTH_WORKERS_$kind" 1; done
+  for kind in CLONE DETECT BUILD RELEASE ROUTE SERVICE; do add_key "BERTH_WORKERS_$kind" 1; done
   ca=$(private_ca_bundle)
   case $ca in
     /home/* | /root/* | /run/user/* | /tmp/* | /var/tmp/*) # the services do not see homes, and what is in /tmp goes

@@ -5,7 +5,7 @@
 SV=/etc/berth/sv            # runit: definitions
 SERVICES=/run/berth/service # runit: what runs now (links), gone after a boot
 STAMPS=/etc/berth/stamps    # what each service was started from
-KINDS=(clone detect build release route)
+KINDS=(clone detect build release route service)
 
 service_names() { # redis router api worker-clone-1 …
   local kind i count

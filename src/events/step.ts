@@ -30,23 +30,11 @@ export interface StepLog {
   call(name: string, ms: number, detail?: string): void;
 }
 
-/** What a step is given. The input is recorded; nothing else about the app may be looked up. */
-export interface StepContext<S extends Step> {
-  readonly step: S;
-  readonly app: string;
-  readonly deploy: number;
-  /** `<app id>.<deploy>.<step>` and a suffix for retries; unique for ever */
-  readonly job: string;
-  /** 1 for the first claim; a later attempt owns what earlier ones left and removes it */
-  readonly attempt: number;
-  readonly input: StepIo[S]['input'];
+/** What every step is given beside its input, of a deploy or of an operation. */
+export interface StepAround {
   readonly log: StepLog;
   /** aborted when the lease is lost, the deploy was cancelled, the deadline passed, or the worker stops */
   readonly signal: AbortSignal;
-  /** what plugins add, of this step and those before it; absent: nothing */
-  readonly added?: Additions;
-  /** what plugins answered in this deploy so far, this job's earlier attempts included, and how more of it is recorded. Absent where nobody asks plugins */
-  readonly replies?: Replies;
   /**
    * Whether this attempt still has the work, asked of the store: to be asked before what others would see. `taken`: another attempt has it, or
    * had it and ended it; `dropped`: nobody shall do it any more. Absent: nobody else can have it.
@@ -69,5 +57,35 @@ export interface Replies {
   record(when: HookTime, replies: readonly HookReply[]): Promise<void>;
 }
 
+/** Which claim of which job this is. */
+interface StepClaim {
+  /** `<app id>.<deploy>.<step>` and a suffix for retries; unique for ever */
+  readonly job: string;
+  /** 1 for the first claim; a later attempt owns what earlier ones left and removes it */
+  readonly attempt: number;
+}
+
+/** What a step is given. The input is recorded; nothing else about the app may be looked up. */
+export interface StepContext<S extends Step> extends StepAround, StepClaim {
+  readonly step: S;
+  readonly app: string;
+  readonly deploy: number;
+  readonly input: StepIo[S]['input'];
+  /** what plugins add, of this step and those before it; absent: nothing */
+  readonly added?: Additions;
+  /** what plugins answered in this deploy so far, this job's earlier attempts included, and how more of it is recorded. Absent where nobody asks plugins */
+  readonly replies?: Replies;
+}
+
+/** The same for a step of an operation; its job is `<group>.<operation>.<step>`. */
+export interface OperationContext<I = unknown> extends StepAround, StepClaim {
+  readonly kind: string;
+  readonly group: string;
+  readonly operation: number;
+  readonly step: string;
+  readonly input: I;
+}
+
 /** A step's work: may be run twice; answers what it learnt or throws StepFailure. Anything else thrown is a machine fault. */
 export type StepWork<S extends Step> = (context: StepContext<S>) => Promise<StepIo[S]['output']>;
+export type OperationWork<I = never, O = unknown> = (context: OperationContext<I>) => Promise<O>;

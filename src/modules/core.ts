@@ -17,6 +17,8 @@ import { configStream } from './apps/app-context.js';
 import { DRIFTS, type Drifts } from './drift/drift.projection.js';
 import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
+import { Operations } from './operations/operations.service.js';
+import { WORKS, type Works } from './operations/works.projection.js';
 import type { Leftover } from './conductor/sweep.plan.js';
 import { BOARD, type AppRow, type Board } from './read/board.projection.js';
 import { ROUTES } from './read/routes.projection.js';
@@ -27,9 +29,12 @@ import type { WorkerStatus } from './server/worker-status.js';
 export class Core {
   readonly repository: Repository;
   readonly pipelines: Pipelines;
+  readonly operations: Operations;
   readonly box: SecretBox;
   readonly board: Projection<Board>;
   readonly drifts: Projection<Drifts>;
+  /** operations of every group */
+  readonly works: Projection<Works>;
   /** what serves, for who asks only that */
   readonly routes: Projection<Board>;
   readonly logs: LogStore;
@@ -73,9 +78,11 @@ export class Core {
   constructor(readonly config: Config, readonly store: EventStore, readonly now: () => number = Date.now) {
     this.repository = new Repository(store);
     this.pipelines = new Pipelines(this.repository, config, now);
+    this.operations = new Operations(this);
     this.box = new SecretBox(store, masterKey(join(config.root, 'keys', 'master.key')));
     this.board = new Projection(store, 'board', BOARD);
     this.drifts = new Projection(store, 'drifts', DRIFTS);
+    this.works = new Projection(store, 'operations', WORKS);
     this.routes = new Projection(store, 'routes', ROUTES);
     this.logs = new LogStore(join(config.root, 'logs'));
   }
@@ -101,9 +108,9 @@ export class Core {
 
   /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */
   on(store: EventStore): Core {
-    const { board, drifts, logs, workers, probes, engine, git } = this;
+    const { board, drifts, works, logs, workers, probes, engine, git } = this;
     const init = (): Promise<never> => Promise.reject(new Error('no repository is made on a store that is not the server\'s own'));
-    return Object.assign(new Core(this.config, store, this.now), { board, drifts, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
+    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
   }
 
   /** The app of that name. @throws Rejected with exit code 20 */

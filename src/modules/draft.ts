@@ -4,6 +4,7 @@ import { traceOf, type NewEvent, type Recorded } from '../events/event.js';
 import { metaOf, type Loaded } from '../events/repository.js';
 import type { Append, NewWork } from '../events/store.port.js';
 import type { DeployKind, DeploySource, PipelineEvent } from '../events/types/deploy.events.js';
+import type { OperationEvent } from '../events/types/operation.events.js';
 import { apps } from './apps/app.decider.js';
 import { appStream, loadContext, pipelineStream } from './apps/app-context.js';
 import type { CommandContext } from './commands/command.js';
@@ -11,7 +12,11 @@ import type { Core } from './core.js';
 import { NO_SOURCE } from './deploys/deploys.service.js';
 import { pipeline } from './deploys/pipeline.decider.js';
 import { correlated, correlationOf, workFor } from './deploys/pipeline.work.js';
+import { operations, type OperationCommand } from './operations/operation.decider.js';
+import { operationWork } from './operations/operation.work.js';
 import { requests } from './commands/request.decider.js';
+
+export const operationsStream = (group: string): string => `operations-${group}`;
 
 interface Staged extends Loaded<unknown> { readonly expected: number; readonly events: readonly NewEvent[] }
 
@@ -20,13 +25,14 @@ export class Draft {
   private readonly staged = new Map<string, Staged>();
   private readonly work: NewWork[] = [];
   private readonly drop: string[] = [];
+  /** streams of pipelines and operations: their events have the correlation of their own deploy or operation */
   private readonly pipelines = new Set<string>();
-  /** correlation of the first deploy that was asked for; null: of none */
+  /** correlation of the first deploy or operation that was asked for; null: of none */
   asked: string | null = null;
   /** streams that were looked at and must not have changed, and their versions */
   private readonly looked = new Map<string, number>();
 
-  constructor(private readonly core: Core) {}
+  constructor(readonly core: Core) {}
 
   async load<S, E extends NewEvent>(decider: Pick<Decider<S, never, E>, 'initial' | 'evolve'>, stream: string): Promise<Loaded<S>> {
     return (this.staged.get(stream) as Loaded<S> | undefined) ?? this.core.repository.load(decider, stream);
@@ -61,6 +67,34 @@ export class Draft {
     return deploy;
   }
 
+  /** Decides a command on a group's operations, with the work rows that belong to it. */
+  async operation(group: string, command: OperationCommand): Promise<readonly OperationEvent[]> {
+    const stream = operationsStream(group);
+    const { state } = await this.load(operations, stream);
+    this.pipelines.add(stream);
+    const events = await this.decide(operations, stream, command);
+    const { work, drop } = operationWork(events, state);
+    this.work.push(...work);
+    this.drop.push(...drop);
+    if (events[0]?.type === 'OperationRequested') this.asked ??= correlationOf(group, events[0].data.operation);
+    return events;
+  }
+
+  /** Decisions that are all part of this draft, or none of them when `decide` throws. */
+  async attempt<T>(decide: () => Promise<T>): Promise<T> {
+    const before = { staged: new Map(this.staged), work: this.work.length, drop: this.drop.length, asked: this.asked };
+    try {
+      return await decide();
+    } catch (error) {
+      this.staged.clear();
+      for (const [stream, staged] of before.staged) this.staged.set(stream, staged);
+      this.work.length = before.work;
+      this.drop.length = before.drop;
+      this.asked = before.asked;
+      throw error;
+    }
+  }
+
   /** Cancels whatever of the app's deploys is open. */
   async cancelAll(app: string, by: string, reason: string): Promise<void> {
     for (;;) {
@@ -76,7 +110,7 @@ export class Draft {
 
   /** What is to be written, and streams without events that must still be as they were. Nothing at all when there is no event. */
   transaction(): { appends: Append[]; work: NewWork[]; drop: string[] } {
-    const appends = [...this.staged].filter(([, { events }]) => events.length > 0).map(([stream, { expected, events }]): Append => ({ stream, expected, events: this.pipelines.has(stream) ? correlated(events as PipelineEvent[]) : events }));
+    const appends = [...this.staged].filter(([, { events }]) => events.length > 0).map(([stream, { expected, events }]): Append => ({ stream, expected, events: this.pipelines.has(stream) ? correlated(events as (PipelineEvent | OperationEvent)[]) : events }));
     const written = new Set(appends.map(({ stream }) => stream));
     const looked = appends.length === 0 ? [] : [...this.looked].filter(([stream]) => !written.has(stream)).map(([stream, expected]) => ({ stream, expected, events: [] }));
     return { appends: [...appends, ...looked], work: this.work, drop: this.drop };

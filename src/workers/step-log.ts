@@ -1,6 +1,4 @@
 import type { LogStore } from '../drivers/logs/log-store.js';
-import type { Step } from '../events/types/deploy.events.js';
-import { deployLog } from '../modules/deploys/follow.js';
 import type { StepLog } from '../events/step.js';
 
 const ANSI = /\u001B(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001B]*(?:\u0007|\u001B\\)|[@-Z\\-_])/g;
@@ -12,9 +10,9 @@ export function clean(text: string): string {
   return last.replace(/[\u0000-\u0008\u000B-\u001F\u007F]/g, '');
 }
 
-/** A step's words, written into its deploy's log. */
-export function openStepLog(logs: LogStore, app: string, deploy: number, step: Step, attempt: number, now: () => number): { log: StepLog; close(): Promise<void> } {
-  const writer = logs.writer(deployLog(app, deploy));
+/** A step's words, written into the log of its deploy or operation. */
+export function openStepLog(logs: LogStore, name: string, step: string, attempt: number, now: () => number): { log: StepLog; close(): Promise<void> } {
+  const writer = logs.writer(name);
   const put = (m: string, k?: 'o' | 'e' | 'c', v?: 1): void => {
     for (const line of m.split('\n')) writer.append({ t: now(), s: step, a: attempt, m: clean(line), ...(k && { k }), ...(v && { v }) });
   };

@@ -6,7 +6,8 @@ import { metaOf, Repository } from '../events/repository.js';
 import { StoreUnavailable } from '../events/store.port.js';
 import type { CloneInput, PipelineEvent } from '../events/types/deploy.events.js';
 import { NO_SOURCE, Pipelines } from '../modules/deploys/deploys.service.js';
-import { DEADLINES, StepRunner } from './step-runner.js';
+import { DEADLINES, deployLine } from './deploy-line.js';
+import { StepRunner } from './step-runner.js';
 import { StepFailure, type StepContext, type StepLog, type StepWork } from '../events/step.js';
 
 const LEASE = 5000;
@@ -27,10 +28,10 @@ class Bench {
     return 'a.1.clone.t0';
   }
 
-  worker(work: StepWork<'clone'>, name = 'clone-1'): StepRunner<'clone'> {
-    return new StepRunner('clone', work, {
-      store: this.store, pipelines: this.pipelines, now: () => Date.now(), where: { pid: 7, host: 'here' }, report: (message) => { this.reports.push(message); },
-      openLog: () => ({ log, close: async () => { this.closed += 1; if (this.logFails) throw new Error('ENOSPC'); } }),
+  worker(work: StepWork<'clone'>, name = 'clone-1'): StepRunner {
+    const openLog = (): { log: StepLog; close(): Promise<void> } => ({ log, close: async () => { this.closed += 1; if (this.logFails) throw new Error('ENOSPC'); } });
+    return new StepRunner(deployLine('clone', work, this.pipelines, openLog), {
+      store: this.store, now: () => Date.now(), where: { pid: 7, host: 'here' }, report: (message) => { this.reports.push(message); },
     }, name);
   }
 

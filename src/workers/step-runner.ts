@@ -3,23 +3,15 @@ import { Rejected } from '../events/decider.js';
 import type { Recorded } from '../events/event.js';
 import { metaOf } from '../events/repository.js';
 import { LeaseLost, StoreUnavailable, type EventStore } from '../events/store.port.js';
-import type { Failure, Step, StepOutput } from '../events/types/deploy.events.js';
-import type { Pipelines } from '../modules/deploys/deploys.service.js';
-import type { Extended } from '../modules/deploys/pipeline.state.js';
-import type { WorkPayload } from '../modules/deploys/pipeline.work.js';
-import { StepFailure, type Replies, type StepContext, type StepLog, type StepWork } from '../events/step.js';
+import type { Failure } from '../events/types/deploy.events.js';
+import { StepFailure } from '../events/step.js';
+import type { Claimed, Line } from './line.js';
 
 export interface Timings { readonly leaseMs: number; readonly heartbeatMs: number }
 export const TIMINGS: Timings = { leaseMs: 5000, heartbeatMs: 1000 };
 
-/** Longest a step may take, ms; the build's own limit comes with its input. */
-export const DEADLINES: Readonly<Record<Step, number>> = { clone: 15 * 60_000, detect: 3 * 60_000, build: 6 * 3_600_000, release: 3_600_000, route: 10 * 60_000 };
-
 export interface RunnerPorts {
   readonly store: EventStore;
-  readonly pipelines: Pipelines;
-  /** a log for the step's output; `close` when its lines are safe */
-  openLog(app: string, deploy: number, step: Step, attempt: number): { log: StepLog; close(): Promise<void> };
   readonly now: () => number;
   /** which process this is, recorded with each claim */
   readonly where: { readonly pid: number; readonly host: string };
@@ -53,13 +45,13 @@ function failureOf(error: unknown, why: Stopped | null, stoodMs: number): Failur
  * Turns a ticket into a recorded outcome: claims the row in the store, works under a heartbeat, appends the outcome in the same
  * transaction that ends the row. Whoever lost the lease writes nothing.
  */
-export class StepRunner<S extends Step> {
+export class StepRunner {
   private readonly running = new Map<string, { doing: Doing; abort: AbortController; settled: Promise<void> }>();
   private stopping = false;
   private claims = 0;
   done = 0;
 
-  constructor(private readonly step: S, private readonly work: StepWork<S>, private readonly ports: RunnerPorts, private readonly worker: string) {}
+  constructor(private readonly line: Line, private readonly ports: RunnerPorts, private readonly worker: string) {}
 
   private get clock(): Clock {
     return this.ports.clock ?? systemClock;
@@ -74,32 +66,24 @@ export class StepRunner<S extends Step> {
     if (this.stopping) return; // the relay finds it again
     const row = await this.ports.store.work(workId);
     if (!row || row.state === 'done' || row.state === 'dropped') return;
-    const { app, job } = row.payload as WorkPayload;
     // one ticket may come to one process twice, when its lock was lost: each claim is somebody else
     const owner = `${this.worker}:${ticket}.${++this.claims}`;
     const { leaseMs } = this.ports.timings ?? TIMINGS;
-    const who = { actor: `worker:${this.worker}`, command: `step:${this.step}` };
-    let attempt: number;
+    const { store, now, where } = this.ports;
+    let claimed: Claimed | 'unwanted' | 'overtaken';
     try {
-      const waitedMs = Math.max(0, this.ports.now() - Math.max(row.addedAt, row.notBefore));
-      const claimed = await this.ports.pipelines.handle(app, { type: 'Claim', job, worker: this.worker, waitedMs, ...this.ports.where }, who, { claim: { id: workId, owner, leaseMs } });
-      const started = claimed.find((event) => event.type === 'StepStarted');
-      if (!started) {
-        // nobody waits for this any more
-        await this.ports.store.transact({ appends: [], meta: metaOf(who.actor, who.command, job), now: this.ports.now(), finish: { id: workId, owner } });
-        return;
-      }
-      attempt = (started.data as { attempt: number }).attempt;
+      const waitedMs = Math.max(0, now() - Math.max(row.addedAt, row.notBefore));
+      claimed = await this.line.claim(row, { worker: this.worker, waitedMs, ...where }, { id: workId, owner, leaseMs });
+      // nobody waits for this any more
+      if (claimed === 'unwanted') await store.transact({ appends: [], meta: metaOf(`worker:${this.worker}`, 'step', workId), now: now(), finish: { id: workId, owner } });
     } catch (error) {
       if (error instanceof LeaseLost) return;
       throw error;
     }
-    const state = await this.ports.pipelines.state(app);
-    const run = state.running;
-    if (!run || run.job !== job) return;
+    if (typeof claimed === 'string') return;
     const abort = new AbortController();
-    const settled = this.carryOut({ app, deploy: run.deploy, job, attempt, input: run.input as StepContext<S>['input'], workId, owner, abort, who }, run.extended ?? []);
-    this.running.set(owner, { doing: { job, since: this.ports.now() }, abort, settled });
+    const settled = this.carryOut(claimed, workId, owner, abort);
+    this.running.set(owner, { doing: { job: claimed.job, since: this.ports.now() }, abort, settled });
     try {
       await settled;
       this.done += 1;
@@ -108,11 +92,11 @@ export class StepRunner<S extends Step> {
     }
   }
 
-  private async carryOut(claim: { app: string; deploy: number; job: string; attempt: number; input: StepContext<S>['input']; workId: string; owner: string; abort: AbortController; who: { actor: string; command: string } }, extended: readonly Extended[]): Promise<void> {
-    const { app, deploy, job, attempt, input, workId, owner, abort, who } = claim;
-    const { store, pipelines, now } = this.ports;
+  private async carryOut(claimed: Claimed, workId: string, owner: string, abort: AbortController): Promise<void> {
+    const { job, attempt } = claimed;
+    const { store, now } = this.ports;
     const { leaseMs, heartbeatMs } = this.ports.timings ?? TIMINGS;
-    const { log, close } = this.ports.openLog(app, deploy, this.step, attempt);
+    const { log, close } = claimed.openLog();
     // a log that cannot be written (disk full) is a pity; the outcome counts all the same
     const closed = (): Promise<void> => (closing ??= close().catch((error: unknown) => this.ports.report(`log of ${job}`, error)));
     let closing: Promise<void> | null = null;
@@ -131,11 +115,11 @@ export class StepRunner<S extends Step> {
         (error: unknown) => this.ports.report(`heartbeat of ${job}`, error),
       );
     }, heartbeatMs);
-    const deadline = clock.setTimeout(() => abort.abort(new Stopped('deadline')), DEADLINES[this.step]);
+    const deadline = clock.setTimeout(() => abort.abort(new Stopped('deadline')), claimed.deadlineMs);
     const later: { readonly tidy: () => Promise<void>; readonly late: () => Promise<void> }[] = [];
-    let result: { output: StepOutput } | { error: unknown };
+    let result: { output: unknown } | { error: unknown };
     try {
-      result = { output: await this.work({ step: this.step, app, deploy, job, attempt, input, log, signal: abort.signal, holds: () => this.holds(workId, owner), replies: this.replies(claim, extended), after: (tidy, late) => { later.push({ tidy, late }); } }) };
+      result = { output: await claimed.work({ log, signal: abort.signal, holds: () => this.holds(workId, owner), after: (tidy, late) => { later.push({ tidy, late }); } }, (write) => this.record(write, abort)) };
     } catch (error) {
       result = { error };
     } finally {
@@ -147,7 +131,7 @@ export class StepRunner<S extends Step> {
     try {
       if (why?.why === 'lease-lost') return; // another attempt, or nobody, has it now
       if (why?.why === 'shutdown' && 'error' in result) {
-        await pipelines.handle(app, { type: 'GiveBack', job, attempt, tookMs: now() - started }, who, { giveBack: { id: workId, owner } });
+        await claimed.giveBack(now() - started, { id: workId, owner });
         return;
       }
       if ('error' in result) {
@@ -158,10 +142,8 @@ export class StepRunner<S extends Step> {
       }
       await closed();
       const tookMs = now() - started;
-      const wish = 'output' in result
-        ? ({ type: 'Complete', job, attempt, tookMs, output: result.output } as const)
-        : ({ type: 'Fail', job, attempt, tookMs, failure: failure!, now: now() } as const);
-      recorded = (await this.record(() => pipelines.handle(app, wish, who, { finish: { id: workId, owner } }), abort)).length > 0;
+      const finish = { id: workId, owner };
+      recorded = (await this.record(() => ('output' in result ? claimed.complete(result.output, tookMs, finish) : claimed.fail(failure!, tookMs, now(), finish)), abort)).length > 0;
       clock.clear(beat);
       // not when it came too late, the deploy being cancelled: what would be tidied away is what serves
       if ('output' in result && recorded) await this.tidy(later.map(({ tidy }) => tidy), job, abort.signal, close);
@@ -174,18 +156,6 @@ export class StepRunner<S extends Step> {
       await closed();
       if ('output' in result && !recorded) await this.tidy(later.map(({ late }) => late), job, new AbortController().signal, close);
     }
-  }
-
-  private replies({ app, job, attempt, abort, who }: { app: string; job: string; attempt: number; abort: AbortController; who: { actor: string; command: string } }, extended: readonly Extended[]): Replies {
-    return {
-      // of the same step only what this job was answered: one that is retried by hand is asked anew
-      all: extended.filter((each) => each.step !== this.step || each.job === job).flatMap((each) => each.replies),
-      of: (when) => extended.find((each) => each.job === job && each.when === when)?.replies ?? null,
-      record: async (when, replies) => {
-        const written = await this.record(() => this.ports.pipelines.handle(app, { type: 'Extend', job, attempt, when, replies }, who), abort);
-        if (written.length === 0) throw new LeaseLost(job, "another attempt");
-      },
-    };
   }
 
   /** Asked of the store; the lease is prolonged on the way. */

@@ -1,48 +1,44 @@
 import type { BeforeApplicationShutdown, OnApplicationBootstrap } from '@nestjs/common';
 import { connect, takeTickets } from '../drivers/queue/bull.js';
 import { forgetStatus, sayStatus } from '../drivers/queue/worker-status.js';
-import type { Step } from '../events/types/deploy.events.js';
 import type { Report } from '../modules/commands/report.js';
 import type { Core } from '../modules/core.js';
-import type { WorkerStatus } from '../modules/server/worker-status.js';
-import { openStepLog } from './step-log.js';
+import type { WorkerKind, WorkerStatus } from '../modules/server/worker-status.js';
+import type { Line } from './line.js';
 import { StepRunner } from './step-runner.js';
-import type { StepWork } from '../events/step.js';
 import { VERSION } from '../version.js';
 
 const STATUS_MS = 3000;
 /** how long a stopping worker lets its steps end, ms */
 const GRACE_MS = 10_000;
 
-/** Runs one step's worker inside Nest's life cycle: takes tickets, says how it is, stops in order. */
+/** Runs one worker inside Nest's life cycle: takes tickets, says how it is, stops in order. */
 export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly runner: StepRunner<Step>;
+  private readonly runner: StepRunner;
   private readonly since: number;
   private readonly redis;
-  private tickets: { close(): Promise<void> } | null = null;
+  private tickets: readonly { close(): Promise<void> }[] = [];
   private timer: NodeJS.Timeout | null = null;
 
-  constructor(private readonly core: Core, private readonly kind: Step, readonly name: string, work: StepWork<Step>, private readonly report: Report) {
+  /** @param queues where its tickets come from */
+  constructor(private readonly core: Core, private readonly kind: WorkerKind, readonly name: string, private readonly queues: readonly string[], line: Line, private readonly report: Report) {
     this.since = core.now();
     this.redis = connect(core.config.redis, (error) => report('Redis', error), true);
-    this.runner = new StepRunner(kind, work, {
-      store: core.store, pipelines: core.pipelines, now: core.now, report, where: { pid: process.pid, host: core.config.host },
-      openLog: (app, deploy, step, attempt) => openStepLog(core.logs, app, deploy, step, attempt, core.now),
-    }, name);
+    this.runner = new StepRunner(line, { store: core.store, now: core.now, report, where: { pid: process.pid, host: core.config.host } }, name);
   }
 
   async onApplicationBootstrap(): Promise<void> {
     const { config, store, now } = this.core;
     // a predecessor of this name is dead: what it had is free at once, and where that cannot be written now, when its leases run out
     await store.giveBack(`${this.name}:`, now()).catch((error: unknown) => this.report('giving back', error));
-    this.tickets = takeTickets(config.redis, config.instance, this.kind, config.concurrency, async (id, ticket) => {
+    this.tickets = this.queues.map((queue) => takeTickets(config.redis, config.instance, queue, config.concurrency, async (id, ticket) => {
       try {
         await this.runner.take(id, `${process.pid}.${ticket}`);
       } catch (error) {
         this.report(`work ${id}`, error);
       }
       this.say();
-    }, (error) => this.report('Redis', error));
+    }, (error) => this.report('Redis', error)));
     this.timer = setInterval(() => this.say(), STATUS_MS);
     this.redis.on('ready', () => this.say());
     this.say();
@@ -61,7 +57,7 @@ export class WorkerHost implements OnApplicationBootstrap, BeforeApplicationShut
     if (this.timer) clearInterval(this.timer);
     this.timer = null;
     const stopped = this.runner.stop(GRACE_MS);
-    await Promise.race([this.tickets?.close(), stopped.then(() => new Promise((resolve) => setTimeout(resolve, 1000)))]);
+    await Promise.race([Promise.all(this.tickets.map((tickets) => tickets.close())), stopped.then(() => new Promise((resolve) => setTimeout(resolve, 1000)))]);
     await stopped;
     if (this.redis.status === 'ready') await forgetStatus(this.redis, this.core.config.instance, this.name).catch(() => undefined); // forgotten in ten seconds anyway
     this.redis.disconnect();

@@ -86,7 +86,7 @@ const router = (text: string): Promise<string> => new Promise((yes, no) => {
 it('is content with a new server, in words, in JSON and over HTTP', async () => {
   const words = await berth.cli(['doctor']);
   expect(words.code, words.out + words.err).toBe(0);
-  for (const line of [/^✔ {2}engine +Docker /m, /^✔ {2}certificates +none loaded: the router serves plain HTTP only$/m, /^✔ {2}build CA +1 certificate in .*1 of them not public; the next to expire, /m, /^✔ {2}workers +5 running, all of version \d/m, /^✔ {2}queue +0 open, 0 worked on$/m, /^✔ {2}stuck /m, /^✔ {2}log integrity +sound up to event \d+; no checkpoint/m, /^✔ {2}clock +\d{4}-/m]) expect(words.out).toMatch(line);
+  for (const line of [/^✔ {2}engine +Docker /m, /^✔ {2}certificates +none loaded: the router serves plain HTTP only$/m, /^✔ {2}build CA +1 certificate in .*1 of them not public; the next to expire, /m, /^✔ {2}workers +6 running, all of version \d/m, /^✔ {2}queue +0 open, 0 worked on$/m, /^✔ {2}stuck /m, /^✔ {2}log integrity +sound up to event \d+; no checkpoint/m, /^✔ {2}clock +\d{4}-/m]) expect(words.out).toMatch(line);
   const { code, all } = await checks();
   expect([code, all.filter((c) => c.health !== 'ok')]).toEqual([0, []]);
   const token = (await berth.cli(['tokens:create', 'doctor'])).out.match(/berth_\S+/)![0];

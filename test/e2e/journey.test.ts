@@ -378,7 +378,7 @@ describe('looking', () => {
 
   it('shows the workers and what they have done', async () => {
     const { workers } = await berth.json<{ workers: { name: string; kind: string; pid: number; host: string; since: number; done: number; memory: number; doing: unknown[] }[] }>(['workers']);
-    expect(workers.map((worker) => worker.name)).toEqual(['build-1', 'clone-1', 'detect-1', 'release-1', 'route-1']);
+    expect(workers.map((worker) => worker.name)).toEqual(['build-1', 'clone-1', 'detect-1', 'release-1', 'route-1', 'service-1']);
     for (const worker of workers) {
       expect(worker.pid).toBe(berth.program(worker.name).pid);
       expect(worker.done).toBeGreaterThan(3);

@@ -36,8 +36,8 @@ export interface FixtureOptions {
   readonly secondApi?: boolean;
 }
 
-export type WorkerKind = 'clone' | 'detect' | 'build' | 'release' | 'route';
-export const WORKER_KINDS: readonly WorkerKind[] = ['clone', 'detect', 'build', 'release', 'route'];
+export { WORKER_KINDS, type WorkerKind } from '../../src/modules/server/worker-status.ts';
+import { WORKER_KINDS, type WorkerKind } from '../../src/modules/server/worker-status.ts';
 
 export interface Outcome {
   readonly code: number;

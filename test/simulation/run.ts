@@ -23,10 +23,12 @@ import type { PipelineState } from '../../src/modules/deploys/pipeline.state.js'
 import { domainCommands } from '../../src/modules/domains/domains.commands.js';
 import { change } from '../../src/modules/draft.js';
 import { psCommands } from '../../src/modules/processes/ps.commands.js';
+import { WORKS } from '../../src/modules/operations/works.projection.js';
 import { BOARD } from '../../src/modules/read/board.projection.js';
 import { DRIFTS } from '../../src/modules/drift/drift.projection.js';
 import { ROUTES } from '../../src/modules/read/routes.projection.js';
 import { Projection } from '../../src/modules/read/projection.js';
+import { deployLine } from '../../src/workers/deploy-line.js';
 import { StepRunner } from '../../src/workers/step-runner.js';
 import { Engine } from './engine.js';
 import { Laws, type Carrying } from './laws.js';
@@ -124,7 +126,7 @@ class Simulation {
     const repository = new Repository(store, 2000, proc.clock);
     const seal = async (_app: string, value: string): Promise<unknown> => ({ value });
     const core = Object.assign(Object.create(Core.prototype) as object, {
-      config: CONFIG, store, now, repository, pipelines: new Pipelines(repository, CONFIG, now), board: new Projection(store, 'board', BOARD), drifts: new Projection(store, 'drifts', DRIFTS), routes: new Projection(store, 'routes', ROUTES),
+      config: CONFIG, store, now, repository, pipelines: new Pipelines(repository, CONFIG, now), board: new Projection(store, 'board', BOARD), works: new Projection(store, 'operations', WORKS), drifts: new Projection(store, 'drifts', DRIFTS), routes: new Projection(store, 'routes', ROUTES),
       box: { seal, unseal: async (sealed: { value: string }) => sealed.value, createKey: async () => {}, destroyKey: async () => {} },
       logs: { remove: async () => {} }, git: { resolve: async (_app: string, commit: string) => commit, init: async () => '' }, engine: null, probes: null, sweep: null, workers: null, writeKeys: null,
     }) as unknown as Core;
@@ -187,8 +189,8 @@ class Simulation {
     const report = (message: string, error: unknown): void => this.report(proc, message, error);
     const log = { info() {}, section() {}, detail() {}, warn() {}, output() {}, call() {} };
     const heard = this.mutant?.deafHeart ? Object.assign(Object.create(store) as SimStore, { heartbeat: async () => true }) : store;
-    const runner = new StepRunner(kind, work, {
-      store: heard, pipelines: core.pipelines, now: core.now, clock: proc.clock, where: { pid: proc.life, host: 'sim' }, report, openLog: () => ({ log, close: async () => {} }),
+    const runner = new StepRunner(deployLine(kind, work, core.pipelines, () => ({ log, close: async () => {} })), {
+      store: heard, now: core.now, clock: proc.clock, where: { pid: proc.life, host: 'sim' }, report,
       ...(this.mutant?.leaseMs && { timings: { leaseMs: this.mutant.leaseMs, heartbeatMs: 1000 } }),
     }, proc.name);
     const taker: Taker = {

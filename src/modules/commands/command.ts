@@ -71,10 +71,12 @@ export interface Command<I extends object = object, R = unknown> {
   offline?(input: I): boolean;
   /** what is piped in, for people: over HTTP the body itself (`application/octet-stream`), the other values being in the query */
   readonly piped?: string;
-  /** the answer as data; a `deploy` in it is followed on the command line */
+  /** the answer as data; a `deploy` or an `operation` in it is followed on the command line */
   run?(context: CommandContext, input: I): Promise<R>;
   /** the answer in words */
   render?(result: R, out: Out, input: I): void | number;
+  /** said when the deploy or operation that follows from `run` went well: what only its caller may see */
+  finish?(context: CommandContext, result: R, out: Out, input: I): Promise<void>;
   /** instead of `run`: an endless (or ending) stream */
   stream?(context: CommandContext, input: I): AsyncIterable<StreamItem>;
   /** one item in words; a number ends the command with that exit code */
@@ -83,6 +85,9 @@ export interface Command<I extends object = object, R = unknown> {
 
 /** An answer that a deploy follows from. `deploy` null: nothing had to be deployed. */
 export interface DeployAnswer { readonly app: string; readonly name: string; readonly deploy: number | null }
+
+/** An answer that an operation follows from. */
+export interface OperationAnswer { readonly group: string; readonly operation: number }
 
 interface Field { readonly property: string; readonly kind: 'arg' | 'rest' | 'flag'; readonly about: string; readonly short?: string; readonly type: 'string' | 'boolean' | 'number' | 'list'; readonly optional: boolean; readonly label: string; /** the words from the first one on are taken as they are, flags too */ readonly raw?: boolean }
 const FIELDS = Symbol('fields');

@@ -1,9 +1,10 @@
 import { Rejected } from '../../events/decider.js';
 import type { Core } from '../core.js';
-import { followDeploy } from '../deploys/follow.js';
+import { deployLog, followDeploy } from '../deploys/follow.js';
+import { followOperation, operationLog, printOperation } from '../operations/follow.js';
 import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
-import type { AnyCommand, CommandContext, DeployAnswer } from './command.js';
+import type { AnyCommand, CommandContext, DeployAnswer, OperationAnswer } from './command.js';
 import { explain } from './explain.js';
 import { FrameOut } from './out.js';
 import { validated } from './validated.js';
@@ -93,11 +94,21 @@ export class CliDoor {
       return command.render?.(answer, new FrameOut(() => {}, caller.columns, false, true, false), input) ?? 0;
     }
     const exit = command.render?.(answer, out, input) ?? 0;
-    const follow = answer as Partial<DeployAnswer> | null;
-    if (typeof follow?.deploy !== 'number' || typeof follow.name !== 'string' || (input as { detach?: boolean }).detach) return exit;
+    const follow = (answer ?? {}) as Partial<DeployAnswer & OperationAnswer>;
+    if ((input as { detach?: boolean }).detach) return exit;
+    let code = exit;
+    if (typeof follow.operation === 'number' && typeof follow.group === 'string') code = await this.followOperation(follow.group, follow.operation, caller, out, command.name === 'jobs:retry');
+    else if (typeof follow.deploy === 'number' && typeof follow.name === 'string') code = await this.followDeploy(follow.app!, follow.deploy, caller, out, command.name === 'jobs:retry');
+    else return exit;
+    if (code === 0) await command.finish?.(context, answer, out, input);
+    return code;
+  }
+
+  /** @param newOnly not what was printed before */
+  private async followDeploy(app: string, deploy: number, caller: Caller, out: FrameOut, newOnly = false): Promise<number> {
     const printer = new DeployPrinter(out, out.verbose);
-    const after = command.name === 'jobs:retry' ? await this.core.logs.last(`deploys/${follow.app}/${follow.deploy}`) : 0;
-    for await (const item of followDeploy(this.core, follow.app!, follow.deploy, after, caller.signal)) {
+    const after = newOnly ? await this.core.logs.last(deployLog(app, deploy)) : 0;
+    for await (const item of followDeploy(this.core, app, deploy, after, caller.signal)) {
       // a change that a newer deploy takes along is done when that one is
       if (item.event === 'end' && item.data.status === 'superseded' && item.data.endedBy) {
         out.info(`Deploy ${item.data.endedBy} takes this change along`);
@@ -106,6 +117,23 @@ export class CliDoor {
       const code = printer.print(item);
       await caller.drained();
       if (code !== undefined) return code;
+    }
+    return 130;
+  }
+
+  /** An operation, and the deploys that it asks for when it ends well. */
+  private async followOperation(group: string, operation: number, caller: Caller, out: FrameOut, newOnly: boolean): Promise<number> {
+    const after = newOnly ? await this.core.logs.last(operationLog(group, operation)) : 0;
+    for await (const item of followOperation(this.core, group, operation, after, caller.signal)) {
+      const code = printOperation(item, out);
+      await caller.drained();
+      if (code === undefined) continue;
+      if (code !== 0 || item.event !== 'end') return code;
+      for (const { app, deploy } of item.data.deploys) {
+        const failed = await this.followDeploy(app, deploy, caller, out);
+        if (failed !== 0) return failed;
+      }
+      return 0;
     }
     return 130;
   }

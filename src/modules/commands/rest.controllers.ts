@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Rejected } from '../../events/decider.js';
 import { Core } from '../core.js';
 import { actorOf } from './guard.js';
-import { fieldsOf, type AnyCommand, type CommandContext, type DeployAnswer } from './command.js';
+import { fieldsOf, type AnyCommand, type CommandContext, type DeployAnswer, type OperationAnswer } from './command.js';
 import { explain, validated } from './door.js';
 import { COMMANDS } from './registry.js';
 import { answeredBefore, onceFor, recordAnswer } from './idempotency.js';
@@ -104,9 +104,9 @@ async function serve(core: Core, report: Report, command: AnyCommand, request: F
       const other = await answeredBefore(core, once, 10_000);
       return void reply.code(other?.status ?? 409).header('idempotent-replayed', 'true').send(other?.body ?? { code: 'request.under-way', message: 'the same request is being carried out', hint: 'ask again in a moment' });
     }
-    const { deploy, name } = (answer ?? {}) as Partial<DeployAnswer>;
-    if (typeof deploy === 'number' && typeof name === 'string') {
-      const follow = `/v1/apps/${name}/deploys/${deploy}/output`;
+    const { deploy, name, group, operation } = (answer ?? {}) as Partial<DeployAnswer & OperationAnswer>;
+    const follow = typeof operation === 'number' && typeof group === 'string' ? `/v1/operations/${group}/${operation}/output` : typeof deploy === 'number' && typeof name === 'string' ? `/v1/apps/${name}/deploys/${deploy}/output` : null;
+    if (follow !== null) {
       const body = { ...(answer as object), follow };
       if (once) await recordAnswer(core, actor, once, 202, body);
       return void reply.code(202).header('location', follow).send(body);

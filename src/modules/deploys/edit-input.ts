@@ -1,9 +1,8 @@
 import { Rejected } from '../../events/decider.js';
-import type { StepInput } from '../../events/types/deploy.events.js';
 import { shown } from '../apps/app.decider.js';
 
 /** what says whose and which: changing it would make another job of it */
-const FIXED = new Set(['app', 'name', 'repo', 'sha', 'number', 'isNew', 'keep', 'source', 'remote', 'imageId', 'containers', 'retire']);
+const FIXED = new Set(['app', 'name', 'repo', 'sha', 'number', 'isNew', 'keep', 'source', 'remote', 'imageId', 'containers', 'retire', 'service', 'container', 'volume', 'network']);
 
 function converted(path: string, text: string, before: unknown): unknown {
   switch (typeof before) {
@@ -28,7 +27,7 @@ function converted(path: string, text: string, before: unknown): unknown {
  * An input with some of its values changed: `limits.memory` → `4g`, `plan.buildArgs` → `RAILS_ENV,NODE_ENV`. Values take the type that they
  * had. Pure. @throws Rejected for a path that is not there, or that says which job this is
  */
-export function editInput(input: StepInput, edits: Readonly<Record<string, string>>): StepInput {
+export function editInput<I extends object>(input: I, edits: Readonly<Record<string, string>>): I {
   const edited = structuredClone(input) as unknown as Record<string, unknown>;
   for (const [path, text] of Object.entries(edits)) {
     const keys = path.split('.');
@@ -41,5 +40,5 @@ export function editInput(input: StepInput, edits: Readonly<Record<string, strin
       else at = at[key] as Record<string, unknown>;
     }
   }
-  return edited as unknown as StepInput;
+  return edited as unknown as I;
 }

@@ -1,4 +1,3 @@
-import type { NumberedLine } from '../../drivers/logs/log-store.js';
 import { Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
 import type { PipelineEvent } from '../../events/types/deploy.events.js';
@@ -7,7 +6,7 @@ import { pipelineStream } from '../apps/app-context.js';
 import type { StreamItem } from '../commands/command.js';
 import type { Core } from '../core.js';
 import type { DeployRow, DeployStatus } from '../read/board.projection.js';
-import { standstill } from '../server/room.js';
+import { followWork, type WorkItem } from '../logs/follow-work.js';
 
 /** The events of one deploy, in order; of an app that is gone, all that may be of it. */
 export async function deployEvents(core: Core, app: string, deploy: number): Promise<(Recorded & PipelineEvent)[]> {
@@ -21,11 +20,7 @@ export const deployLog = (app: string, deploy: number): string => `deploys/${app
 const OVER: ReadonlySet<DeployStatus> = new Set(['succeeded', 'failed', 'cancelled', 'superseded']);
 export const isOver = (status: DeployStatus): boolean => OVER.has(status);
 
-export type FollowItem =
-  | { id: string; event: 'state'; data: { status: DeployStatus; behind: number | null } }
-  | { id: string; event: 'line'; data: NumberedLine }
-  | { id: string; event: 'note'; data: { text: string } }
-  | { id: string; event: 'end'; data: EndOfDeploy };
+export type FollowItem = WorkItem<EndOfDeploy, DeployStatus>;
 
 export interface EndOfDeploy {
   status: DeployStatus; app: string; name: string; deploy: number; release: number | null; urls: string[]; tookMs: number;
@@ -33,9 +28,6 @@ export interface EndOfDeploy {
   live: number | null;
   failure: { code: string; message: string; hint: string | null; job: string | null } | null; endedBy: string | null;
 }
-
-/** how often the disk is looked at while nothing happens, ms */
-const LOOK_MS = 2000;
 
 /** `http://host[:port]` for every host of the app. */
 export function urlsOf(hosts: readonly string[], httpPort: number): string[] {
@@ -50,70 +42,12 @@ async function rowOf(core: Core, app: string, deploy: number): Promise<{ row: De
   return { row, name: owner.name, hosts: owner.live?.hosts ?? [], running: owner.running, live: owner.live?.release ?? null };
 }
 
-/**
- * A deploy's output from line `after` + 1 to its end, as it comes: `state` when it begins to wait or to run, `line` for each line,
- * `end` last, and a `note` when the server's disk is so full that nothing can go on, which no line of a log can say. Ids are line numbers, so that a client that was cut off goes on behind the last one it saw.
- */
-export async function* followDeploy(core: Core, app: string, deploy: number, after: number, signal: AbortSignal): AsyncGenerator<FollowItem & StreamItem> {
-  let seen = after;
-  let told: string | null = null;
-  let wake: () => void = () => {};
-  let changed = false;
-  const nudge = (): void => { changed = true; wake(); };
-  const unsubscribe = core.store.changes(nudge);
-  const stop = new AbortController();
-  signal.addEventListener('abort', nudge);
-  const queue: NumberedLine[] = [];
-  const notes: string[] = [];
-  const following = core.logs.follow(deployLog(app, deploy), after, stop.signal, (lines) => { queue.push(...lines); nudge(); });
-  let broken: unknown = null;
-  let note: string | null = null;
-  const look = (): void => {
-    core.probes?.space().then(({ log }) => {
-      const now = standstill(log);
-      if ((now === null) === (note === null)) return;
-      note = now;
-      notes.push(now ?? 'There is room on the server\'s disk again: the deploy goes on');
-      nudge();
-    }, () => undefined); // said by berth doctor
-  };
-  const looking = setInterval(look, LOOK_MS);
-  look();
-  following.catch((error: unknown) => { broken = error; nudge(); });
-  try {
-    while (!signal.aborted) {
-      changed = false;
-      if (broken) throw broken;
-      for (const text of notes.splice(0)) yield { id: String(seen), event: 'note', data: { text } };
-      const { row, name, hosts, running, live } = await rowOf(core, app, deploy);
-      const status = `${row.status}`;
-      if (status !== told && !isOver(row.status)) {
-        told = status;
-        yield { id: String(seen), event: 'state', data: { status: row.status, behind: row.status === 'waiting' ? running : null } };
-      }
-      if (isOver(row.status)) {
-        // the log is complete once the end is in the store, but for the calls of tidying up: what the watcher has not brought yet is read now
-        for (const line of await core.logs.read(deployLog(app, deploy), seen, 1_000_000)) {
-          yield { id: String(line.n), event: 'line', data: line };
-          seen = line.n;
-        }
-        yield { id: String(seen), event: 'end', data: { ...endOf(row, name, urlsOf(hosts, core.config.httpPort)), live } };
-        return;
-      }
-      for (const line of queue.splice(0)) {
-        if (line.n <= seen) continue;
-        yield { id: String(line.n), event: 'line', data: line };
-        seen = line.n;
-      }
-      if (!changed) await new Promise<void>((resolve) => { wake = resolve; });
-    }
-  } finally {
-    clearInterval(looking);
-    signal.removeEventListener('abort', nudge);
-    unsubscribe();
-    stop.abort();
-    await following.catch(() => {});
-  }
+/** A deploy's output from line `after` + 1 to its end, as it comes; see `followWork`. */
+export function followDeploy(core: Core, app: string, deploy: number, after: number, signal: AbortSignal): AsyncGenerator<FollowItem & StreamItem> {
+  return followWork<EndOfDeploy, DeployStatus>(core, 'the deploy', deployLog(app, deploy), async () => {
+    const { row, name, hosts, running, live } = await rowOf(core, app, deploy);
+    return { status: row.status, behind: running, end: isOver(row.status) ? { ...endOf(row, name, urlsOf(hosts, core.config.httpPort)), live } : null };
+  }, after, signal);
 }
 
 function endOf(row: DeployRow, name: string, urls: string[]): Omit<EndOfDeploy, 'live'> {

@@ -2,15 +2,17 @@ import { Transform } from 'class-transformer';
 import { IsArray, IsIn, IsInt, IsOptional, IsString, Matches, Min } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import { STEPS, type PipelineEvent, type Step } from '../../events/types/deploy.events.js';
+import type { OperationEvent } from '../../events/types/operation.events.js';
 import type { Recorded } from '../../events/event.js';
 import { shown } from '../apps/app.decider.js';
-import { Arg, command, Flag, forget, Rest, type CommandContext, type DeployAnswer } from '../commands/command.js';
+import { Arg, command, Flag, forget, Rest, type CommandContext, type DeployAnswer, type OperationAnswer } from '../commands/command.js';
 import { seconds, table, when } from '../commands/words.js';
 import type { Board, DeployRow, FailedJob, StepRow } from '../read/board.projection.js';
+import { failedOperations, operationJobEvents, retryOperation } from '../operations/failed.js';
 import { deployEvents, deployLog } from './follow.js';
 import { isKept } from './pipeline.state.js';
 
-const ID = /^[a-z0-9]{4,20}\.\d{1,9}\.(?:clone|detect|build|release|route)(?:\.r\d{1,6})?$/;
+const ID = /^[a-z0-9][a-z0-9-]{0,80}\.\d{1,9}\.[a-z][a-z-]{0,30}(?:\.r\d{1,6})?$/;
 
 class JobInput {
   @Matches(ID, { message: 'job: an id as berth jobs:failed shows it, such as k3v9q2mzxa.7.build' }) @Arg('its id, as jobs:failed shows it', { label: 'job' }) job!: string;
@@ -52,19 +54,24 @@ const failedJobs = command({
   name: 'jobs:failed', summary: 'List the failed jobs, also those that later deploys have superseded, until they are retried or discarded', example: 'berth jobs:failed blog --step build', input: FailedInput, http: { method: 'GET', path: '/jobs/failed' }, reads: true,
   run: async (context, { app, step }) => {
     const { board, jobs } = await failedOf(context, app, step);
-    return jobs.map((f) => {
+    const operations = app === undefined && step === undefined ? await failedOperations(context.core) : [];
+    const ofOperations = operations.map((f) => ({
+      job: f.job, app: f.subject, deploy: f.operation, line: 'operation' as 'deploy' | 'operation', kind: f.kind as string, commit: null, subject: null, step: f.step as string, attempts: f.attempts,
+      code: f.failure.code, message: f.failure.message, hint: f.failure.hint, at: new Date(f.at).toISOString(), superseded: null, kept: true,
+    }));
+    return [...ofOperations, ...jobs.map((f) => {
       const deploy = board.deploys[f.app]?.[f.deploy - 1];
       return {
-        job: f.job, app: board.apps[f.app]?.name ?? f.app, deploy: f.deploy, kind: f.kind, commit: deploy?.source.sha ?? null, subject: deploy?.subject ?? null, step: f.step, attempts: f.attempts,
+        job: f.job, app: board.apps[f.app]?.name ?? f.app, deploy: f.deploy, line: 'deploy' as const, kind: f.kind, commit: deploy?.source.sha ?? null, subject: deploy?.subject ?? null, step: f.step, attempts: f.attempts,
         code: f.failure.code, message: f.failure.message, hint: f.failure.hint, at: new Date(f.at).toISOString(), superseded: sinceOf(board, f), kept: isKept(f) || f.step === 'clone',
       };
-    });
+    })];
   },
   render: (jobs, out) => {
     if (jobs.length === 0) return out.info('No job has failed');
     const fits = (text: string): string => (text.length > 90 ? `${text.slice(0, 90)}…` : text);
     const state = (j: (typeof jobs)[number]): string => [j.superseded && `superseded by ${named(j.superseded)}`, !j.kept && 'source gone'].filter(Boolean).join(', ') || 'failed';
-    for (const line of table(['JOB', 'APP', 'DEPLOY', 'STEP', 'TRIES', 'WHEN (UTC)', 'STATE', 'WHY'], jobs.map((j) => [j.job, j.app, String(j.deploy), j.step, String(j.attempts), when(Date.parse(j.at)), state(j), fits(`${j.code}: ${j.message}`)]))) out.line(line);
+    for (const line of table(['JOB', 'OF', 'NUMBER', 'STEP', 'TRIES', 'WHEN (UTC)', 'STATE', 'WHY'], jobs.map((j) => [j.job, j.app, String(j.deploy), j.step, String(j.attempts), when(Date.parse(j.at)), state(j), fits(`${j.code}: ${j.message}`)]))) out.line(line);
     out.line();
     out.line('look: berth jobs:show <job>   again: berth jobs:retry <job>   forget: berth jobs:discard <job>');
     if (jobs.some((j) => j.superseded)) out.line('A superseded one is retried as a new deploy: its commit takes the place of what runs.');
@@ -101,19 +108,27 @@ const list = command({
   },
 });
 
+const AGAIN: ReadonlySet<string> = new Set(['JobRetried', 'OperationRetried']);
+const DISCARDED: ReadonlySet<string> = new Set(['JobDiscarded', 'OperationDiscarded']);
+
 interface Attempt { readonly attempt: number; readonly worker: string; readonly pid: number | null; readonly host: string | null; readonly at: number; readonly waitedMs: number; readonly tookMs: number | null; readonly outcome: string }
+
+function outcomeOf(event: PipelineEvent | OperationEvent): string {
+  if (event.type === 'StepGivenBack' || event.type === 'OperationStepGivenBack') return 'given back: its worker was stopped';
+  if (event.type === 'StepFailed' || event.type === 'OperationStepFailed') return `${event.data.failure.code}: ${event.data.failure.message}${event.data.retryAt ? ' (tried again)' : ''}`;
+  return event.type;
+}
 
 /** A job's claims and how each ended; one that a dead worker left has no end of its own. */
 function attemptsOf(events: readonly Recorded[], job: string): Attempt[] {
   const attempts: Attempt[] = [];
   for (const recorded of events) {
-    const event = recorded as unknown as PipelineEvent;
+    const event = recorded as unknown as PipelineEvent | OperationEvent;
     if (!('job' in event.data) || event.data.job !== job) continue;
     const last = attempts.at(-1);
-    if (event.type === 'StepStarted') attempts.push({ attempt: event.data.attempt, worker: event.data.worker, pid: event.data.pid ?? null, host: event.data.host ?? null, at: recorded.at, waitedMs: event.data.waitedMs, tookMs: null, outcome: 'no outcome: the worker died, lost its lease or is at it' });
+    if (event.type === 'StepStarted' || event.type === 'OperationStepStarted') attempts.push({ attempt: event.data.attempt, worker: event.data.worker, pid: event.data.pid ?? null, host: event.data.host ?? null, at: recorded.at, waitedMs: event.data.waitedMs, tookMs: null, outcome: 'no outcome: the worker died, lost its lease or is at it' });
     else if (last && 'tookMs' in event.data && event.data.attempt === last.attempt) {
-      const outcome = event.type === 'StepGivenBack' ? 'given back: its worker was stopped' : event.type === 'StepFailed' ? `${event.data.failure.code}: ${event.data.failure.message}${event.data.retryAt ? ' (tried again)' : ''}` : event.type;
-      attempts[attempts.length - 1] = { ...last, tookMs: event.data.tookMs, outcome };
+      attempts[attempts.length - 1] = { ...last, tookMs: event.data.tookMs, outcome: outcomeOf(event) };
     }
   }
   return attempts;
@@ -122,23 +137,24 @@ function attemptsOf(events: readonly Recorded[], job: string): Attempt[] {
 const show = command({
   name: 'jobs:show', summary: 'Show a job: its exact input, every attempt and who ran it, its output', example: 'berth jobs:show k3v9q2mzxa.7.build', input: JobInput, http: { method: 'GET', path: '/jobs/:job' }, reads: true,
   run: async ({ core }, { job }) => {
+    const ofOperation = await operationJobEvents(core, job);
     const [app = '', deploy = '', step = ''] = job.split('.');
-    const events = await deployEvents(core, app, Number(deploy));
+    const events: readonly Recorded[] = ofOperation?.events ?? await deployEvents(core, app, Number(deploy));
     const of = events.filter((e) => (e.data as { job?: string }).job === job);
-    const queued = of.find((e) => e.type === 'StepQueued') as unknown as Extract<PipelineEvent, { type: 'StepQueued' }> | undefined;
+    const queued = of.find((e) => e.type === 'StepQueued' || e.type === 'OperationStepQueued') as { data: { input: unknown; retryOf: string | null } } | undefined;
     if (!queued) throw new Rejected('job.missing', `There is no job ${job}`, 'see: berth jobs:failed, or berth trace <app> --format json');
     const attempts = attemptsOf(events, job);
     const first = attempts[0]?.at ?? 0;
     // a retry of the same step writes into the same log, after this one's end
     const last = attempts.at(-1)?.tookMs === null ? Number.POSITIVE_INFINITY : (of.findLast((e) => 'attempt' in (e.data as object))?.at ?? 0);
-    const lines = (await core.logs.read(deployLog(app, Number(deploy)), 0, 100_000)).filter((line) => line.s === step && line.k !== 'c' && line.t >= first && line.t <= last).map((line) => line.m);
+    const lines = (ofOperation?.lines ?? await core.logs.read(deployLog(app, Number(deploy)), 0, 100_000)).filter((line) => line.s === step && line.k !== 'c' && line.t >= first && line.t <= last).map((line) => line.m);
     const outcome = of.findLast((e) => 'output' in (e.data as object)) as { data: { output: unknown } } | undefined;
-    const retried = of.filter((e) => e.type === 'JobRetried' || e.type === 'JobDiscarded').map((e) => ({ what: e.type, at: new Date(e.at).toISOString(), ...(e.data as { by: string; as?: number; edits?: object; reason?: string }) }));
-    const cause = queued.data.retryOf === null ? undefined : (events.find((e) => e.type === 'JobRetried' && (e.data as { job: string }).job === queued.data.retryOf)?.data as { by: string; edits?: Record<string, string> } | undefined);
-    return { job, app: (await core.board.now()).apps[app]?.name ?? app, deploy: Number(deploy), step, retryOf: queued.data.retryOf, retriedBy: cause?.by ?? null, edits: cause?.edits ?? null, input: queued.data.input, output: outcome?.data.output ?? null, attempts, followed: retried, lines: lines.slice(-200) };
+    const retried = of.filter((e) => AGAIN.has(e.type) || DISCARDED.has(e.type)).map((e) => ({ what: e.type, at: new Date(e.at).toISOString(), ...(e.data as { by: string; as?: number; edits?: object; reason?: string }) }));
+    const cause = queued.data.retryOf === null ? undefined : (events.find((e) => AGAIN.has(e.type) && (e.data as { job: string }).job === queued.data.retryOf)?.data as { by: string; edits?: Record<string, string> } | undefined);
+    return { job, app: ofOperation?.row.subject ?? (await core.board.now()).apps[app]?.name ?? app, line: ofOperation ? 'operation' as const : 'deploy' as const, deploy: Number(deploy), step, retryOf: queued.data.retryOf, retriedBy: cause?.by ?? null, edits: cause?.edits ?? null, input: queued.data.input, output: outcome?.data.output ?? null, attempts, followed: retried, lines: lines.slice(-200) };
   },
   render: (j, out) => {
-    out.section(`${j.app} deploy ${j.deploy}, step ${j.step}${j.retryOf ? ` (retry of ${j.retryOf})` : ''}`);
+    out.section(`${j.app} ${j.line} ${j.deploy}, step ${j.step}${j.retryOf ? ` (retry of ${j.retryOf})` : ''}`);
     if (j.retriedBy) out.detail(`retried by ${j.retriedBy}${j.edits ? ` with ${Object.entries(j.edits).map(([path, value]) => `${path}=${value}`).join(' ')}` : ', with the same input'}`);
     out.info('Input');
     for (const line of JSON.stringify(j.input, null, 2).split('\n')) out.detail(line);
@@ -162,9 +178,9 @@ function editsOf(words: readonly string[]): Record<string, string> {
   }));
 }
 
-interface Again { readonly job: string; readonly app: string; /** the one that runs now */ readonly deploy: number; readonly of: number; readonly step: Step; readonly superseded: { deploy: number; release: number | null } | null }
+interface Again { readonly job: string; readonly app: string; /** the one that runs now */ readonly deploy: number; readonly of: number; readonly step: string; readonly superseded: { deploy: number; release: number | null } | null }
 interface Left { readonly job: string; readonly why: string }
-type Retried = Partial<DeployAnswer> & { readonly retried: readonly Again[]; readonly left: readonly Left[] };
+type Retried = Partial<DeployAnswer & OperationAnswer> & { readonly retried: readonly Again[]; readonly left: readonly Left[] };
 
 /** One job by its id, or all of a kind; never both, never neither. */
 async function meant(context: CommandContext, { job, all, step, of }: { job?: string; all?: boolean; step?: Step; of?: string }): Promise<{ board: Readonly<Board>; jobs: FailedJob[] }> {
@@ -184,8 +200,10 @@ const retry = command({
     // with --all the first word is a change already
     const { job, edits = [], ...input } = given.all && given.job?.includes('=') ? { ...given, job: undefined, edits: [given.job, ...(given.edits ?? [])] } : given;
     if (job !== undefined && !ID.test(job)) throw new Rejected('input.job', `job: an id as berth jobs:failed shows it, such as k3v9q2mzxa.7.build, not '${shown(job)}'`, 'values of its input to change stand behind it: see berth help jobs:retry');
-    const { board, jobs } = await meant(context, { ...input, ...(job !== undefined && { job }) });
     const changes = edits.length > 0 ? editsOf(edits) : null;
+    const operation = job === undefined ? undefined : (await core.works.now()).failed[job];
+    if (operation) return { ...await retryOperation(context, operation, changes), retried: [{ job: operation.job, app: operation.subject, deploy: operation.operation, of: operation.operation, step: operation.step, superseded: null }], left: [] };
+    const { board, jobs } = await meant(context, { ...input, ...(job !== undefined && { job }) });
     const again = async (f: FailedJob): Promise<Again> => {
       const events = await core.pipelines.handle(f.app, { type: 'Retry', job: f.job, by: actor, ...(changes && { edits: changes }) }, { actor, command: 'jobs:retry' });
       const { deploy, step } = events.find((event) => event.type === 'StepQueued')!.data as { deploy: number; step: Step };
@@ -215,9 +233,10 @@ const retry = command({
     }
     return { retried, left };
   },
-  render: ({ retried, left }, out) => {
+  render: (answer, out) => {
+    const { retried, left } = answer;
     for (const r of retried) {
-      if (r.deploy === r.of) out.info(`Retrying deploy ${r.deploy} of ${r.app} from its step ${r.step}`);
+      if (r.deploy === r.of) out.info(`Retrying ${answer.operation === undefined ? 'deploy' : 'operation'} ${r.deploy} of ${r.app} from its step ${r.step}`);
       else out.info(`Retrying deploy ${r.of} of ${r.app} from its step ${r.step} as new deploy ${r.deploy}${r.superseded ? `: ${named(r.superseded)} went well since, and its code is replaced` : ''}`);
     }
     for (const l of left) out.warn(`${l.job} is left: ${l.why}`);
@@ -233,6 +252,11 @@ const discard = command({
     const { core, actor } = context;
     const discarded: string[] = [];
     const left: Left[] = [];
+    const operation = input.job === undefined ? undefined : (await core.works.now()).failed[input.job];
+    if (operation) {
+      await core.operations.handle(operation.group, { type: 'Discard', job: operation.job, by: actor, reason: input.reason ?? '' }, { actor, command: 'jobs:discard' });
+      return { discarded: [operation.job], left };
+    }
     for (const f of (await meant(context, input)).jobs) {
       try {
         await core.pipelines.handle(f.app, { type: 'Discard', job: f.job, by: actor, reason: input.reason ?? '' }, { actor, command: 'jobs:discard' });

@@ -100,7 +100,7 @@ export const initialPipeline: PipelineState = { app: '', last: 0, running: null,
 export const isSource = (kind: DeployKind): boolean => kind === 'push' || kind === 'rebuild' || kind === 'rollback';
 
 /** Workers that died in this job, one after the other, should nobody hear of the claim at hand any more. */
-export const lostClaims = (run: Run): number => run.lost + Number(run.claimed);
+export const lostClaims = (run: Pick<Run, 'lost' | 'claimed'>): number => run.lost + Number(run.claimed);
 
 /** Failed jobs once `deploy` went well: they stay listed, but for repairs, which nobody asked for. */
 export function supersede<F extends { readonly kind: DeployKind; readonly deploy: number; readonly superseded: number | null }>(failed: Readonly<Record<string, F>>, deploy: number): Record<string, F> {

@@ -1,14 +1,15 @@
 import { traceOf } from '../../events/event.js';
 import type { Fact, NewWork } from '../../events/store.port.js';
 import type { PipelineEvent } from '../../events/types/deploy.events.js';
+import type { OperationEvent } from '../../events/types/operation.events.js';
 import { workId, type PipelineState } from './pipeline.state.js';
 
 export const correlationOf = (app: string, deploy: number): string => `${app}.${deploy}`;
 
-/** Each event with the correlation and the trace of its own deploy: one transaction may end a deploy and start the next. */
-export function correlated(events: readonly PipelineEvent[]): Fact[] {
+/** Each event with the correlation and the trace of its own deploy or operation: one transaction may end one and start the next. */
+export function correlated(events: readonly (PipelineEvent | OperationEvent)[]): Fact[] {
   return events.map((event) => {
-    const correlation = correlationOf(event.data.app, event.data.deploy);
+    const correlation = 'app' in event.data ? correlationOf(event.data.app, event.data.deploy) : correlationOf(event.data.group, event.data.operation);
     return { ...event, meta: { correlation, trace: traceOf(correlation) } };
   });
 }

@@ -44,11 +44,12 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(judge.workers((await core.workers?.().catch(() => null)) ?? null, VERSION, now));
   const open = await core.store.openWork();
   checks.push(judge.queue(open, now));
-  const held = stuck(board, open, now);
+  const works = await core.works.now();
+  const held = stuck(board, works, open, now);
   checks.push(held.length === 0 ? ok('stuck', 'nothing is stuck') : bad('stuck', held.map((s) => `${s.app}${s.deploy === null ? '' : ` deploy ${s.deploy}`}: ${s.why}`).join('; '), 'a deploy will not end by itself, which should be impossible', 'if workers, Redis and disks are well: please report it with berth events; berth deploys:cancel <app> ends it'));
   checks.push(...await drifting(core));
-  const failed = Object.values(board.failed).filter(({ superseded }) => superseded === null).length;
-  checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys ended there; what served goes on serving', 'see: berth jobs:failed'));
+  const failed = Object.values(board.failed).filter(({ superseded }) => superseded === null).length + Object.keys(works.failed).length;
+  checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys or operations ended there; what served goes on serving', 'see: berth jobs:failed'));
   checks.push(...projections(core));
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
@@ -59,8 +60,8 @@ export async function examine(core: Core): Promise<Check[]> {
   return checks;
 }
 
-function projections({ board, drifts }: Core): Check[] {
-  const all = [['board', board.standing], ['drift', drifts.standing]] as const;
+function projections({ board, drifts, works }: Core): Check[] {
+  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing]] as const;
   const troubled = all.flatMap(([name, { trouble }]) => (trouble ? [`${name}: ${trouble}`] : []));
   if (troubled.length > 0) return [warn('projections', troubled.join('; '), 'what lists show is right, or of the version before; starts take longer', 'make room if a disk is full; then berth projections:rebuild')];
   return [ok('projections', all.map(([name, { version, serves }]) => (serves === version ? `${name} version ${version}` : `${name} version ${version} is being folded, ${serves} serves`)).join(', '))];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { WorkRow } from '../../events/store.port.js';
-import { STEPS } from '../../events/types/deploy.events.js';
+import { WORKER_KINDS } from '../server/worker-status.js';
 import type { Certificate } from '../../drivers/router/haproxy.certificates.js';
 import type { WorkerStatus } from '../server/worker-status.js';
 import * as judge from './judge.js';
@@ -8,7 +8,7 @@ import * as judge from './judge.js';
 const NOW = Date.UTC(2026, 10, 22, 18);
 const DAY = 86_400_000;
 const worker = (kind: string, more: Partial<WorkerStatus> = {}): WorkerStatus => ({ name: `${kind}-1`, kind, version: '1.0.0', pid: 7, host: 'h', since: 0, seen: NOW - 1000, done: 0, memory: 0, doing: [], ...more });
-const all = STEPS.map((step) => worker(step));
+const all = WORKER_KINDS.map((step) => worker(step));
 const certificate = (days: number, more: Partial<Certificate> = {}): Certificate => ({ file: '/c.pem', subject: '/CN=a.com', names: ['a.com'], notAfter: NOW + days * DAY, used: true, ...more });
 const row = (more: Partial<WorkRow>): WorkRow => ({ id: 'a', queue: 'build', group: 'a', payload: {}, notBefore: 0, state: 'todo', dispatch: 0, attempt: 0, owner: null, leaseUntil: 0, dispatchedAt: 0, addedAt: NOW - 30_000, ...more });
 
@@ -47,7 +47,7 @@ describe('the doctor', () => {
   });
 
   it('knows a kind of worker that is missing, one that is silent, and one of another version', () => {
-    expect(judge.workers(all, '1.0.0', NOW)).toMatchObject({ health: 'ok', detail: '5 running, all of version 1.0.0, last heard of 1 s ago' });
+    expect(judge.workers(all, '1.0.0', NOW)).toMatchObject({ health: 'ok', detail: '6 running, all of version 1.0.0, last heard of 1 s ago' });
     expect(judge.workers(all.slice(1), '1.0.0', NOW)).toMatchObject({ health: 'bad', detail: 'no clone worker was heard of in the last 10 s' });
     expect(judge.workers([...all, worker('build', { name: 'build-2', seen: NOW - 8000 })], '1.0.0', NOW)).toMatchObject({ health: 'warn', detail: 'build-2 (pid 7) was last heard of 8 s ago' });
     expect(judge.workers([...all, worker('build', { name: 'build-2', version: '0.9.0' })], '1.0.0', NOW)).toMatchObject({ health: 'warn', detail: 'build-2 runs 0.9.0, the API 1.0.0' });

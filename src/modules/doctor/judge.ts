@@ -1,12 +1,11 @@
 import type { Space } from '../../drivers/disk/space.js';
 import type { Certificate } from '../../drivers/router/haproxy.certificates.js';
 import type { WorkRow } from '../../events/store.port.js';
-import { STEPS } from '../../events/types/deploy.events.js';
 import type { NewestBackup } from '../backup/newest.js';
 import type { Integrity } from '../audit/integrity.js';
 import { seconds, when } from '../commands/words.js';
 import { roomOn, roomText, type Disk } from '../server/room.js';
-import type { WorkerStatus } from '../server/worker-status.js';
+import { WORKER_KINDS, type WorkerStatus } from '../server/worker-status.js';
 import { bad, ok, warn, type Check } from './check.js';
 
 /** What was found is judged here. All of it pure; times in ms since the epoch. */
@@ -75,8 +74,8 @@ export function buildCa(bundle: { readonly file: string; readonly own: readonly 
 export function workers(found: readonly WorkerStatus[] | null, version: string, now: number): Check {
   const start = 'systemctl start berth.target, or deploy/start.sh';
   if (found === null) return bad('workers', 'not known: Redis does not answer', 'see redis', START('redis'));
-  const missing = STEPS.filter((step) => !found.some((w) => w.kind === step));
-  if (missing.length > 0) return bad('workers', `no ${missing.join(', no ')} worker was heard of in the last 10 s`, 'deploys wait there; nothing is lost', `start them: ${start}`);
+  const missing = WORKER_KINDS.filter((kind) => !found.some((w) => w.kind === kind));
+  if (missing.length > 0) return bad('workers', `no ${missing.join(', no ')} worker was heard of in the last 10 s`, 'deploys or operations wait there; nothing is lost', `start them: ${start}`);
   const silent = found.filter((w) => now - w.seen > SILENT_MS);
   if (silent.length > 0) return warn('workers', silent.map((w) => `${w.name} (pid ${w.pid}) was last heard of ${age(now - w.seen)} ago`).join('; '), 'it hangs or was stopped; others take its work over when there are any', 'look at its log; kill it, and it is started again');
   const other = found.filter((w) => w.version !== version);

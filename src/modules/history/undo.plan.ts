@@ -44,6 +44,8 @@ const over: Cannot = { why: 'a deploy that is over stays so', hint: 'deploy agai
 const claim: Cannot = { why: 'a name is given and taken together with a change of its app', hint: 'undo that one: it stands in the same transaction, see berth events --after <position before>' };
 const seen: Cannot = { why: 'it says what was seen, which nobody decided', hint: 'what runs now: berth ps:report <app>' };
 
+const operation: Cannot = { why: 'it is something that an operation did or learnt, not a change that was asked for', hint: 'while it runs: berth operations:cancel <group>; what it did: berth operations:show <group>' };
+
 /** Every type of event: how it is undone, or why it cannot be. */
 export const UNDO: Rules = {
   ConfigSet: { touches: (d) => Object.keys(d.values), opposite: (d, before) => formerly(d.app, Object.keys(d.values), before) },
@@ -83,6 +85,8 @@ export const UNDO: Rules = {
   JobRetried: { why: 'the step runs, or has run', hint: 'while it runs: berth deploys:cancel <app>' },
   JobDiscarded: { why: 'what its step had made was removed', hint: 'deploy again: berth deploys:create <app> <commit>' },
   ContainersLost: seen, DriftDetected: seen, DriftEnded: seen, RepairStarted: seen, CrashLoopDetected: seen,
+  OperationRequested: operation, OperationStepQueued: operation, OperationStepStarted: operation, OperationStepGivenBack: operation, OperationStepDone: operation, OperationStepFailed: operation,
+  OperationSucceeded: operation, OperationFailed: operation, OperationCancelled: operation, OperationRetried: operation, OperationDiscarded: operation,
   RequestCarriedOut: { why: 'it only says that a request was carried out', hint: 'undo what it did: the events beside it' }, RequestAnswered: { why: 'it only says what a request was answered', hint: 'undo what it did' },
   AuditCheckpointTaken: { why: 'what was signed was so', hint: 'see: berth audit:verify' }, AuditFailed: seen,
   StorageMounted: { why: 'containers may have written into it since', hint: 'berth storage:unmount <app> <name>: its data is kept' },

@@ -10,7 +10,7 @@ export interface TraceStep {
   readonly failure: { readonly code: string; readonly message: string; readonly hint: string | null } | null;
 }
 export interface Trace {
-  readonly app: string; readonly deploy: number; readonly status: string; readonly kind: string; readonly by: string; readonly trace: string;
+  readonly app: string; /** `operation`; a deploy unless said */ readonly what?: string; readonly deploy: number; readonly status: string; readonly kind: string; readonly by: string; readonly trace: string;
   readonly commit: string | null; readonly subject: string | null; readonly release: number | null;
   readonly requestedAt: number; readonly startedAt: number | null; readonly endedAt: number | null;
   readonly steps: readonly TraceStep[];
@@ -30,7 +30,7 @@ export function waterfall(trace: Trace, now: number, columns: number, all = fals
   const from = trace.requestedAt;
   const to = Math.max(from + 1, trace.endedAt ?? now);
   const cell = (at: number): number => Math.max(0, Math.min(width, Math.round(((at - from) / (to - from)) * width)));
-  const head = `${trace.app} deploy ${trace.deploy}: ${trace.status}${trace.release === null ? '' : ` → v${trace.release}`} in ${seconds(to - from)}`;
+  const head = `${trace.app} ${trace.what ?? 'deploy'} ${trace.deploy}: ${trace.status}${trace.release === null ? '' : ` → v${trace.release}`} in ${seconds(to - from)}`;
   const lines = [
     `=====> ${head}`,
     `       ${[trace.kind, trace.commit?.slice(0, 7), trace.subject && `"${trace.subject}"`, `by ${trace.by}`].filter(Boolean).join(' ')}`,

@@ -12,6 +12,7 @@ import { config } from '../../../src/modules/config/config.decider.js';
 import { drift } from '../../../src/modules/drift/drift.decider.js';
 import { pipeline } from '../../../src/modules/deploys/pipeline.decider.js';
 import { keys } from '../../../src/modules/keys/key.decider.js';
+import { operations } from '../../../src/modules/operations/operation.decider.js';
 import { plugins, pluginSettings } from '../../../src/modules/plugins/plugin.decider.js';
 import { processes } from '../../../src/modules/processes/process.decider.js';
 import { applyToBoard, emptyBoard } from '../../../src/modules/read/board.projection.js';
@@ -29,7 +30,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, drift, pipeline, audit, backups, request: requests,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, drift, pipeline, audit, backups, request: requests, operations,
 };
 
 describe('events as they were ever written', () => {
@@ -64,9 +65,9 @@ describe('events as they were ever written', () => {
 
   it('fold to a board on which the app was live until it was destroyed', () => {
     const board = emptyBoard();
-    for (const { event } of samples.slice(0, -1)) applyToBoard(board, upcast(event));
+    for (const { event } of samples) if (event.type !== 'AppDestroyed') applyToBoard(board, upcast(event));
     expect(board.apps['k3v9q2mzxa']).toMatchObject({ name: 'journal', live: { release: 1, containers: [{ id: 'c0ffee' }] }, configKeys: ['GREETING'], releases: [{ number: 1, wasLive: true }] });
-    applyToBoard(board, upcast(samples.at(-1)!.event));
+    applyToBoard(board, upcast(samples.find(({ event }) => event.type === 'AppDestroyed')!.event));
     expect(board.apps).toEqual({});
     expect(board.server).toEqual({ domains: ['example.com'], trace: true, settings: { 'disable-autocreation': 'true' } });
   });

@@ -1,0 +1,10 @@
+import type { OperationKind } from './operation.kind.js';
+
+/** Every kind of operation there is. */
+const KINDS: Readonly<Record<string, OperationKind>> = {};
+
+export function kindOf(name: string): OperationKind {
+  const kind = KINDS[name];
+  if (!kind) throw new Error(`this Berth knows no operation ${name}`);
+  return kind;
+}

@@ -1,0 +1,4 @@
+import 'reflect-metadata';
+import { startOperations } from '../start.js';
+
+await startOperations(() => ({}));
