@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { packFolder } from '../../src/drivers/archive/folder-tar.js';
 import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import { HostTools } from '../../src/drivers/tool/tool.driver.js';
 import { StepFailure } from '../../src/events/step.js';
@@ -17,7 +18,7 @@ const bin = join(folder, 'bin');
 let busybox: string;
 
 const tool = (name: string, text: string): void => writeFileSync(join(bin, name), `#!/bin/sh\necho "$0 $*" > ${folder}/called\necho "A=$A" >> ${folder}/called\n${text}\n`, { mode: 0o755 });
-const build = externalBuild({ engine, tools: new HostTools(`${bin}:/usr/bin:/bin`), instance, dockerSocket: socket, folder: join(folder, 'work'), env: () => ({ A: 'value of A', SECRET: 'x' }) });
+const build = externalBuild({ engine, tools: new HostTools(`${bin}:/usr/bin:/bin`), instance, dockerSocket: socket, folder: join(folder, 'work'), packFolder, env: () => ({ A: 'value of A', SECRET: 'x' }) });
 async function make(name: string, over: Partial<Parameters<typeof plan>[0]> = {}) {
   const source = await tarFile({ 'hello.txt': 'hello', 'run me.sh': 'echo hi\n' });
   const context = stepContext('build', { app: 'app', name: 'shop', source, plan: plan({ builder: 'external', buildpack: name, dockerfilePath: null, buildArgs: ['A'], ...over }), configVersion: 1, limits: { memory: 0, cpus: 0, timeoutMs: 60_000 } }, { app: 'app' });

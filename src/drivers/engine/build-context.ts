@@ -1,13 +1,18 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { posix } from 'node:path';
-import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
+import { stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import dockerignore from '@balena/dockerignore';
 import tar from 'tar-stream';
+import { END, rawEntries, tarHead } from '../archive/raw-tar.js';
 
 // CommonJS with types that promise a default export
 const matcher = dockerignore as unknown as typeof dockerignore.default;
+
+/** What rules, plans and people call a name whose bytes are known. */
+const utf8 = (name: string): string => Buffer.from(name, 'latin1').toString('utf8');
 
 /** texts larger than this are not read into memory */
 const LARGEST_TEXT = 1 << 20;
@@ -29,24 +34,18 @@ export async function scanSource(file: string, wanted: readonly string[], signal
   const texts = new Map<string, string>();
   const names = new Set(wanted.map(contextPath));
   const hash = createHash('sha256');
-  const extract = tar.extract();
-  const input = createReadStream(file, { highWaterMark: 1 << 20 });
-  let bytes = 0;
-  input.on('data', (chunk) => { bytes += chunk.length; });
-  extract.on('entry', (header, stream, next) => {
-    const name = contextPath(header.name);
-    stream.on('end', next);
-    hash.update(`${JSON.stringify([header.name, header.type, header.mode, header.size, header.linkname])}\n`);
-    stream.on('data', (part) => hash.update(part as Buffer));
-    if (header.type === 'file' && names.has(name) && (header.size ?? 0) <= LARGEST_TEXT) {
-      const parts: Buffer[] = [];
-      stream.on('data', (part) => void parts.push(part as Buffer));
-      stream.on('end', () => texts.set(name, Buffer.concat(parts).toString('utf8')));
+  const input = createReadStream(file, { highWaterMark: 1 << 20, ...(signal && { signal }) });
+  for await (const entry of rawEntries(input)) {
+    const name = contextPath(utf8(entry.name));
+    hash.update(`${JSON.stringify([entry.name, entry.type, entry.mode, entry.size, entry.linkname])}\n`);
+    const kept: Buffer[] | null = entry.type === 'file' && names.has(name) && entry.size <= LARGEST_TEXT ? [] : null;
+    for await (const piece of entry.body(false)) {
+      hash.update(piece);
+      kept?.push(piece);
     }
-    stream.resume();
-  });
-  await pipeline(input, extract, signal ? { signal } : {});
-  return { digest: hash.digest('hex'), bytes, texts };
+    if (kept !== null) texts.set(name, Buffer.concat(kept).toString('utf8'));
+  }
+  return { digest: hash.digest('hex'), bytes: (await stat(file)).size, texts };
 }
 
 export interface PackOptions {
@@ -62,32 +61,25 @@ export interface PackOptions {
 
 /**
  * The build's context as a tar stream: the source without what `.dockerignore` names (the engine applies it for the legacy builder only), with
- * our files in it. The stream fails when the source cannot be read.
+ * our files in it. Names and links are handed on byte by byte, whatever they are; no link is followed. The stream fails when the source cannot be read.
  */
 export function packContext(file: string, options: PackOptions): Readable {
   const rules = options.ignore === null ? null : matcher({ ignorecase: false }).add(options.ignore);
   const put = new Map([...options.put].map(([name, text]) => [contextPath(name), text]));
   const root = options.root === undefined ? '' : `${contextPath(options.root)}/`;
-  const pack = tar.pack();
-  const extract = tar.extract();
-  extract.on('entry', (header, stream, next) => {
-    const whole = contextPath(header.name);
-    const name = whole.startsWith(root) ? whole.slice(root.length) : '';
-    if (name === '' || put.has(name) || (rules?.ignores(name) ?? false) || (options.leave?.(name) ?? false)) {
-      stream.on('end', next);
-      stream.resume();
-      return;
+  return Readable.from((async function* () {
+    const ours = tar.pack();
+    for (const [name, text] of put) ours.entry({ name, mode: 0o644, mtime: new Date(0) }, text);
+    ours.finalize();
+    const front = await buffer(ours);
+    yield front.subarray(0, front.length - END);
+    for await (const entry of rawEntries(createReadStream(file, { highWaterMark: 1 << 18 }))) {
+      const whole = contextPath(utf8(entry.name));
+      const name = whole.startsWith(root) ? whole.slice(root.length) : '';
+      if (name === '' || put.has(name) || (rules?.ignores(name) ?? false) || (options.leave?.(name) ?? false)) continue;
+      yield root === '' ? entry.head : tarHead({ ...entry, name: contextPath(entry.name).slice(Buffer.from(root).length) });
+      yield* entry.body(true);
     }
-    // git's global header has the commit in it: repeated for each file it would make every context another one
-    const entry = pack.entry({ ...header, name: root === '' ? header.name : name, pax: null } as tar.Header, (error) => next(error));
-    stream.on('error', (error: Error) => entry.destroy(error));
-    stream.pipe(entry);
-  });
-  void (async () => {
-    for (const [name, text] of put) pack.entry({ name, mode: 0o644, mtime: new Date(0) }, text);
-    await pipeline(createReadStream(file, { highWaterMark: 1 << 18 }), extract);
-    pack.finalize();
-  })().catch((error: unknown) => pack.destroy(error instanceof Error ? error : new Error(String(error))));
-  pack.on('close', () => extract.destroy());
-  return pack as unknown as Readable;
+    yield Buffer.alloc(END);
+  })(), { objectMode: false });
 }

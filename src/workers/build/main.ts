@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import Docker from 'dockerode';
 import type { BuildPlan } from '../../events/types/deploy.events.js';
+import { packFolder } from '../../drivers/archive/folder-tar.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { BuildpackFetch } from '../../drivers/stack/buildpack-fetch.js';
 import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
@@ -24,7 +25,7 @@ await startWorker('build', (core) => {
     sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: new BuildpackFetch(join(config.root, 'cache', 'buildpacks'), { forbidden: [config.root, config.run] }),
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
-  const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), env });
+  const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), packFolder, env });
   const third = (plan: BuildPlan): boolean => plan.builder === 'classic-buildpack' || plan.classic !== undefined;
   const stands = (plan: BuildPlan): string[] => [...new Set([...(third(plan) ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])];
   const build = buildStep({ engine, config, env, classic, external, stackImages: stands });

@@ -6,7 +6,6 @@ import type { EnginePort } from '../../../drivers/engine/engine.port.js';
 import type { ToolPort } from '../../../drivers/tool/tool.port.js';
 import type { BuildOutput, ProcessTypes } from '../../../events/types/deploy.events.js';
 import { StepFailure, type StepContext } from '../../../events/step.js';
-import { packFolder } from '../folder-tar.js';
 import { EXTERNAL, isExternal, packProcesses, toolCall, type External } from './tools.js';
 
 export interface ExternalDeps {
@@ -16,6 +15,8 @@ export interface ExternalDeps {
   readonly dockerSocket: string;
   /** folder for work trees; what is in it belongs to no one once the step has ended */
   readonly folder: string;
+  /** files below a folder as a tar stream; `extra`: path → text beside them */
+  readonly packFolder: (folder: string, options?: { readonly extra: Readonly<Record<string, string>> }) => Readable;
   readonly env: (app: string, configVersion: number) => Promise<Readonly<Record<string, string>>> | Readonly<Record<string, string>>;
 }
 
@@ -94,7 +95,7 @@ async function fromOutput(engine: EnginePort, deps: ExternalDeps, tool: 'nixpack
   const { input, deploy, log, signal } = context;
   const tag = `${deps.instance}/${input.name}:${deploy}`;
   const plan = tool === 'railpack' ? await readFile(join(folders.out, 'railpack-plan.json'), 'utf8') : null;
-  const image = await engine.build(plan === null ? packFolder(folders.out) : packFolder(folders.source, { extra: { 'railpack-plan.json': plan } }), {
+  const image = await engine.build(plan === null ? deps.packFolder(folders.out) : deps.packFolder(folders.source, { extra: { 'railpack-plan.json': plan } }), {
     dockerfile: plan === null ? NIXPACKS : 'railpack-plan.json', tag, labels: marksOf(deps, context), secrets: {}, signal, limits: input.limits,
     buildArgs: { ...env, ...(plan === null ? {} : { BUILDKIT_SYNTAX: RAILPACK_FRONTEND }) }, onLine: (line) => log.output(line), onNote: (text) => log.warn(text),
   });
