@@ -34,7 +34,7 @@ function planOf(): BuildPlan {
 async function byHand(plan: BuildPlan, mark: string): Promise<RawRun> {
   const ca = berth.env['BERTH_BUILD_CA'] ? readFileSync(berth.env['BERTH_BUILD_CA'], 'utf8') : null;
   const dockerfile = ca === null ? plan.dockerfile! : withHostCa(plan.dockerfile!);
-  const session = await openSession(docker, ca === null ? {} : { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) });
+  const session = await openSession(docker, ca === null ? {} : { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) }, () => Promise.resolve(undefined));
   try {
     return await rawRun({
       tag: `${name}/raw:1`, builder: 'buildkit', query: `&dockerfile=.berth/Dockerfile&session=${session.id}`, context: await contextOf({ ...changed(mark), '.berth/Dockerfile': dockerfile }),

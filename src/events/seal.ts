@@ -92,6 +92,11 @@ export class SecretBox {
     await this.store.putKey(id, this.fresh());
   }
 
+  /** Makes the key `id` where there is none. */
+  async requireKey(id: string): Promise<void> {
+    if ((await this.store.key(id)) === null) await this.createKey(id);
+  }
+
   async destroyKey(id: string): Promise<void> {
     this.keys.delete(id);
     await this.store.destroyKey(id);

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { Config } from '../config.js';
 import type { Space } from '../drivers/disk/space.js';
 import type { VolumePort } from '../drivers/engine/volume.port.js';
+import type { RegistryLogin } from '../drivers/engine/registry-login.js';
 import type { GitTransfer } from '../drivers/git/git.port.js';
 import type { Certificate } from '../drivers/router/haproxy.certificates.js';
 import type { StackImages } from '../drivers/stack/stack-images.js';
@@ -56,6 +57,8 @@ export class Core {
   alone: (<T>(work: () => Promise<T>) => Promise<T>) | null = null;
   /** set where an engine is at hand: the images that buildpacks stand on */
   stack: Pick<StackImages, 'list' | 'names' | 'build' | 'versions'> | null = null;
+  /** set where an engine is at hand: shows a login to its registry. @throws what the engine says, statusCode 401 when it is refused */
+  registries: { check(login: RegistryLogin): Promise<void> } | null = null;
   /** set where repositories are at hand: whole repositories out and in */
   transfer: GitTransfer | null = null;
   /** set where the conductor runs: volumes of the engine */

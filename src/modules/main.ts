@@ -18,6 +18,7 @@ import { markOrigin } from './commands/origin.js';
 import { reporter } from './commands/report.js';
 import { Conductor } from './conductor/conductor.js';
 import { Core } from './core.js';
+import { loginsOf } from './registries/registry-access.js';
 
 const report = reporter('api');
 
@@ -54,7 +55,9 @@ async function main(): Promise<void> {
   mkdirSync(config.root, { recursive: true });
   mkdirSync(config.run, { recursive: true });
   const core = await Core.opened(config, report);
-  core.stack = new StackImages(new DockerDriver(config.dockerSocket), fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
+  const engine = new DockerDriver(config.dockerSocket, { logins: () => loginsOf(core) });
+  core.registries = { check: (login) => engine.checkLogin(login) };
+  core.stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const conductor = await Conductor.create(core, report);
 
   let handler: RequestListener = (_, response) => response.writeHead(503).end();

@@ -1,4 +1,5 @@
 import { StepFailure } from '../../events/step.js';
+import { serverOf } from './registry-login.js';
 import { binarySize } from './units.js';
 import { type FailedStep, parseStep } from './buildkit/progress.js';
 
@@ -31,7 +32,8 @@ export function buildFailure(error: string, failed: FailedStep | null): StepFail
   const text = bare(failed?.error ?? error);
   const base = /load metadata for (\S+)/.exec(failed?.name ?? '')?.[1] ?? /pull access denied for ([^\s,]+)/.exec(text)?.[1];
   if (base && !/no build stage|parse error/.test(text)) {
-    return new StepFailure('build.base-image', `the base image ${base} cannot be had: ${text}`, 'it must be on this machine (docker images) or in a registry that this machine can reach');
+    const locked = /unauthorized|denied|forbidden|authentication required|no basic auth|authorization failed/i.test(text);
+    return new StepFailure('build.base-image', `the base image ${base} cannot be had: ${text}`, locked ? `is its name right? For a private registry give its login (or a new one): berth registry:login ${serverOf(base)} <username>` : 'it must be on this machine (docker images) or in a registry that this machine can reach');
   }
   const code = exitCode(text) ?? exitCode(error);
   if (code === null && /no space left on device/i.test(`${failed?.error} ${error}`)) {

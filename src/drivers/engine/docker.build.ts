@@ -13,6 +13,7 @@ import { reasonOf, statusOf } from './engine.errors.js';
 import type { BuildRequest, BuiltImage, EngineInfo, Image } from './engine.port.js';
 import { LegacyProgress } from './legacy-progress.js';
 import { labels } from './labels.js';
+import { loginAt, registryConfig, type RegistryLogins } from './registry-login.js';
 
 interface Outcome { readonly imageId: string; readonly steps: number; readonly cached: number }
 
@@ -20,7 +21,7 @@ interface Outcome { readonly imageId: string; readonly steps: number; readonly c
 const cgroups = new Map<string, BuildCgroup | null>();
 
 export class DockerBuild {
-  constructor(private readonly calls: EngineCalls, private readonly info: () => Promise<EngineInfo>, private readonly inspect: (id: string) => Promise<Image | null>, private readonly cgroupRoot: string) {}
+  constructor(private readonly calls: EngineCalls, private readonly info: () => Promise<EngineInfo>, private readonly inspect: (id: string) => Promise<Image | null>, private readonly cgroupRoot: string, private readonly logins: RegistryLogins) {}
 
   async build(context: Readable, request: BuildRequest): Promise<BuiltImage> {
     const { limits, signal } = request;
@@ -89,7 +90,7 @@ export class DockerBuild {
     // gRPC is 4 MB of memory that only builds need
     const { openSession } = await import('./buildkit/session.js');
     try {
-      return await this.calls.run('session.open', undefined, (docker) => openSession(docker, request.secrets));
+      return await this.calls.run('session.open', undefined, (docker) => openSession(docker, request.secrets, async (host) => loginAt(await this.logins(), host)));
     } catch (error) {
       if (statusOf(error) === null) throw error;
       if (Object.keys(request.secrets).length > 0) {
@@ -122,12 +123,13 @@ export class DockerBuild {
 
   private async legacy(context: Readable, request: BuildRequest, stop: AbortSignal, progress: LegacyProgress): Promise<Outcome> {
     const { memory, cpus } = request.limits;
+    const registryconfig = registryConfig(await this.logins());
     let imageId: string | null = null;
     try {
       const stream = await this.dial(context, {
         ...this.query(request), version: '1', rm: true, forcerm: true,
         ...(memory ? { memory, memswap: memory } : {}), ...(cpus ? { cpuperiod: 100_000, cpuquota: Math.round(cpus * 100_000) } : {}),
-      }, stop);
+      }, stop, registryconfig);
       for await (const message of messages(stream)) {
         if (message.stream) progress.feed(message.stream);
         else if (typeof message.aux === 'object' && message.aux.ID) imageId = message.aux.ID;
@@ -146,9 +148,9 @@ export class DockerBuild {
     return { t: request.tag, dockerfile: request.dockerfile, labels: JSON.stringify(labels(request.labels)), buildargs: JSON.stringify(request.buildArgs), ...(request.target !== undefined && { target: request.target }), ...(request.platform !== undefined && { platform: request.platform }) };
   }
 
-  private dial(context: Readable, query: Record<string, unknown>, abortSignal: AbortSignal): Promise<IncomingMessage> {
+  private dial(context: Readable, query: Record<string, unknown>, abortSignal: AbortSignal, registryconfig?: object): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
-      this.calls.docker.modem.dial({ path: '/build?', method: 'POST', file: context, options: query, abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' } } as Docker.DockerOptions as never,
+      this.calls.docker.modem.dial({ path: '/build?', method: 'POST', file: context, options: query, ...(registryconfig && { registryconfig }), abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 500: 'server error' } } as Docker.DockerOptions as never,
         (error: unknown, response: unknown) => (error ? reject(error) : resolve(response as IncomingMessage)));
     });
   }

@@ -14,13 +14,18 @@ import {
   type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult, type Volume,
 } from './engine.port.js';
 import type { LabelValues } from './labels.js';
+import type { RegistryLogin, RegistryLogins } from './registry-login.js';
 
 export interface DockerOptions {
   readonly observer?: CallObserver;
   /** where the machine's cgroups are mounted */
   readonly cgroupRoot?: string;
   readonly docker?: Docker;
+  /** what registries want to see; nobody's when absent */
+  readonly logins?: RegistryLogins;
 }
+
+const none: RegistryLogins = () => Promise.resolve([]);
 
 /** The Docker engine through its API on a unix socket. One object a process is enough; it holds no connection open. */
 export class DockerDriver extends EnginePort {
@@ -37,12 +42,12 @@ export class DockerDriver extends EnginePort {
   constructor(private readonly socket: string, private readonly options: DockerOptions = {}) {
     super();
     this.calls = new EngineCalls(options.docker ?? new Docker({ socketPath: socket }), socket, options.observer ?? null);
-    this.images = new DockerImages(this.calls);
+    this.images = new DockerImages(this.calls, options.logins ?? none);
     this.containers = new DockerContainers(this.calls);
     this.networks = new DockerNetworks(this.calls);
     this.volumes = new DockerVolumes(this.calls);
     this.streams = new DockerLogs(this.calls);
-    this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id), options.cgroupRoot ?? '/sys/fs/cgroup');
+    this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id), options.cgroupRoot ?? '/sys/fs/cgroup', options.logins ?? none);
   }
 
   override observed(observer: CallObserver): EnginePort {
@@ -68,6 +73,8 @@ export class DockerDriver extends EnginePort {
     return spaceOf((await this.info()).rootDir);
   }
 
+  /** @throws what the engine says: statusCode 401 when the registry refuses it */
+  checkLogin(login: RegistryLogin): Promise<void> { return this.images.checkLogin(login); }
   override canPull(reference: string): Promise<boolean> { return this.images.canPull(reference); }
   override build(context: Readable, request: BuildRequest): Promise<BuiltImage> { return this.builds.build(context, request); }
   override inspectImage(reference: string): Promise<Image | null> { return this.images.inspect(reference); }

@@ -7,6 +7,7 @@ import { reasonOf, statusOf } from './engine.errors.js';
 import { messages } from './messages.js';
 import { pullFailure } from './pull-failure.js';
 import type { BuildCache, Image } from './engine.port.js';
+import { authConfig, authFor, type AuthConfig, type RegistryLogin, type RegistryLogins } from './registry-login.js';
 import { CACHE_VOLUME, type LabelValues, labelFilter, readLabels } from './labels.js';
 
 /** a tree of many small files takes the engine a while */
@@ -39,7 +40,7 @@ function splitTag(tag: string): { repo: string; tag: string } {
 }
 
 export class DockerImages {
-  constructor(private readonly calls: EngineCalls) {}
+  constructor(private readonly calls: EngineCalls, private readonly logins: RegistryLogins) {}
 
   async inspect(reference: string): Promise<Image | null> {
     const found = await this.calls.find('image.inspect', reference, (docker) => docker.getImage(reference).inspect());
@@ -63,9 +64,10 @@ export class DockerImages {
   }
 
   async pull(reference: string, signal: AbortSignal, onLine: (line: string) => void): Promise<void> {
+    const authconfig = authFor(await this.logins(), reference);
     const started = performance.now();
     try {
-      for await (const message of messages(await this.stream('/images/create?', splitReference(reference), undefined, signal))) {
+      for await (const message of messages(await this.stream('/images/create?', splitReference(reference), undefined, signal, authconfig))) {
         if (message.error) throw pullFailure(reference, message.error);
         // a line for each layer and each of its ends, not for each of its bytes
         if (message.status && !/^(Downloading|Extracting|Waiting|Verifying)/.test(message.status)) onLine(message.id ? `${message.id}: ${message.status}` : message.status);
@@ -99,11 +101,11 @@ export class DockerImages {
     return names;
   }
 
-  private stream(path: string, options: object, file: Readable | undefined, abortSignal: AbortSignal): Promise<IncomingMessage> {
+  private stream(path: string, options: object, file: Readable | undefined, abortSignal: AbortSignal, authconfig?: AuthConfig): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const fail = (error: unknown): void => reject(error);
       file?.on('error', fail);
-      this.calls.docker.modem.dial({ path, method: 'POST', ...(file && { file }), options, abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 404: 'not found', 500: 'server error' } } as Docker.DockerOptions as never,
+      this.calls.docker.modem.dial({ path, method: 'POST', ...(file && { file }), ...(authconfig && { authconfig }), options, abortSignal, isStream: true, statusCodes: { 200: true, 400: 'bad parameter', 404: 'not found', 500: 'server error' } } as Docker.DockerOptions as never,
         (error: unknown, response: unknown) => (error ? fail(error) : resolve(response as IncomingMessage)));
     });
   }
@@ -153,10 +155,16 @@ export class DockerImages {
     }
   }
 
+  /** Shows a login to its registry, by the engine. @throws what the engine says, statusCode 401 when the registry refuses it */
+  async checkLogin(login: RegistryLogin): Promise<void> {
+    await this.calls.run('registry.login', login.server, (docker) => docker.checkAuth(authConfig(login)), 30_000);
+  }
+
   /** Asks the engine to ask the registry, so that its proxies, mirrors and certificates count. */
   async canPull(reference: string): Promise<boolean> {
+    const authconfig = authFor(await this.logins(), reference);
     try {
-      await this.calls.run('image.registry', reference, (docker) => docker.getImage(reference).distribution(), 3000);
+      await this.calls.run('image.registry', reference, (docker) => docker.getImage(reference).distribution({ ...(authconfig && { authconfig }) }), 3000);
       return true;
     } catch (error) {
       // the registry spoke: it is there, but not this image or not for us

@@ -1,4 +1,5 @@
 import { StepFailure } from '../../events/step.js';
+import { serverOf } from './registry-login.js';
 
 /** What the engine's words about a pull mean. Pure. */
 export function pullFailure(reference: string, words: string, status: number | null = null): StepFailure {
@@ -8,8 +9,8 @@ export function pullFailure(reference: string, words: string, status: number | n
   if (/invalid reference|invalid (tag|repository)|must be lowercase/i.test(text)) return fail('image.name', text, 'a name such as nginx:1.27 or registry.example/team/shop@sha256:…');
   if (/no space left/i.test(text)) return fail('image.disk-full', text, 'make room on the server: see berth doctor', 'machine');
   if (/no matching manifest/i.test(text)) return fail('image.platform', text, 'it was not made for this kind of machine');
-  if (status === 404 || /not found|manifest unknown|access denied|denied|unauthorized|authentication required/i.test(text)) {
-    return fail('image.refused', text, 'is the name right? For a private registry, log in on the server: docker login; or bring it: docker save IMAGE | berth git:load-image <app> IMAGE');
+  if (status === 404 || /not found|manifest unknown|denied|unauthorized|no basic auth credentials|authentication required/i.test(text)) {
+    return fail('image.refused', text, `is the name right? For a private registry give its login (or a new one): berth registry:login ${serverOf(reference)} <username>; or bring it: docker save IMAGE | berth git:load-image <app> IMAGE`);
   }
   return fail('image.registry', text, 'it is tried again by itself; an image can be brought without a registry: docker save IMAGE | berth git:load-image <app> IMAGE', 'machine');
 }

@@ -1,4 +1,4 @@
-import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, GitAccessEvent, KeyEvent, ProcessEvent, RequestEvent, ServerEvent, StorageEvent } from './app.events.js';
+import type { AppEvent, ClaimEvent, ConfigEvent, DriftEvent, GitAccessEvent, KeyEvent, ProcessEvent, RegistryAccessEvent, RequestEvent, ServerEvent, StorageEvent } from './app.events.js';
 import type { AuditEvent } from './audit.events.js';
 import type { BackupEvent } from './backup.events.js';
 import type { PipelineEvent } from './deploy.events.js';
@@ -6,7 +6,7 @@ import type { OperationEvent } from './operation.events.js';
 import type { PluginEvent, PluginSettingEvent } from './plugin.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent | OperationEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | RegistryAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent | OperationEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -20,6 +20,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   StorageMounted: 1, StorageUnmounted: 1, StorageDestroyed: 1,
   SshKeyAdded: 1, SshKeyRemoved: 1, TokenCreated: 1, TokenRevoked: 1,
   GitLoginSet: 1, GitLoginRemoved: 1, GitHostAllowed: 1, DeployKeyMade: 1,
+  RegistryLoginSet: 1, RegistryLoginRemoved: 1,
   GlobalDomainSet: 1, TraceSwitched: 1, ServerSettingChanged: 1,
   DriftDetected: 1, DriftEnded: 1, RepairStarted: 2, CrashLoopDetected: 1,
   BuildRequested: 1, DeployRequested: 1, DeployStarted: 1, DeploySuperseded: 1,

@@ -53,6 +53,11 @@ export type GitAccessEvent =
   | NewEvent<'GitHostAllowed', { host: string; keys: string[] }>
   | NewEvent<'DeployKeyMade', { publicKey: string; privateKey: Sealed }>;
 
+/** stream `registry-access`: how image registries know us; passwords are sealed with the key `registry` */
+export type RegistryAccessEvent =
+  | NewEvent<'RegistryLoginSet', { server: string; user: string; password: Sealed }>
+  | NewEvent<'RegistryLoginRemoved', { server: string }>;
+
 /** stream `server` */
 export type ServerEvent =
   | NewEvent<'GlobalDomainSet', { domains: string[] }>

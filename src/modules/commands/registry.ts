@@ -15,6 +15,7 @@ import { eventCommands } from '../history/events.commands.js';
 import { planCommands } from '../history/plan.commands.js';
 import { sourceCommands } from '../sources/sources.commands.js';
 import { stackCommands } from '../stack/stack.commands.js';
+import { registryCommands } from '../registries/registry.commands.js';
 import { stateCommands } from '../history/state.commands.js';
 import { undoCommands } from '../history/undo.commands.js';
 import { operationCommands } from '../operations/operations.commands.js';
@@ -30,7 +31,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...stackCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...stackCommands, ...registryCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -38,7 +39,7 @@ const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'depl
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', buildpacks: 'Manage buildpack settings for an app', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', operations: 'What takes time and is no deploy', trace: 'See what happened in every step of a deploy', logs: 'What apps print', builder: 'How apps are built', ports: 'Which port of an app answers', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
 };
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));

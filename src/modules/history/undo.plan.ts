@@ -75,6 +75,7 @@ export const UNDO: Rules = {
   TokenRevoked: { why: 'a revoked token may be in the wrong hands, and is never made good again', hint: 'make a new one: berth tokens:create <name>' },
   GitLoginSet: { why: 'a token is taken away by its own command', hint: 'berth git:auth <host>' }, GitLoginRemoved: { why: 'a token that was taken away may be in the wrong hands', hint: 'give a new one: berth git:auth <host> <user>' },
   GitHostAllowed: { why: 'what a server\'s keys are nobody here decides', hint: 'ask it again: berth git:allow-host <host>' }, DeployKeyMade: { why: 'the key before may be in the wrong hands', hint: 'make another: berth --force git:generate-deploy-key' },
+  RegistryLoginSet: { why: 'a password is taken away by its own command', hint: 'berth registry:logout <server>' }, RegistryLoginRemoved: { why: 'a password that was taken away may be in the wrong hands', hint: 'give a new one: berth registry:login <server> <user>' },
   AppCreated: { why: 'an app is destroyed by its own command, which asks first', hint: 'berth apps:destroy <app>' },
   AppDestroyed: { why: 'its containers, images, repository, logs and the key of its secrets are gone', hint: 'as it was at its end: berth state <app> --at <position before>; make it anew: berth apps:create <app>' },
   NameClaimed: claim, NameReleased: claim,

@@ -4,7 +4,7 @@ import { Rejected } from '../../events/decider.js';
 import { Arg, command, Flag, forget, type CommandContext } from '../commands/command.js';
 import { change } from '../draft.js';
 import { checkHost, checkLogin, GIT_ACCESS, gitAccess } from './git-access.decider.js';
-import { requireSeal, SEAL } from './git-access.js';
+import { SEAL } from './git-access.js';
 
 class AuthInput {
   @IsString() @Arg('the host, such as git.example.com', { label: 'host' }) host!: string;
@@ -36,7 +36,7 @@ const auth = command({
     }
     checkLogin('user', user);
     const clear = await tokenOf(context, host);
-    await requireSeal(context.core);
+    await context.core.box.requireKey(SEAL);
     const token = await context.core.box.seal(SEAL, clear);
     await change(context, 'git:auth', GIT_ACCESS, (draft) => draft.decide(gitAccess, GIT_ACCESS, { type: 'SetLogin', host, user, token }));
     return { host, user };
@@ -80,7 +80,7 @@ const generate = command({
     const { deployKey } = (await core.repository.load(gitAccess, GIT_ACCESS)).state;
     if (deployKey !== null && !force) gitAccess.decide({ type: 'MakeKey', ...deployKey, again: false }, { logins: {}, hosts: {}, deployKey }); // throws
     const made = await makeKeyPair(`berth@${core.config.host}`);
-    await requireSeal(core);
+    await core.box.requireKey(SEAL);
     const privateKey = await core.box.seal(SEAL, made.privateKey);
     await change(context, 'git:generate-deploy-key', GIT_ACCESS, (draft) => draft.decide(gitAccess, GIT_ACCESS, { type: 'MakeKey', publicKey: made.publicKey, privateKey, again: force }));
     return { publicKey: made.publicKey };

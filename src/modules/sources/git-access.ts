@@ -14,8 +14,3 @@ export async function accessOf(core: Pick<Core, 'repository' | 'box'>): Promise<
     knownHosts: Object.values(hosts).flat(),
   };
 }
-
-/** Makes the sealing key where there is none. */
-export async function requireSeal(core: Pick<Core, 'store' | 'box'>): Promise<void> {
-  if ((await core.store.key(SEAL)) === null) await core.box.createKey(SEAL);
-}

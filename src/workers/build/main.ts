@@ -13,12 +13,13 @@ import { classicBuilds } from '../../plugins/builders/classic/classic.runner.js'
 import { externalBuild } from '../../plugins/builders/external/external.runner.js';
 import { HostTools } from '../../drivers/tool/tool.driver.js';
 import { stackFor } from '../detect/detect.step.js';
+import { loginsOf } from '../../modules/registries/registry-access.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';
 
 await startWorker('build', (core) => {
   const { config } = core;
-  const engine = new DockerDriver(config.dockerSocket);
+  const engine = new DockerDriver(config.dockerSocket, { logins: () => loginsOf(core) });
   const env = (app: string, version: number): Promise<Record<string, string>> => core.env(app, version);
   const classic = classicBuilds({
     engine, env, stack: stackFor(), instance: config.instance, proxy: config.buildProxy, ca: () => buildCa(config.buildCa),

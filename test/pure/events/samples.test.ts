@@ -16,6 +16,7 @@ import { operations } from '../../../src/modules/operations/operation.decider.js
 import { plugins, pluginSettings } from '../../../src/modules/plugins/plugin.decider.js';
 import { processes } from '../../../src/modules/processes/process.decider.js';
 import { applyToBoard, emptyBoard } from '../../../src/modules/read/board.projection.js';
+import { registryAccess } from '../../../src/modules/registries/registry-access.decider.js';
 import { gitAccess } from '../../../src/modules/sources/git-access.decider.js';
 import { storage } from '../../../src/modules/storage/storage.decider.js';
 import { server } from '../../../src/modules/server/server.decider.js';
@@ -30,7 +31,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, drift, pipeline, audit, backups, request: requests, operations,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations,
 };
 
 describe('events as they were ever written', () => {

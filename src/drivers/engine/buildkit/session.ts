@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import grpc from '@grpc/grpc-js';
 import type Docker from 'dockerode';
+import type { RegistryLogin } from '../registry-login.js';
 import { decode, encode } from './proto.js';
 
 function method(path: string, request: string, response: string, responseStream = false): grpc.MethodDefinition<Record<string, unknown>, object> {
@@ -17,12 +18,12 @@ function method(path: string, request: string, response: string, responseStream 
 const SERVING = { status: 1 };
 
 /**
- * The way back from BuildKit to us while a build runs: it asks for secrets here. It also asks every second whether we are
+ * The way back from BuildKit to us while a build runs: it asks for secrets and for logins of registries here. It also asks every second whether we are
  * well and drops a session that has no health service; dockerode's own has none.
  */
 export interface BuildSession { readonly id: string; close(): void }
 
-export async function openSession(docker: Docker, secrets: Readonly<Record<string, string | Buffer>>): Promise<BuildSession> {
+export async function openSession(docker: Docker, secrets: Readonly<Record<string, string | Buffer>>, login: (host: string) => Promise<RegistryLogin | undefined>): Promise<BuildSession> {
   const id = randomUUID();
   const socket = await new Promise<Duplex>((resolve, reject) => {
     docker.modem.dial({
@@ -43,7 +44,9 @@ export async function openSession(docker: Docker, secrets: Readonly<Record<strin
     Watch: (call: grpc.ServerWritableStream<object, object>) => void call.write(SERVING),
   });
   server.addService({ Credentials: method('/moby.filesync.v1.Auth/Credentials', 'CredentialsRequest', 'CredentialsResponse') }, {
-    Credentials: (_call: unknown, answer: grpc.sendUnaryData<object>) => answer(null, {}),
+    Credentials: ({ request }: { request: { Host?: string } }, answer: grpc.sendUnaryData<object>) => {
+      login(request.Host ?? '').then((found) => answer(null, found === undefined ? {} : { Username: found.user, Secret: found.password }), (error: Error) => answer({ code: grpc.status.INTERNAL, details: error.message }));
+    },
   });
   server.addService({ GetSecret: method('/moby.buildkit.secrets.v1.Secrets/GetSecret', 'GetSecretRequest', 'GetSecretResponse') }, {
     GetSecret: ({ request }: { request: { ID?: string } }, answer: grpc.sendUnaryData<object>) => {
