@@ -7,7 +7,7 @@ import { DockerVolumeDriver } from '../src/drivers/engine/docker.volume.driver.j
 import { releaseStep } from '../src/workers/release/release.step.js';
 import { buildStep } from '../src/workers/build/build.step.js';
 import { waitUntilHealthy, httpProbe } from '../src/workers/release/check.js';
-import { baseImages, plan, random, removeAll, request, stepContext, tarFile, tarOf } from '../test/e2e/engine.kit.js';
+import { baseImages, mark, plan, random, removeAll, request, stepContext, tarFile, tarOf } from '../test/e2e/engine.kit.js';
 
 const RUNS = 10;
 const instance = `bench${random()}`;
@@ -41,7 +41,7 @@ try {
   for (let run = 1; run <= RUNS; run += 1) {
     await timed('steps total', async () => {
       const over = { app: 'a', deploy: run };
-      const built = await timed('  build step', () => buildStep({ engine, config, env: () => ({}) })(stepContext('build', { app: 'a', name: 'bench', source, plan: plan({ check }), configVersion: 1, limits: { memory: 1 << 30, cpus: 1, timeoutMs: 60_000 } }, over)));
+      const built = await timed('  build step', () => buildStep({ engine, config, env: () => ({}), mark })(stepContext('build', { app: 'a', name: 'bench', source, plan: plan({ check }), configVersion: 1, limits: { memory: 1 << 30, cpus: 1, timeoutMs: 60_000 } }, over)));
       const context = stepContext('release', { ...built, app: 'a', name: 'bench', sha: null, configVersion: 1, check, port: 5000, number: run, isNew: true, runReleaseCommand: false, formation: { web: 1 }, limits: { memory: 0, cpus: 0 }, hosts: [], keep: [] }, over);
       Object.assign(context.log, { call: (name: string, ms: number) => void calls.set(name, [...(calls.get(name) ?? []), ms]) });
       await timed('  release step', () => releaseStep({ engine, config, env: () => ({}), volumes: new DockerVolumeDriver('/var/run/docker.sock', config.instance) })(context));

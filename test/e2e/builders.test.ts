@@ -12,7 +12,7 @@ import { buildStep } from '../../src/workers/build/build.step.js';
 import { detectStep } from '../../src/workers/detect/detect.step.js';
 import { shellCommand } from '../../src/workers/release/command.js';
 import { archive, examples, type Example } from '../builders/examples.js';
-import { random, removeAll, stepContext } from './engine.kit.js';
+import { mark, random, removeAll, stepContext } from './engine.kit.js';
 
 const engine = new DockerDriver(process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock');
 const instance = `t${process.env['BERTH_TEST_RUN'] ?? ''}${random()}`;
@@ -36,7 +36,7 @@ async function make(example: Example, lines: string[]): Promise<BuildOutput> {
   const build = stepContext('build', { app, name, source, plan, configVersion: 1, limits: { memory: 0, cpus: 0, timeoutMs: 900_000 } }, { app });
   try {
     await stack.ensure(stackImagesIn(plan.dockerfile ?? ''), build.log, build.signal);
-    return await buildStep({ engine, config, env: () => wanted.config ?? {} })(build);
+    return await buildStep({ engine, config, env: () => wanted.config ?? {}, mark })(build);
   } finally { lines.push(...build.lines); }
 }
 

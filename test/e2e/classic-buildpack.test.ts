@@ -13,6 +13,7 @@ import { cacheVolume, classicBuilds } from '../../src/plugins/builders/classic/c
 import { buildStep } from '../../src/workers/build/build.step.js';
 import { detectStep, stackFor } from '../../src/workers/detect/detect.step.js';
 import type { StepContext, StepFailure } from '../../src/events/step.js';
+import { mark } from './engine.kit.js';
 
 const socket = process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock';
 const docker = new Docker({ socketPath: socket });
@@ -56,7 +57,7 @@ async function build(tar: string, named: string | readonly string[], options: Op
   const plan: BuildPlan = await detectStep()(context('detect', { app: 'a1', name: 'demo', source: tar, configVersion: 1, settings: { buildpacks: packs.join('\n'), ...options.settings } }));
   const env = (): Record<string, string> => options.env ?? {};
   const classic = classicBuilds({ engine, sandbox, fetcher: new BuildpackFetch(join(folder, 'cache'), { timeoutMs: 10_000 }), stack: stackFor(), instance, env, ca: async () => null, proxy: {} });
-  return buildStep({ engine, config: { instance, buildCa: null, buildProxy: {} }, env, classic })(
+  return buildStep({ engine, config: { instance, buildCa: null, buildProxy: {} }, env, classic, mark })(
     context('build', { app: 'a1', name: 'demo', source: tar, plan, configVersion: 1, sha: SHA, limits: { memory: options.memory ?? 0, cpus: 0, timeoutMs: options.timeoutMs ?? 60_000 } }, options.signal));
 }
 const failing = async (...args: Parameters<typeof build>): Promise<StepFailure> => build(...args).then(() => { throw new Error('was built'); }, (error: unknown) => error as StepFailure);

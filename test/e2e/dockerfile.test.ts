@@ -13,7 +13,7 @@ import { projectOf } from '../../src/plugins/builders/select.js';
 import { treeOf } from '../../src/plugins/builders/source-tree.js';
 import { buildStep } from '../../src/workers/build/build.step.js';
 import { stackFor } from '../../src/workers/detect/detect.step.js';
-import { type Files, baseImages, plan, random, removeAll, stepContext, tarFile } from './engine.kit.js';
+import { type Files, baseImages, mark, plan, random, removeAll, stepContext, tarFile } from './engine.kit.js';
 
 /** Dockerfile builds as the settings want them, by the real engine. */
 const instance = `t${random()}`;
@@ -22,7 +22,7 @@ const app = `app${random()}`;
 const SECRET = `s3cret-${random()}-${random()}`;
 const env = (): Record<string, string> => ({ NPM_TOKEN: SECRET, GREETING: 'hello', OTHER: 'never-given' });
 const config = { instance, buildCa: null, buildProxy: {} };
-const build = buildStep({ engine, config, env });
+const build = buildStep({ engine, config, env, mark });
 let busybox: string;
 let deploy = 0;
 
@@ -62,6 +62,34 @@ describe('a secret of the build', () => {
     const saved = execFileSync('/usr/bin/docker', ['save', imageId], { maxBuffer: 1 << 28 });
     expect(saved.includes(SECRET)).toBe(false);
     expect(saved.includes('never-given')).toBe(false);
+  });
+
+  it('named as a build argument is not in the image\'s history; where the Dockerfile writes it down, that is said', async () => {
+    const { imageId, lines } = await built({ Dockerfile: `FROM ${busybox}\nARG NPM_TOKEN\nARG GREETING\nRUN echo "$NPM_TOKEN" | wc -c > /length # ${random()}\n` }, { buildArgs: ['NPM_TOKEN', 'GREETING'] });
+    const history = docker('history', '--no-trunc', imageId);
+    expect(history).toMatch(/RUN \|2 (?:NPM_TOKEN|GREETING)=\*\*\* (?:NPM_TOKEN|GREETING)=\*\*\* \/bin\/sh -c echo/);
+    for (const text of [history, lines.join('\n'), execFileSync('/usr/bin/docker', ['save', imageId], { maxBuffer: 1 << 28 }).toString('latin1')]) expect(text).not.toContain(SECRET);
+    expect(lines.join('\n')).not.toContain('writes');
+    // under its tag, with our labels; what stood there before is gone
+    expect(await engine.inspectImage(`${instance}/shop-${app}:${deploy}`)).toMatchObject({ id: imageId, labels: { 'berth.app': app } });
+    expect((await engine.listImages({ instance, app, deploy })).map(({ id }) => id)).toEqual([imageId]);
+    expect(docker('run', '--rm', imageId, 'cat', '/length').trim()).toBe(String(SECRET.length + 1));
+    const kept = await built({ Dockerfile: `FROM ${busybox}\nARG NPM_TOKEN\nENV TOKEN=$NPM_TOKEN\n` }, { buildArgs: ['NPM_TOKEN'] });
+    expect(kept.lines.join('\n')).toContain('the Dockerfile writes NPM_TOKEN into the image (ENV, LABEL, CMD)');
+    expect(docker('history', '--no-trunc', kept.imageId)).not.toContain(SECRET);
+  });
+
+  it('named for one of our buildpacks is in its commands, and nowhere else; another value is built anew', async () => {
+    const dockerfile = `# ours\nFROM ${busybox} AS build\nARG NPM_TOKEN\nRUN echo ${random()} && echo "got $NPM_TOKEN" && test -n "$NPM_TOKEN" && echo "$NPM_TOKEN" | wc -c > /length\nFROM ${busybox}\nCOPY --from=build /length /length\nRUN env\n`;
+    const over = { builder: 'buildpack', buildpack: 'x', dockerfilePath: null, dockerfile, buildArgs: ['NPM_TOKEN'] } as const;
+    const first = await built({ 'a.txt': 'a' }, over);
+    expect(first.lines.join('\n')).toMatch(/got \*\*\*/);
+    expect(first.lines.join('\n')).toMatch(/RUN echo \w+ && echo "got/);
+    for (const text of [docker('history', '--no-trunc', first.imageId), first.lines.join('\n'), execFileSync('/usr/bin/docker', ['save', first.imageId], { maxBuffer: 1 << 28 }).toString('latin1')]) expect(text).not.toContain(SECRET);
+    const same = await built({ 'a.txt': 'b' }, over);
+    expect(same.lines.join('\n')).toMatch(/\(5 of 5 steps from cache\)|CACHED/);
+    const other = await built({ 'a.txt': 'c' }, over, buildStep({ engine, config, env: () => ({ NPM_TOKEN: 'much-shorter' }), mark }));
+    expect(docker('run', '--rm', other.imageId, 'cat', '/length').trim()).toBe('13');
   });
 
   it('that is not set is said, and the step that needs it fails by its own words', async () => {
@@ -145,7 +173,7 @@ describe('an engine without BuildKit', () => {
   });
 
   it('builds by its legacy builder, and says so; secrets it cannot keep are refused', async () => {
-    const by = buildStep({ engine: old, config, env });
+    const by = buildStep({ engine: old, config, env, mark });
     const { lines, imageId } = await built({ Dockerfile: `FROM ${busybox}\nARG GREETING\nRUN echo "$GREETING from the old one" ${random()}\nEXPOSE 5000\n` }, { buildArgs: ['GREETING'] }, by);
     expect(lines.join('\n')).toMatch(/The engine has no BuildKit[^]*hello from the old one/);
     expect((await engine.inspectImage(imageId))!.exposed).toEqual([5000]);

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -72,6 +72,9 @@ export async function tarFile(files: Files): Promise<string> {
   writeFileSync(file, Buffer.concat(parts));
   return file;
 }
+
+/** what SecretBox.mark does */
+export const mark = (text: string): string => createHash('sha256').update(`test ${text}`).digest('hex').slice(0, 24);
 
 export const random = (): string => randomBytes(4).toString('hex');
 

@@ -7,7 +7,7 @@ import type { BuildInput, BuildPlan, LiveContainer, ReleaseInput } from '../../s
 import { type BuildDeps, buildStep } from '../../src/workers/build/build.step.js';
 import { releaseStep } from '../../src/workers/release/release.step.js';
 import { StepFailure } from '../../src/events/step.js';
-import { type Files, baseImages, plan, random, removeAll, stepContext, tarFile } from './engine.kit.js';
+import { type Files, baseImages, mark, plan, random, removeAll, stepContext, tarFile } from './engine.kit.js';
 
 const instance = `t${random()}`;
 const engine = new DockerDriver('/var/run/docker.sock');
@@ -16,7 +16,7 @@ const app = `app${random()}`;
 const name = `shop-${random()}`;
 const config = { instance, buildCa: null, buildProxy: {}, networkPool };
 const env = () => ({ GREETING: 'hello', SECRET_KEY: 'k-42' });
-const build = (over: Partial<BuildDeps> = {}) => buildStep({ engine, config, env, ...over });
+const build = (over: Partial<BuildDeps> = {}) => buildStep({ engine, config, env, mark, ...over });
 const release = releaseStep({ engine, config, env, volumes: new DockerVolumeDriver('/var/run/docker.sock', instance) });
 let server: string;
 let busybox: string;

@@ -10,11 +10,12 @@ import type { BuildOutput } from '../../src/events/types/deploy.events.js';
 import { buildStep } from '../../src/workers/build/build.step.js';
 import { detectStep } from '../../src/workers/detect/detect.step.js';
 import type { StepContext, StepFailure } from '../../src/events/step.js';
+import { mark } from './engine.kit.js';
 
 const engine = new DockerDriver(process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock');
 const instance = `t${randomBytes(4).toString('hex')}`;
 const bundle = process.env['BERTH_BUILD_CA'] ?? '/etc/ssl/certs/ca-certificates.crt';
-const build = buildStep({ engine, config: { instance, buildCa: existsSync(bundle) ? bundle : null, buildProxy: {} }, env: () => ({}) });
+const build = buildStep({ engine, config: { instance, buildCa: existsSync(bundle) ? bundle : null, buildProxy: {} }, env: () => ({}), mark });
 
 let folder: string;
 let repo: string;

@@ -136,6 +136,7 @@ export class Handle extends EnginePort {
   override canPull(): Promise<boolean> { return Promise.resolve(false); }
   override build(): never { throw new Error('not simulated'); }
   override pullImage(): never { throw new Error('not simulated'); }
+  override rewriteHistory(): never { throw new Error('not simulated'); }
   override loadImage(): never { throw new Error('not simulated'); }
   override listCaches(): Promise<readonly []> { return this.ask('listCaches', () => [] as const); }
   override removeCaches(): never { throw new Error('not simulated'); }

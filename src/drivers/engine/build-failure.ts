@@ -1,4 +1,5 @@
 import { StepFailure } from '../../events/step.js';
+import { asWritten } from './dockerfile-config.js';
 import { serverOf } from './registry-login.js';
 import { binarySize } from './units.js';
 import { type FailedStep, parseStep } from './buildkit/progress.js';
@@ -17,7 +18,7 @@ function bare(text: string): string {
 export function place(name: string): string {
   const step = parseStep(name);
   if (!step) return name;
-  const instruction = step.instruction.replace(/ ?--mount=type=secret,id=berth_\S+/g, '').replace(/\s+/g, ' ');
+  const instruction = asWritten(step.instruction).replace(/\s+/g, ' ');
   return `step ${step.stage && !/^stage-\d+$/.test(step.stage) ? `${step.stage} ` : ''}${step.step}/${step.total}: ${instruction.length > 160 ? `${instruction.slice(0, 157)}...` : instruction}`;
 }
 

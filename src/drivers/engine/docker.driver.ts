@@ -84,6 +84,7 @@ export class DockerDriver extends EnginePort {
   override removeImage(reference: string, force = false): Promise<void> { return this.images.remove(reference, force); }
   override listCaches(): Promise<readonly BuildCache[]> { return this.images.caches(); }
   override removeCaches(ids: readonly string[]): Promise<number> { return this.images.removeCaches(ids); }
+  override async rewriteHistory(id: string, tag: string, text: (line: string) => string): Promise<{ image: Image; config: string } | null> { return this.images.rewriteHistory((await this.info()).rootDir, id, tag, text); }
   override tagImage(reference: string, tag: string): Promise<void> { return this.images.tag(reference, tag); }
 
   override createContainer(spec: ContainerSpec): Promise<string> { return this.containers.create(spec); }

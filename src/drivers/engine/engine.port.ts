@@ -215,6 +215,12 @@ export abstract class EnginePort {
   /** @param force also when a stopped container uses it or it has several tags */
   abstract removeImage(reference: string, force?: boolean): Promise<void>;
   abstract tagImage(reference: string, tag: string): Promise<void>;
+  /**
+   * The image with another history under its tag; the old one goes. Layers are the same.
+   * @param text what a line of the history shall be
+   * @returns the image and its configuration as JSON; null when this engine keeps its images where we cannot read them
+   */
+  abstract rewriteHistory(id: string, tag: string, text: (line: string) => string): Promise<{ readonly image: Image; readonly config: string } | null>;
   /** Caches of builds: of RUN lines that end with `# <mark>` (see withOwnCaches), and volumes of buildpacks. */
   abstract listCaches(): Promise<readonly BuildCache[]>;
   /** @returns bytes that are free now; one that is in use stays */

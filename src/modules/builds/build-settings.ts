@@ -11,7 +11,7 @@ const names = (key: string, about: string): Property => ({ key, about, ok: (valu
 export const DOCKERFILE: Readonly<Record<string, Property>> = {
   'dockerfile-path': path('dockerfile-path', 'where the Dockerfile is'),
   target: { key: 'dockerfile-target', about: 'the stage that is built', ok: (value) => /^[A-Za-z0-9][A-Za-z0-9_.-]{0,100}$/.test(value), form: 'the name of a stage' },
-  'build-args': names('build-args', 'config vars that the build sees as ARG; they stay readable in the image'),
+  'build-args': names('build-args', 'config vars that the build sees as ARG; what it writes down of them stays in the image'),
   'build-secrets': names('build-secrets', 'config vars that RUN --mount=type=secret,id=NAME sees, and nobody else'),
   platform: { key: 'platform', about: 'the platform to build for', ok: (value) => /^[a-z0-9]{1,20}\/[a-z0-9]{1,20}(?:\/[a-z0-9]{1,20})?$/.test(value), form: 'for example linux/amd64' },
 };

@@ -83,8 +83,7 @@ export const dockerfileBuilder: Builder = {
         ...targetOf(project, path, text), ...platformOf(project), ...(secrets.length > 0 && { secrets }),
       },
       details: exposed.length > 0 ? [`EXPOSE ${exposed.join(' ')}`] : ['no EXPOSE: the app is expected on $PORT (5000)'],
-      // the engine writes them into the history of the image
-      warnings: args.length > 0 ? [`build-args (${args.join(', ')}) can be read in the image's history: for secrets there is build-secrets`] : [],
+      warnings: [],
     };
   },
 };

@@ -9,7 +9,7 @@ import type { SourceTree } from './source-tree.js';
 /** `--mount=type=cache` of this app for a folder; caches of apps are apart. */
 export const cacheMount = (app: string, what: string, target: string): string => `--mount=type=cache,id=${app}-${what},target=${target}`;
 
-/** `ARG` lines of the config keys that the build may see; only ever in the stage that is thrown away. */
+/** `ARG` lines of the config keys that the build may see, only ever in the stage that is thrown away. The build hands their values to RUN (see withConfig). */
 export const argLines = (project: Project): string[] => buildArgs(project).map((name) => `ARG ${name}`);
 
 /** A shell's way to say what was wrong and to end the build. Without single quotes in it. */

@@ -2,8 +2,10 @@ import { createHash } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import type { Config } from '../../config.js';
 import { contextPath, packContext, scanSource } from '../../drivers/engine/build-context.js';
+import { asWritten, CONFIG_SECRET, shellExports, withConfig } from '../../drivers/engine/dockerfile-config.js';
 import { CA_SECRETS, withHostCa, withoutSyntax } from '../../drivers/engine/dockerfile-ca.js';
 import { withOwnCaches } from '../../drivers/engine/dockerfile-caches.js';
+import { refusedIn } from '../../drivers/engine/dockerfile-refused.js';
 import type { EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { jks } from '../../drivers/engine/jks.js';
 import { readLabels } from '../../drivers/engine/labels.js';
@@ -27,6 +29,8 @@ export interface BuildDeps {
   readonly engine: EnginePort;
   readonly config: Pick<Config, 'instance' | 'buildCa' | 'buildProxy'>;
   readonly env: ReadEnv;
+  /** equal for equal texts; tells nothing about them */
+  readonly mark: (text: string) => string;
   /** carries out plans of third-party buildpacks */
   readonly classic?: ClassicBuilds;
   /** the stack's images that a plan stands on */
@@ -69,9 +73,11 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
 
     // what third-party buildpacks said of its processes is in no image
     const left = third ? null : await earlier(engine, tag, context.job, source);
+    const values = plan.buildArgs.length + (plan.secrets ?? []).length > 0 ? await deps.env(input.app, input.configVersion) : {};
+    const args = pick(values, plan.buildArgs);
     if (left) {
       log.detail(`Reusing the image of an earlier attempt (${size(left.bytes)})`);
-      return output(tag, left, context, stands);
+      return output(tag, await withoutArgs(engine, left, tag, args, context), context, stands);
     }
     const same = third || input.fresh ? null : await unchanged(engine, deps.config.instance, input.app, source);
     if (same) {
@@ -87,6 +93,8 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const before = third ? await deps.classic!.before(context) : null;
     let dockerfile = before?.dockerfile ?? plan.dockerfile ?? scan.texts.get(path);
     if (dockerfile === undefined) throw new StepFailure('build.dockerfile', `there is no ${path} in the source`, 'commit it, or set the path of your Dockerfile with builder:set <app> dockerfile-path <path>');
+    const refused = plan.dockerfile === null ? refusedIn(dockerfile) : null;
+    if (refused) throw new StepFailure('build.dockerfile', `the Dockerfile cannot be used: line ${refused.line}: ${refused.what}`, refused.hint);
     const plain = withoutSyntax(dockerfile);
     if (plain && !(await engine.canPull(plain.image))) {
       log.detail(`Leaving out "# syntax=${plain.image}": no registry can be reached, the engine's own syntax is used`);
@@ -94,6 +102,8 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     }
     const caches = input.caches === undefined ? input.app : `${input.app}.${input.caches}`;
     dockerfile = withOwnCaches(dockerfile, caches, plan.dockerfile === null ? null : `${deps.config.instance}/${input.app}`);
+    const ours = plan.dockerfile !== null;
+    if (ours) dockerfile = withConfig(dockerfile, Object.keys(args), deps.mark(JSON.stringify(args)));
     if (ca !== null) dockerfile = withHostCa(dockerfile);
     // the app's ignore rules are written for its own Dockerfile: under a generated one they would take files that it needs
     const ignore = plan.builder === 'dockerfile' ? (scan.texts.get(own) ?? scan.texts.get(ignores) ?? null) : null;
@@ -103,25 +113,46 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
 
     const room = watchRoom(engine);
     const secret = plan.secrets ?? [];
-    const values = plan.buildArgs.length + secret.length > 0 ? await deps.env(input.app, input.configVersion) : {};
     for (const name of secret) if (!Object.hasOwn(values, name)) log.warn(`build-secrets names ${name}, which is not set: berth config:set ${input.name} ${name}=…`);
-    const hidden = hiding(Object.values(pick(values, secret)));
+    const hidden = hiding([...Object.values(pick(values, secret)), ...Object.values(args).filter((value) => !PLAIN.test(value))]);
     const started = performance.now();
     const image = await engine.build(packed, {
       dockerfile: before === null ? inside : path, tag, signal, limits: input.limits, ...(plan.target !== undefined && { target: plan.target }), ...(plan.platform !== undefined && { platform: plan.platform }),
       labels: { instance: deps.config.instance, app: input.app, deploy: context.deploy, attempt: context.attempt, job: context.job, source },
-      buildArgs: { ...deps.config.buildProxy, ...pick(values, plan.buildArgs) },
-      secrets: { ...pick(values, secret), ...(ca !== null && { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) }) },
+      buildArgs: { ...deps.config.buildProxy, ...(ours ? {} : args) },
+      secrets: { ...pick(values, secret), ...(ours && Object.keys(args).length > 0 && { [CONFIG_SECRET]: shellExports(args) }), ...(ca !== null && { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) }) },
       onLine: (line) => {
         if (NO_SPACE.test(line)) room.look();
-        log.output(hidden(line).replaceAll(/ --mount=type=secret,id=berth_\S+/g, ''));
+        log.output(hidden(asWritten(line)));
       },
       onNote: (text) => log.warn(text),
     }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(async () => { room.stop(); await before?.dispose(); });
     const took = ((performance.now() - started) / 1000).toFixed(1);
     log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
-    return { ...output(tag, image, context, stands), ...(before === null ? {} : { processTypes: before.processTypes, releaseCommand: before.releaseCommand }) };
+    const told = ours ? image : await withoutArgs(engine, image, tag, args, context);
+    return { ...output(tag, told, context, stands), ...(before === null ? {} : { processTypes: before.processTypes, releaseCommand: before.releaseCommand }) };
   };
+}
+
+/** words like `production` and `20.11`, which a log may show */
+const PLAIN = /^(?:[a-z]+|[\d.]+)$/;
+
+/**
+ * The image without the values of build arguments in its history, where the engine writes them. Its ENV and LABEL lines
+ * are the app's own, and so are its files.
+ */
+async function withoutArgs(engine: EnginePort, image: Image, tag: string, args: Readonly<Record<string, string>>, { log }: StepContext<'build'>): Promise<Image> {
+  const names = Object.keys(args);
+  if (names.length === 0) return image;
+  const hidden = hiding(Object.values(args).filter((value) => !PLAIN.test(value)));
+  const made = await engine.rewriteHistory(image.id, tag, (line) => hidden(names.reduce((text, name) => text.replaceAll(` ${name}=${args[name]} `, ` ${name}=*** `), line)));
+  if (made === null) {
+    log.warn(`build-args (${names.join(', ')}) can be read in the image's history, which this engine does not let us mend: for secrets there is build-secrets`);
+    return image;
+  }
+  const written = names.filter((name) => !PLAIN.test(args[name]!) && args[name]!.length >= 5 && made.config.includes(JSON.stringify(args[name]).slice(1, -1)));
+  if (written.length > 0) log.warn(`the Dockerfile writes ${written.join(', ')} into the image (ENV, LABEL, CMD): for secrets there is build-secrets`);
+  return made.image;
 }
 
 /** Takes values out of a line: a build may print what it should not. Shorter ones would take away half of every line. */

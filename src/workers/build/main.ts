@@ -29,7 +29,7 @@ await startWorker('build', (core) => {
   const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), packFolder, env });
   const third = (plan: BuildPlan): boolean => plan.builder === 'classic-buildpack' || plan.classic !== undefined;
   const stands = (plan: BuildPlan): string[] => [...new Set([...(third(plan) ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])];
-  const build = buildStep({ engine, config, env, classic, external, stackImages: stands });
+  const build = buildStep({ engine, config, env, mark: (text) => core.box.mark(text), classic, external, stackImages: stands });
   return async (context) => {
     const { plan } = context.input;
     if (plan.builder === 'image') return build(context);
