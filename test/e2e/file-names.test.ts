@@ -15,7 +15,7 @@ import { classicBuilds } from '../../src/plugins/builders/classic/classic.runner
 import { buildStep } from '../../src/workers/build/build.step.js';
 import { cloneStep } from '../../src/workers/clone/clone.step.js';
 import { detectStep, stackFor } from '../../src/workers/detect/detect.step.js';
-import { random, removeAll, stepContext } from './engine.kit.js';
+import { random, removeAll, stepContext, mark } from './engine.kit.js';
 
 /** A pushed tree whose names are any bytes comes into the container as it was pushed, whoever builds it. */
 const socket = process.env['BERTH_DOCKER'] ?? '/var/run/docker.sock';
@@ -74,7 +74,7 @@ async function inContainer(name: string, files: Readonly<Record<string, string>>
   const classic = classicBuilds({ engine, sandbox: new DockerSandbox(new Docker({ socketPath: socket })), fetcher: new BuildpackFetch(join(folder, 'cache'), {}), stack: stackFor(), instance, env, ca: async () => null, proxy: {} });
   const build = stepContext('build', { app: over.app, name, source, plan, configVersion: 1, limits: { memory: 0, cpus: 0, timeoutMs: 120_000 } }, over);
   await stack.ensure([stackImages().build, ...stackImagesIn(plan.dockerfile ?? '')], build.log, build.signal);
-  const { imageId } = await buildStep({ engine, config: { instance, buildCa: existsSync(bundle) ? bundle : null, buildProxy: {} }, env, classic })(build).catch((error: unknown) => { throw new Error(`${String(error)}\n${build.lines.slice(-30).join('\n')}`, { cause: error }); });
+  const { imageId } = await buildStep({ engine, config: { instance, buildCa: existsSync(bundle) ? bundle : null, buildProxy: {} }, env, classic, mark })(build).catch((error: unknown) => { throw new Error(`${String(error)}\n${build.lines.slice(-30).join('\n')}`, { cause: error }); });
   const out: string[] = [];
   await engine.runContainer({ name: `${over.app}-look`, image: imageId, cmd: ['python3', '-c', LIST], env: {}, labels: { instance }, network: 'none', memory: 0, cpus: 0, pids: 0, restart: 'no' }, (line) => out.push(line), AbortSignal.timeout(60_000));
   const found = JSON.parse(out.at(-1)!) as Record<string, string>;
