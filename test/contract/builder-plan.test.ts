@@ -16,6 +16,11 @@ describe('builder:plan --dir, where no Berth runs', () => {
     const { plan } = JSON.parse((await berth('builder:plan', '--dir', 'test/builders/apps/python-flask', '--format', 'json')).out) as { plan: object };
     expect(plan).toMatchObject({ builder: 'buildpack', buildpack: 'python', processTypes: { web: 'gunicorn app:app --bind 0.0.0.0:$PORT' } });
   });
+  it('shows a list of buildpacks as it will be built', async () => {
+    const { out } = await berth('builder:plan', '--dir', 'test/builders/apps/list-node-python');
+    expect(out).toContain('-----> Python app (Node.js 24.x, package-lock.json; Python 3.13, requirements.txt): named by app.json; package.json is there; requirements.txt is there');
+    expect(out).toMatch(/asked app\.json: node, python\n[^]*FROM \S+ AS node-app\n[^]*FROM \S+ AS build\n[^]*COPY --from=node-build/);
+  });
   it.each([
     [['--dir', 'test/builders/apps/java-no-such-version'], 'asks for Java 11'],
     [['--dir', 'docs'], 'no buildpack fits'],

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Docker from 'dockerode';
@@ -20,6 +20,7 @@ const docker = new Docker({ socketPath: socket });
 const engine = new DockerDriver(socket);
 const sandbox = new DockerSandbox(docker);
 const instance = `t${randomBytes(4).toString('hex')}`;
+const bundle = process.env['BERTH_BUILD_CA'] ?? '/etc/ssl/certs/ca-certificates.crt';
 const SHA = '0123456789abcdef0123456789abcdef01234567';
 let folder: string;
 let lines: string[];
@@ -50,14 +51,14 @@ function context<S extends 'detect' | 'build'>(step: S, input: StepContext<S>['i
   deploys += 1;
   return { step, app: 'a1', deploy: deploys, job: `a1.${deploys}.${step}`, attempt: 1, input, log, signal };
 }
-interface Options { readonly timeoutMs?: number; readonly memory?: number; readonly settings?: Record<string, string>; readonly env?: Record<string, string>; readonly signal?: AbortSignal }
+interface Options { readonly timeoutMs?: number; readonly memory?: number; readonly settings?: Record<string, string>; readonly env?: Record<string, string>; readonly signal?: AbortSignal; readonly buildCa?: boolean }
 async function build(tar: string, named: string | readonly string[], options: Options = {}): Promise<BuildOutput> {
   lines = [];
   const packs = typeof named === 'string' ? [named] : named;
   const plan: BuildPlan = await detectStep()(context('detect', { app: 'a1', name: 'demo', source: tar, configVersion: 1, settings: { buildpacks: packs.join('\n'), ...options.settings } }));
   const env = (): Record<string, string> => options.env ?? {};
   const classic = classicBuilds({ engine, sandbox, fetcher: new BuildpackFetch(join(folder, 'cache'), { timeoutMs: 10_000 }), stack: stackFor(), instance, env, ca: async () => null, proxy: {} });
-  return buildStep({ engine, config: { instance, buildCa: null, buildProxy: {} }, env, classic, mark })(
+  return buildStep({ engine, config: { instance, buildCa: options.buildCa && existsSync(bundle) ? bundle : null, buildProxy: {} }, env, classic, mark })(
     context('build', { app: 'a1', name: 'demo', source: tar, plan, configVersion: 1, sha: SHA, limits: { memory: options.memory ?? 0, cpus: 0, timeoutMs: options.timeoutMs ?? 60_000 } }, options.signal));
 }
 const failing = async (...args: Parameters<typeof build>): Promise<StepFailure> => build(...args).then(() => { throw new Error('was built'); }, (error: unknown) => error as StepFailure);
@@ -225,6 +226,21 @@ def build_wheel(out, config_settings=None, metadata_directory=None):
     expect(await output(made.image, '/bin/sh', '-c', `exec ${made.processTypes['web']}`)).toBe('42');
     expect(JSON.stringify([await docker.getImage(made.image).inspect(), await docker.getImage(made.image).history(), lines])).not.toContain('correct horse');
     expect((await docker.getImage(made.image).inspect()).Config.Env.join(' ')).not.toContain('.apt');
+    expect(await leftovers()).toBe(0);
+  });
+
+  it('in front of two of ours: writes their Procfile, and is a part of the source for both', async () => {
+    const writes = repository('writes', { 'bin/detect': '#!/bin/bash\necho Writes', 'bin/compile': '#!/bin/bash\necho "echo fromthird" > "$1/third.sh"\necho "web: sh seen.sh" > "$1/Procfile"\n' });
+    const files = {
+      'package.json': '{"scripts": {"build": "node build.js"}}', 'build.js': "const fs = require('fs');\nfs.writeFileSync('seen.sh', fs.readFileSync('third.sh', 'utf8') + 'echo by node ' + 6 * 7);\n",
+      'requirements.txt': '', 'manage.py': '# django\nopen("static.sh", "w").write(open("seen.sh").read())\n',
+    };
+    const made = await build(source('two', files), [writes, 'node', 'python'], { buildCa: true });
+    expect(lines.join('\n')).toMatch(/Added by the buildpacks: Procfile, third\.sh/);
+    expect(made.processTypes).toEqual({ web: 'sh seen.sh' });
+    expect(await output(made.image, '/bin/sh', '-c', 'sh static.sh; which node python')).toBe('fromthird\nby node 42\n/opt/node/bin/node\n/opt/venv/bin/python');
+    const silent = repository('silent', { 'bin/detect': '#!/bin/bash\necho Silent', 'bin/compile': '#!/bin/bash\n' });
+    expect(await failing(source('none', { 'requirements.txt': '' }), [silent, 'python'])).toMatchObject({ code: 'build.no-process', message: expect.stringContaining('nor a buildpack') });
     expect(await leftovers()).toBe(0);
   });
 

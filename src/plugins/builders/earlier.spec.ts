@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { withStart } from './classic/start.js';
 import { choose, failure, type Files } from '../../../test/builders/kit.js';
 
 const node: Files = { 'package.json': '{"scripts": {"build": "x"}, "dependencies": {"a": "1"}, "devDependencies": {"b": "1"}}', 'package-lock.json': '{}' };
@@ -58,6 +59,14 @@ describe('several of our own buildpacks in one list', () => {
   it('with others: those run first, then ours in their order', () => {
     const { plan } = choose({ ...node, ...python, ...procfile, '.buildpacks': 'heroku-community/apt\nheroku/nodejs\nhttps://h/between\nheroku/python\nhttps://h/last' });
     expect(plan).toMatchObject({ buildpack: 'node, python', classic: { buildpacks: ['https://github.com/heroku/heroku-buildpack-apt', 'https://h/between', 'https://h/last'], ownAt: 2 } });
+  });
+  it('with others and no Procfile: those may say how it is started, once they have run', () => {
+    const { plan, details } = choose({ ...node, ...python, '.buildpacks': 'heroku-community/multi-procfile\nnode\npython' });
+    expect(plan).toMatchObject({ processTypes: {}, releaseCommand: null, classic: { procfile: 'none', ownAt: 1 } });
+    expect(plan.dockerfile).toBe(withStart(choose({ ...node, ...python, ...procfile }, named('node', 'python')).plan.dockerfile!));
+    expect(details.slice(0, 2)).toEqual(['buildpacks node, python'].map((line) => line.replace('node', 'https://github.com/heroku/heroku-buildpack-multi-procfile, node')).concat('first, in a container: https://github.com/heroku/heroku-buildpack-multi-procfile; what they leave is the source of node, python, and their process types are added'));
+    expect(details.at(-1)).toBe('no Procfile: the other buildpacks must say how it is started');
+    expect(failure({ 'app/requirements.txt': '', '.buildpacks': 'https://h/subdir\npython' })).toMatchObject({ code: 'detect.buildpack', hint: expect.stringContaining('build-dir') });
   });
   it('a built site with the static buildpack is the Node.js one\'s own work', () => {
     const files = { ...node, 'static.json': '{"root": "dist"}' };

@@ -14,16 +14,17 @@ const LAST_ONLY = ['elixir', 'dotnet', 'static'];
  * One plan of several of our own buildpacks: each but the last makes stages whose result is the source of the next, the last one
  * makes the image and says how the app is started, as on Heroku.
  * @param from who named them, for messages
+ * @param others whether third-party ones run before them, which may change what is there
  * @throws StepFailure `detect.buildpacks` they can't be put together, `detect.buildpack` one does not fit, and what they throw themselves
  */
-export function planOwn(one: Project, named: readonly Builder[], from: string): Planned & { readonly reasons: readonly string[] } {
+export function planOwn(one: Project, named: readonly Builder[], from: string, others = false): Planned & { readonly reasons: readonly string[] } {
   const project = named.length === 1 ? one : { ...one, list: named.map(({ name }) => name) };
   const twice = named.find((builder, at) => named.indexOf(builder) !== at);
   if (twice !== undefined) throw new StepFailure('detect.buildpacks', `${from} names ${twice.name} twice`, 'take one of them out');
   const builders = withoutSite(project, named, from);
   const reasons = builders.map((builder) => {
     const detection = builder.detect(project);
-    if (detection === null) throw new StepFailure('detect.buildpack', `the ${builder.name} buildpack (${from}) does not fit: it looks for ${builder.looksFor}`, `add one of these files, or take ${builder.name} out of the list`);
+    if (detection === null) throw new StepFailure('detect.buildpack', `the ${builder.name} buildpack (${from}) does not fit: it looks for ${builder.looksFor}`, others ? `it looks at what was pushed, before the others of the list have run: name it by its address to have it run among them, or set the app's folder (builder:set <app> build-dir <folder>)` : `add one of these files, or take ${builder.name} out of the list`);
     return detection.reason;
   });
   const last = builders.at(-1)!;
@@ -61,8 +62,8 @@ function withoutSite(project: Project, builders: readonly Builder[], from: strin
   throw new StepFailure('detect.buildpacks', `${from}: node and static make a site where package.json has a script "build" and no server to start`, 'take static out of the list, or the script "start" out of package.json');
 }
 
-/** An early one needs no process of its own, and no site is to be made of what it builds. */
-const started = (procfile: Procfile | null): Procfile => (procfile?.processes['web'] === undefined ? { processes: { web: 'none', ...procfile?.processes }, release: procfile?.release ?? null } : procfile);
+/** For one that need not know how the app is started: no site is made of what it builds. */
+export const started = (procfile: Procfile | null): Procfile => (procfile?.processes['web'] === undefined ? { processes: { web: 'none', ...procfile?.processes }, release: procfile?.release ?? null } : procfile);
 
 function lastPlan(project: Project, builder: Builder, builders: readonly Builder[]): Planned {
   try { return builder.plan(project); } catch (error) {

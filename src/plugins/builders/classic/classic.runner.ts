@@ -73,7 +73,6 @@ export function classicBuilds(deps: ClassicDeps): ClassicBuilds {
       try {
         const { input, log, signal } = context;
         const { processTypes, releaseCommand } = processes(input.plan, ran);
-        if (Object.keys(processTypes).length === 0) throw new StepFailure('build.no-process', 'neither a Procfile nor the buildpack says how to start this app', 'add a Procfile with the line "web: <command that listens on $PORT>"');
         const slug = await sandbox.get(ran.id, PATHS.build);
         if (slug === null) throw new StepFailure('build.failed', 'the buildpack removed the app', 'this is the buildpack\'s fault');
         const tag = `${deps.instance}/${input.name}:${context.deploy}`;
@@ -90,22 +89,27 @@ export function classicBuilds(deps: ClassicDeps): ClassicBuilds {
     async before(context) {
       const engine = engineFor(context);
       const ran = await run(deps, engine, context);
-      const { log, input } = context;
-      const text = (name: string): string => ran.files.get(name)?.toString('utf8') ?? '';
-      const { env, left } = exported(text('env.before'), text('env.after'), stack.user.home, (value) => ran.mask(value) !== value);
-      if (left.length > 0) log.warn(`${left.join(', ')} can't be handed on to our own buildpack: secret, too long, or of several lines`);
-      const added = (ran.files.get('added')?.toString('latin1') ?? '').split('\0').filter((path) => path !== '');
-      if (added.length > 0) log.detail(`Added by the buildpacks: ${added.slice(0, 10).map((path) => JSON.stringify(path).slice(1, -1)).join(', ')}${added.length > 10 ? ` and ${added.length - 10} more` : ''}`);
-      return {
-        ...processes(input.plan, ran),
-        dockerfile: composed(input.plan.dockerfile ?? '', { added, env }, stack.user.home, `${stack.user.uid}:${stack.user.uid}`),
-        context: async (files) => {
-          const tree = await sandbox.get(ran.id, `${PATHS.build}/.`);
-          if (tree === null) throw new StepFailure('build.failed', 'the buildpacks removed the app', 'this is their fault');
-          return inFront(Object.fromEntries(Object.entries({ ...files, [START_FILE]: START }).map(([name, content]): [string, TarFile] => [name, { text: content, mode: 0o644 }])), tree);
-        },
-        dispose: () => remove(engine, context, ran.id),
-      };
+      try {
+        const { log, input } = context;
+        const text = (name: string): string => ran.files.get(name)?.toString('utf8') ?? '';
+        const { env, left } = exported(text('env.before'), text('env.after'), stack.user.home, (value) => ran.mask(value) !== value);
+        if (left.length > 0) log.warn(`${left.join(', ')} can't be handed on to our own buildpack: secret, too long, or of several lines`);
+        const added = (ran.files.get('added')?.toString('latin1') ?? '').split('\0').filter((path) => path !== '');
+        if (added.length > 0) log.detail(`Added by the buildpacks: ${added.slice(0, 10).map((path) => JSON.stringify(path).slice(1, -1)).join(', ')}${added.length > 10 ? ` and ${added.length - 10} more` : ''}`);
+        return {
+          ...processes(input.plan, ran),
+          dockerfile: composed(input.plan.dockerfile ?? '', { added, env }, stack.user.home, `${stack.user.uid}:${stack.user.uid}`),
+          context: async (files) => {
+            const tree = await sandbox.get(ran.id, `${PATHS.build}/.`);
+            if (tree === null) throw new StepFailure('build.failed', 'the buildpacks removed the app', 'this is their fault');
+            return inFront(Object.fromEntries(Object.entries({ ...files, [START_FILE]: START }).map(([name, content]): [string, TarFile] => [name, { text: content, mode: 0o644 }])), tree);
+          },
+          dispose: () => remove(engine, context, ran.id),
+        };
+      } catch (error) {
+        await remove(engine, context, ran.id);
+        throw error;
+      }
     },
   };
 }
@@ -231,6 +235,7 @@ function processes(plan: BuildPlan, { files, releases }: Ran): { readonly proces
   const text = procfile === 'setting' ? '' : files.get('Procfile')?.toString('utf8') ?? '';
   const written = text.trim() === '' ? null : parseProcfile(text);
   const [early, late] = [defaults(releases.slice(0, own)), defaults(releases.slice(own))];
-  const processTypes = procfile === 'none' ? { ...early, ...plan.processTypes, ...late } : { ...early, ...late, ...plan.processTypes };
-  return { processTypes: { ...processTypes, ...written?.processes }, releaseCommand: written?.release ?? plan.releaseCommand ?? releases.findLast((info) => info?.release)?.release ?? null };
+  const processTypes = { ...(procfile === 'none' ? { ...early, ...plan.processTypes, ...late } : { ...early, ...late, ...plan.processTypes }), ...written?.processes };
+  if (Object.keys(processTypes).length === 0) throw new StepFailure('build.no-process', 'neither a Procfile nor a buildpack says how to start this app', 'add a Procfile with the line "web: <command that listens on $PORT>"');
+  return { processTypes, releaseCommand: written?.release ?? plan.releaseCommand ?? releases.findLast((info) => info?.release)?.release ?? null };
 }

@@ -1,7 +1,8 @@
 import type { ClassicPlan } from '../../../events/types/deploy.events.js';
+import { StepFailure } from '../../../events/step.js';
 import type { Builder, Planned, Project } from '../builder.port.js';
 import { buildArgs } from '../dockerfile.builder.js';
-import { planOwn } from '../earlier.js';
+import { planOwn, started } from '../earlier.js';
 import { STACK_SETTING, type Named } from './named.js';
 import { shown, SOURCES, textOf } from './reference.js';
 import { withStart } from './start.js';
@@ -38,10 +39,19 @@ export function planNamed(project: Project, { from, buildpacks }: Named, builder
       warnings: [],
     };
   }
-  const planned = planOwn(project, own, from);
+  const planned = classic === null ? planOwn(project, own, from) : planBehind(project, own, from);
   return {
     title: builder.title, reason: `${reason}; ${planned.reasons.join('; ')}`, warnings: planned.warnings,
     plan: classic === null ? planned.plan : { ...planned.plan, classic, summary: `${planned.plan.summary}; ${third.map(shown).join(', ')}`, dockerfile: planned.plan.dockerfile === null ? null : withStart(planned.plan.dockerfile) },
-    details: [...(names.length === 1 ? [] : [list]), ...planned.details],
+    details: [...(names.length === 1 ? [] : [list]), ...(classic === null ? [] : [`first, in a container: ${third.map(shown).join(', ')}; what they leave is the source of ${planned.plan.buildpack}, and their process types are added`]), ...planned.details],
   };
+}
+
+/** Third-party ones in front may write a Procfile, or say themselves how the app is started: then it is told once they have run. */
+function planBehind(project: Project, own: readonly Builder[], from: string): ReturnType<typeof planOwn> {
+  try { return planOwn(project, own, from, true); } catch (error) {
+    if (project.procfile !== null || !(error instanceof StepFailure) || error.code !== 'detect.no-process') throw error;
+    const planned = planOwn({ ...project, procfile: started(null) }, own, from, true);
+    return { ...planned, plan: { ...planned.plan, processTypes: {} }, details: [...planned.details.filter((line) => !line.startsWith('Procfile: ')), 'no Procfile: the other buildpacks must say how it is started'] };
+  }
 }
