@@ -1,4 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { appendFileSync, readFileSync, statSync, writeFileSync, readdirSync, existsSync } from 'node:fs';
 import { Agent } from 'node:http';
 import { connect } from 'node:net';
@@ -6,7 +7,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LiveContainer, RouteInput } from '../../src/events/types/deploy.events.js';
-import type { RouterApp, RouterServer } from '../../src/drivers/router/router.port.js';
+import type { RouterApp, RouterFixed, RouterRule, RouterServer, RuleTable } from '../../src/drivers/router/router.port.js';
 import { certificatesOf } from '../../src/drivers/router/haproxy.certificates.js';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
 import { StepFailure, type StepContext } from '../../src/events/step.js';
@@ -62,6 +63,124 @@ describe('haproxy', () => {
     expect(again.changes).toEqual([]);
     await two.stop();
     expect((await bench.get('q.y.test')).status).toBe(503);
+  });
+
+  describe('rules', () => {
+    const rule = (table: RuleTable, key: string, value: string): RouterRule => ({ table, key, value });
+    const salt = Buffer.from('0123456789abcdef');
+    const user = (name: string, password: string): RouterRule => rule('users', name, `${salt.toString('base64')}|${createHmac('sha256', salt).update(password).digest('hex').toUpperCase()}`);
+    const basic = (name: string, password: string): Record<string, string> => ({ authorization: `Basic ${Buffer.from(`${name}:${password}`).toString('base64')}` });
+    const set = (rules: readonly RouterRule[], fixed?: RouterFixed): Promise<void> => bench.set({ apps: [...fillers, { ...app('a', ['a.test', 'www.a.test'], [server('a.1', '127.0.1.1')]), rules, ...(fixed && { fixed }) }, app('b', ['b.test'], [server('b.1', '127.0.1.1')])] });
+    const pid = async (): Promise<string> => /^Pid: (\d+)$/m.exec(await ask(bench.options.socket, 'show info'))?.[1] ?? '';
+
+    it('maintenance answers 503 for the app alone, without a reload, and lets probes pass', async () => {
+      await set([]);
+      const before = await pid();
+      await set([rule('maintenance', '', 'on')]);
+      const page = await bench.get('a.test', '/x', { accept: 'text/html' });
+      expect([page.status, page.headers['retry-after'], page.headers['cache-control']]).toEqual([503, '60', 'no-store']);
+      expect(page.body).toMatch(/Under maintenance/);
+      expect((await bench.get('www.a.test')).body).toMatch(/^503 Under maintenance\n/);
+      expect((await bench.get('b.test')).body).toBe('filler');
+      expect(await bench.driver.probe({ host: 'a.test', path: '/', server: 'a.1', timeoutMs: 2000 })).toEqual({ status: 200, server: 'a.1' });
+      await set([]);
+      expect((await bench.get('a.test')).body).toBe('filler');
+      expect(await pid()).toBe(before);
+    });
+
+    it('with a page of the app, which a reload, a restart and another page survive', async () => {
+      const html = `<!doctype html><p>Gleich zurück — 100% "$HOME" {#}\n${'x'.repeat(14_000)}`;
+      await set([rule('maintenance', '', 'on')], { page: html });
+      const page = async (): Promise<[number, boolean]> => { const answer = await bench.get('a.test'); return [answer.status, answer.body === html]; };
+      expect(await page()).toEqual([503, true]);
+      await bench.stop('SIGKILL');
+      await bench.driver.ensureFiles();
+      await bench.start();
+      expect(await page()).toEqual([503, true]);
+      expect((await bench.driver.observe()).apps.find(({ id }) => id === 'a')).toMatchObject({ fixed: { page: html } });
+      await set([rule('maintenance', '', 'on')], { page: 'other' });
+      expect((await bench.get('a.test')).body).toBe('other');
+      expect(readdirSync(join(bench.options.dir, 'pages'))).toHaveLength(1);
+      // written, and then nobody had it loaded
+      await ask(bench.options.socket, `clear map ${join(bench.options.dir, 'fixed.map')}`);
+      expect((await bench.get('a.test')).body).toMatch(/^503 Under maintenance/);
+      await set([rule('maintenance', '', 'on')], { page: 'other' });
+      expect((await bench.get('a.test')).body).toBe('other');
+      await set([]);
+      expect(readdirSync(join(bench.options.dir, 'pages'))).toEqual([]);
+    });
+
+    it('redirects keep path and query, with each code', async () => {
+      for (const code of [301, 302, 307, 308]) {
+        await set([rule('redirects', 'www.a.test', `${code}|https://a.test:8443`)]);
+        const answer = await bench.get('WWW.a.test:81', '/x/y?z=1%20%41&u=http://q/');
+        expect([answer.status, answer.headers['location']]).toEqual([code, 'https://a.test:8443/x/y?z=1%20%41&u=http://q/']);
+      }
+      expect((await bench.get('a.test')).body).toBe('filler');
+      expect(await bench.driver.probe({ host: 'www.a.test', path: '/', server: 'a.1', timeoutMs: 2000 })).toEqual({ status: 200, server: 'a.1' });
+    });
+
+    it('basic auth lets in who has a password, and addresses that need none', async () => {
+      await set([rule('auth', '', 'on'), user('bob', 's3:cret ü'), user('eve', 'other')]);
+      const status = async (headers: Record<string, string> = {}, host = 'a.test'): Promise<number> => (await bench.get(host, '/', headers)).status;
+      const denied = await bench.get('a.test', '/', { accept: 'text/html' });
+      expect([denied.status, denied.headers['www-authenticate']]).toEqual([401, 'Basic realm="Restricted", charset="UTF-8"']);
+      expect(denied.body).toMatch(/A password is needed/);
+      expect(await status(basic('bob', 's3:cret ü'))).toBe(200);
+      expect(await status(basic('eve', 'other'))).toBe(200);
+      for (const wrong of [basic('bob', 'other'), basic('bob', ''), basic('nobody', 'other'), basic('', ''), { authorization: 'Bearer x' }, { authorization: 'Basic !!' }]) expect(await status(wrong), JSON.stringify(wrong)).toBe(401);
+      // a name that is the entry that it would like to be found
+      expect(await status(basic(user('x', 'mine').value, 'mine'))).toBe(401);
+      expect(await status({}, 'b.test')).toBe(200);
+      expect(await bench.driver.probe({ host: 'a.test', path: '/', server: 'a.1', timeoutMs: 2000 })).toEqual({ status: 200, server: 'a.1' });
+      await set([rule('auth', '', 'on'), rule('allow', '4/7F', '127.0.0.0/8')]);
+      expect(await status()).toBe(200);
+      await set([rule('auth', '', 'on'), rule('allow', '4/0A', '10.0.0.0/8'), rule('allow', '6/', '::/0')]);
+      expect(await status()).toBe(401);
+      await set([]);
+      expect(await status()).toBe(200);
+    });
+
+    it('sets headers on every answer of the app', async () => {
+      const headers = { 'X-Frame-Options': 'DENY', 'Content-Security-Policy': 'default-src \'self\' "x" 100% $HOME \\' };
+      await set([rule('maintenance', '', 'on')], { headers });
+      await set([], { headers });
+      expect((await bench.get('a.test')).headers).toMatchObject({ 'x-frame-options': 'DENY', 'content-security-policy': headers['Content-Security-Policy'] });
+      expect((await bench.get('b.test')).headers).not.toHaveProperty('x-frame-options');
+    });
+
+    it('survive a kill, and what somebody changed by hand is seen', async () => {
+      const rules = [rule('auth', '', 'on'), user('bob', 'pw'), rule('redirects', 'www.a.test', '301|http://a.test')];
+      await set(rules);
+      await bench.stop('SIGKILL');
+      await bench.driver.ensureFiles();
+      await bench.start();
+      expect((await bench.get('a.test')).status).toBe(401);
+      const of = async (): Promise<unknown> => ((await bench.driver.observe()).rules ?? []).map(({ table, key, value }) => `${table} ${key} ${value}`).toSorted();
+      expect(await of()).toEqual(rules.map(({ table, key, value }) => `${table} ${key} ${value}`).toSorted());
+      for (const map of ['auth', 'users', 'redirects']) await ask(bench.options.socket, `clear map ${join(bench.options.dir, `${map}.map`)}`);
+      await ask(bench.options.socket, `add map ${join(bench.options.dir, 'maintenance.map')} app_b on`);
+      expect((await bench.get('a.test')).status).toBe(200);
+      await set(rules);
+      expect((await bench.get('a.test')).status).toBe(401);
+      expect((await bench.get('a.test', '/', basic('bob', 'pw'))).status).toBe(200);
+      expect((await bench.get('b.test')).status).toBe(200);
+      expect(statSync(join(bench.options.dir, 'users.map')).mode & 0o777).toBe(0o600);
+      expect(statSync(join(bench.options.dir, 'haproxy.cfg')).mode & 0o777).toBe(0o600);
+      await bench.set({ apps: fillers });
+      expect((await bench.driver.observe()).rules).toBeUndefined();
+    });
+
+    it('a router that runs with a configuration of before there were rules is brought up to date', async () => {
+      const old = cfg().split('\n').filter((line) => !/(users|allow|auth|maintenance|redirects|fixed)\.map|txn\.(to|maintenance|fixed|auth|src|family|allowed|name|user|salt|must|is)\b/.test(line)).join('\n');
+      await bench.stop('SIGTERM');
+      writeFileSync(join(bench.options.dir, 'haproxy.cfg'), old);
+      await bench.start();
+      await bench.driver.ensureFiles(); // the new version's, while the old one's runs
+      await bench.set({ apps: [...fillers, { ...app('f1', ['f1.localhost']), rules: [rule('maintenance', '', 'on')] }].filter((each, at) => each.id !== 'f1' || at === fillers.length) });
+      expect((await bench.get('f1.localhost')).body).toMatch(/Under maintenance/);
+      await bench.set({ apps: fillers });
+    });
   });
 
   it('tells nobody that an app does not run while it reloads for another one', async () => {

@@ -13,7 +13,7 @@ import { certificatesOf, type Certificate } from './haproxy.certificates.js';
 import { PAGES, pageHtml, pageText } from './haproxy.pages.js';
 import { HaproxyRuntime, parseStats } from './haproxy.runtime.js';
 import { ask } from './haproxy.socket.js';
-import { backendOf, haproxyConfig, haproxyMaps, haproxyShape, tableInConfig, type HaproxySettings } from './haproxy.text.js';
+import { backendOf, digestOf, haproxyConfig, haproxyMaps, haproxyPages, haproxyShape, tableInConfig, type HaproxySettings } from './haproxy.text.js';
 import { checkTable, planRoutes } from './router.plan.js';
 import { RouterPort, type DesiredTable, type ProbeAnswer, type ProbeRequest, type RouterPlan, type RouterState, type ServerStats } from './router.port.js';
 
@@ -36,6 +36,9 @@ export function haproxyOptions(config: Pick<Config, 'root' | 'run' | 'httpPort'>
     httpPort: config.httpPort, ipv6: existsSync('/proc/net/if_inet6'), user: workerUser(), program,
   };
 }
+
+/** Who may read a map: hashes of passwords are for the router alone, which reads its files as root. */
+const modeOf = (map: string): number => (map === 'users' ? 0o600 : 0o644);
 
 /** Started as root, HAProxy's workers become the distribution's `haproxy` user after binding and reading their files. */
 function workerUser(): string | null {
@@ -64,8 +67,9 @@ export class HaproxyDriver extends RouterPort {
     await mkdir(dir, { recursive: true, mode: 0o755 });
     for (const name of await readdir(dir)) if (name.endsWith('.tmp')) await unlink(join(dir, name));
     for (const page of PAGES) {
-      await putFile(join(dir, `${page.status}.html`), pageHtml(page), 0o644);
-      if (page.status === 404 || page.status === 503) await putFile(join(dir, `${page.status}.txt`), pageText(page), 0o644);
+      const name = page.name ?? page.status;
+      await putFile(join(dir, `${name}.html`), pageHtml(page), 0o644);
+      await putFile(join(dir, `${name}.txt`), pageText(page), 0o644);
     }
     const token = await readFile(this.tokenFile, 'utf8').catch(() => '');
     if (!/^[0-9a-f]{48}\n$/.test(token)) await putFile(this.tokenFile, `${randomBytes(24).toString('hex')}\n`, 0o600);
@@ -74,9 +78,13 @@ export class HaproxyDriver extends RouterPort {
   }
 
   override async observe(): Promise<RouterState> {
-    const [state, text] = await Promise.all([this.runtime.observe(), readFile(this.file, 'utf8').catch(() => '')]);
-    const names = new Map(tableInConfig(text)?.apps.map((app) => [app.id, app.name]));
-    return { ...state, apps: state.apps.map((app) => ({ ...app, name: names.get(app.id) ?? app.name })) };
+    const [state, text, loaded] = await Promise.all([this.runtime.observe(), readFile(this.file, 'utf8').catch(() => ''), this.runtime.fixed()]);
+    const inFile = new Map(tableInConfig(text)?.apps.map((app) => [app.id, app]));
+    return { ...state, apps: state.apps.map((app) => {
+      const { name = app.name, fixed } = inFile.get(app.id) ?? {};
+      const same = loaded !== null && digestOf(fixed) === (loaded.get(app.id) ?? null);
+      return { ...app, name, ...(fixed && { fixed }), ...(!same && { stale: true as const }) };
+    }) };
   }
 
   /** What the running router serves TLS with; none when it speaks plain HTTP only. @throws StepFailure `route.router-down` */
@@ -85,7 +93,7 @@ export class HaproxyDriver extends RouterPort {
   override async apply(plan: RouterPlan): Promise<void> {
     checkTable(plan.desired);
     await this.write(plan.desired);
-    if (plan.changes.some((change) => change.do === 'app.add' || change.do === 'app.remove')) return this.reload();
+    if (plan.changes.some((change) => change.do === 'app.add' || change.do === 'app.remove' || change.do === 'app.fix')) return this.reload();
     for (const change of plan.changes) await this.runtime.change(change);
   }
 
@@ -126,16 +134,19 @@ export class HaproxyDriver extends RouterPort {
 
   /** Maps first: a host whose backend is not there yet gets the 404 page, a backend without hosts nothing. */
   private async write(table: DesiredTable): Promise<void> {
-    const maps = haproxyMaps(table);
+    const maps = Object.entries(haproxyMaps(table));
+    const pages = haproxyPages(table);
     const { dir } = this.options;
-    for (const name of ['hosts', 'wildcards']) if (!existsSync(join(dir, `${name}.map`))) await putFile(join(dir, `${name}.map`), '', 0o644);
+    for (const [name] of maps) if (!existsSync(join(dir, `${name}.map`))) await putFile(join(dir, `${name}.map`), '', modeOf(name));
+    await mkdir(join(dir, 'pages'), { recursive: true, mode: 0o755 });
+    for (const [name, html] of pages) await putFile(join(dir, 'pages', name), html, 0o644);
     const text = haproxyConfig(table, this.options);
     const inPlace = await readFile(this.file, 'utf8').catch(() => '');
     // only server lines differ: their grammar is closed (`faultOf`), and asking haproxy costs 30 to 100 ms in the middle of a switch
     const known = haproxyShape(text) === haproxyShape(inPlace);
     await putFile(this.file, text, 0o600, known ? undefined : (path) => this.validate(path));
-    await putFile(join(dir, 'hosts.map'), maps.hosts, 0o644);
-    await putFile(join(dir, 'wildcards.map'), maps.wildcards, 0o644);
+    for (const [name, lines] of maps) await putFile(join(dir, `${name}.map`), lines, modeOf(name));
+    for (const name of await readdir(join(dir, 'pages'))) if (!pages.has(name)) await unlink(join(dir, 'pages', name)).catch(() => undefined);
   }
 
   private async validate(path: string): Promise<void> {

@@ -1,10 +1,12 @@
 /** What the router says itself: one page a status, for browsers and for terminals. Never carries anything of the request. */
-export interface Page { readonly status: 404 | 502 | 503 | 504; readonly title: string; readonly text: string }
+export interface Page { readonly status: 401 | 404 | 502 | 503 | 504; /** of its file, where that is not the status */ readonly name?: string; readonly title: string; readonly text: string }
 
 export const PAGES: readonly Page[] = [
+  { status: 401, title: 'A password is needed', text: 'This app is only for those who have a user name and a password for it.' },
   { status: 404, title: 'No app lives here', text: 'This name points to this server, but no app has it. If it should, add it with domains:add.' },
   { status: 502, title: 'The app broke off', text: 'The app took the request and gave no usable answer. Its log says why.' },
   { status: 503, title: 'The app is not running', text: 'It has no web process that takes requests right now: it may be starting, stopped or crashed. Try again in a moment.' },
+  { status: 503, name: 'maintenance', title: 'Under maintenance', text: 'This app is being worked on and will be back. Try again in a while.' },
   { status: 504, title: 'The app took too long', text: 'The app did not answer in time.' },
 ];
 

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { StepFailure } from '../../events/step.js';
-import { addressOf, backendOf } from './haproxy.text.js';
+import { addressOf, backendOf, fixedMap, ruleIn, ruleKey, ruleMap, ruleValue } from './haproxy.text.js';
 import { ask } from './haproxy.socket.js';
-import type { RouterChange, RouterServer, RouterState, ServerStats } from './router.port.js';
+import { RULE_TABLES, type RouterChange, type RouterRule, type RouterServer, type RouterState, type ServerStats } from './router.port.js';
 
 const MAINT = 0x01 | 0x04; // forced by us, or `disabled` in the file
 
@@ -15,9 +15,26 @@ export class HaproxyRuntime {
   /** Pid of the worker that answers on the socket. */
   async pid(): Promise<number> { return Number(/^Pid: (\d+)$/m.exec(await this.ask('show info'))?.[1] ?? 0); }
 
+  /** A map's entries; null when the running configuration does not have it: it is an older one. */
+  private async entries(file: string): Promise<readonly { readonly key: string; readonly value: string }[] | null> {
+    const text = await this.ask(`show map ${file}`);
+    if (/^Unknown map/.test(text)) return null;
+    return text.split('\n').flatMap((line) => {
+      const [, key, value] = line.split(' ');
+      return key !== undefined && value !== undefined ? [{ key, value }] : [];
+    });
+  }
+
+  /** Which fixed part each app was loaded with: app → digest; null: the running configuration is of before there were any. */
+  async fixed(): Promise<ReadonlyMap<string, string> | null> {
+    const entries = await this.entries(fixedMap(this.dir));
+    return entries && new Map(entries.map(({ key, value }) => [key.slice(4), value.slice(value.indexOf('-') + 1)]));
+  }
+
   async observe(): Promise<RouterState> {
-    const [backends, servers, hosts, wildcards] = await Promise.all([
-      this.ask('show backend'), this.ask('show servers state'), this.ask(`show map ${this.dir}/hosts.map`), this.ask(`show map ${this.dir}/wildcards.map`),
+    const [backends, servers, hosts, wildcards, ...tables] = await Promise.all([
+      this.ask('show backend'), this.ask('show servers state'), this.entries(`${this.dir}/hosts.map`), this.entries(`${this.dir}/wildcards.map`),
+      ...RULE_TABLES.map((table) => this.entries(ruleMap(this.dir, table))),
     ]);
     const apps = new Map<string, RouterServer[]>();
     for (const line of backends.split('\n')) if (line.startsWith('app_')) apps.set(line.slice(4).trim(), []);
@@ -30,11 +47,9 @@ export class HaproxyRuntime {
         state: (Number(column[6]) & MAINT) !== 0 ? 'maint' : weight === 0 ? 'drain' : 'ready',
       });
     }
-    const entries = (text: string, prefix: string): RouterState['hosts'] => text.split('\n').flatMap((line) => {
-      const [, host, backend] = line.split(' ');
-      return host !== undefined && backend?.startsWith('app_') ? [{ host: prefix + host, app: backend.slice(4) }] : [];
-    });
-    return { apps: [...apps].map(([id, list]) => ({ id, name: id, servers: list })), hosts: [...entries(hosts, ''), ...entries(wildcards, '*.')] };
+    const routes = (list: typeof hosts, prefix: string): RouterState['hosts'] => (list ?? []).flatMap(({ key, value }) => (value.startsWith('app_') ? [{ host: prefix + key, app: value.slice(4) }] : []));
+    const rules = tables.flatMap((list, at) => (list ?? []).flatMap(({ key, value }) => ruleIn(RULE_TABLES[at]!, key, value) ?? []));
+    return { apps: [...apps].map(([id, list]) => ({ id, name: id, servers: list })), hosts: [...routes(hosts, ''), ...routes(wildcards, '*.')], ...(rules.length > 0 && { rules }) };
   }
 
   /** One change that needs no reload. @throws StepFailure `route.refused` */
@@ -57,13 +72,20 @@ export class HaproxyRuntime {
       case 'host.add': return this.map('add', change.host, change.app);
       case 'host.move': return this.map('set', change.host, change.app);
       case 'host.remove': return this.map('del', change.host);
-      case 'app.add': case 'app.remove': throw new Error(`${change.do} needs a reload`);
+      case 'rule.add': return this.rule('add', change);
+      case 'rule.set': return this.rule('set', change);
+      case 'rule.remove': return this.rule('del', change);
+      case 'app.add': case 'app.remove': case 'app.fix': throw new Error(`${change.do} needs a reload`);
     }
   }
 
   private map(how: 'add' | 'set' | 'del', host: string, app?: string): Promise<void> {
     const [file, key] = host.startsWith('*.') ? ['wildcards', host.slice(2)] : ['hosts', host];
     return this.must(`${how} map ${this.dir}/${file}.map ${key}${app === undefined ? '' : ` ${backendOf(app)}`}`);
+  }
+
+  private rule(how: 'add' | 'set' | 'del', { app, rule }: { readonly app: string; readonly rule: RouterRule }): Promise<void> {
+    return this.must(`${how} map ${ruleMap(this.dir, rule.table)} ${ruleKey(app, rule)}${how === 'del' ? '' : ` ${ruleValue(app, rule)}`}`);
   }
 
   /** HAProxy deletes only servers that nothing is connected to: what is left after draining is cut. */
@@ -82,7 +104,7 @@ export class HaproxyRuntime {
   /** Commands answer nothing when they worked, unless `good` says what they answer. */
   private async must(command: string, good = /^$/): Promise<void> {
     const answer = await this.ask(command);
-    if (!good.test(answer)) throw new StepFailure('route.refused', `the router refused "${command}": ${answer.split('\n')[0] ?? ''}`, null, 'machine');
+    if (!good.test(answer)) throw new StepFailure('route.refused', `the router refused "${command.replace(/(users\.map \S+) .*/, '$1 …')}": ${answer.split('\n')[0] ?? ''}`, null, 'machine');
   }
 }
 

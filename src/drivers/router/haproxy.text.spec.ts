@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { PAGES, pageHtml } from './haproxy.pages.js';
 import { parseStats } from './haproxy.runtime.js';
-import { haproxyConfig, haproxyMaps, haproxyShape, tableInConfig, type HaproxySettings } from './haproxy.text.js';
-import type { DesiredTable, RouterServer } from './router.port.js';
+import { digestOf, haproxyConfig, haproxyMaps, haproxyShape, ruleIn, tableInConfig, type HaproxySettings } from './haproxy.text.js';
+import type { DesiredTable, RouterFixed, RouterRule, RouterServer } from './router.port.js';
 
 const settings: HaproxySettings = { dir: '/r', socket: '/s/haproxy.sock', httpPort: 80, ipv6: true, user: 'haproxy' };
 const server = (name: string, over: Partial<RouterServer> = {}): RouterServer => ({ name, ip: '10.0.0.1', port: 5000, state: 'ready', weight: 100, ...over });
@@ -27,7 +27,26 @@ describe('the config text', () => {
 `);
   });
   it('the head and the frontend (golden)', async () => { await expect(text.slice(0, text.indexOf('backend app_a'))).toMatchFileSnapshot('haproxy.golden.cfg'); });
-  it('maps', () => expect(haproxyMaps(table)).toEqual({ hosts: 'a.test app_a\nb.test app_b\n', wildcards: 'a.test app_a\n' }));
+  const none = { users: '', allow: '', auth: '', maintenance: '', redirects: '', fixed: '' };
+  it('maps', () => expect(haproxyMaps(table)).toEqual({ ...none, hosts: 'a.test app_a\nb.test app_b\n', wildcards: 'a.test app_a\n' }));
+  it('maps of rules, which can be read back', () => {
+    const rules: RouterRule[] = [
+      { table: 'maintenance', key: '', value: 'on' }, { table: 'users', key: 'bob', value: 'c2FsdA==|AB' }, { table: 'allow', key: '4/0A', value: '10.0.0.0/8' }, { table: 'redirects', key: 'a.test', value: '301|https://b.test:1' },
+    ];
+    const maps = haproxyMaps({ apps: [{ ...table.apps[1]!, rules, fixed: { page: '<p>' } }] });
+    expect(maps).toMatchObject({ maintenance: 'app_a on\n', users: 'app_a|bob c2FsdA==|AB\n', allow: 'app_a|4/0A 10.0.0.0/8\n', redirects: 'a.test 301|https://b.test:1|app_a\n', fixed: `app_a page-${digestOf({ page: '<p>' })}\n` });
+    for (const rule of rules) {
+      const [key, value] = maps[rule.table]!.trim().split(' ') as [string, string];
+      expect(ruleIn(rule.table, key, value)).toEqual({ ...rule, app: 'a' });
+    }
+    expect(ruleIn('maintenance', 'strange', 'on')).toBeNull();
+  });
+  it('what is fixed stands in the backend, quoted', () => {
+    const with_ = (fixed: RouterFixed): string => haproxyConfig({ apps: [{ ...table.apps[0]!, fixed }] }, settings);
+    expect(with_({ headers: { 'X-Odd': '"$HOME" 100% \\' } })).toContain('\n  http-after-response set-header X-Odd "\\"\\$HOME\\" 100%% \\\\"\n');
+    expect(with_({ page: 'x' })).toContain(`file /r/pages/b-${digestOf({ page: 'x' })}.html`);
+    expect(haproxyShape(with_({ page: 'x' }))).not.toBe(haproxyShape(with_({ page: 'y' })));
+  });
   it('can be read back, whatever the order of apps', () => {
     expect(tableInConfig(text)?.apps).toEqual([table.apps[1], table.apps[0]]);
     expect(haproxyConfig(tableInConfig(text) ?? { apps: [] }, settings)).toBe(text);

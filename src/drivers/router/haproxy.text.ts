@@ -1,5 +1,6 @@
-import type { DesiredTable, RouterApp, RouterServer } from './router.port.js';
-import { faultOf } from './router.plan.js';
+import { createHash } from 'node:crypto';
+import { RULE_TABLES, type DesiredTable, type RouterApp, type RouterFixed, type RouterRule, type RouterServer, type RuleTable } from './router.port.js';
+import { faultOf, textOfFixed } from './router.plan.js';
 
 /** What the file depends on besides the table. */
 export interface HaproxySettings {
@@ -24,12 +25,36 @@ function serverLine(server: RouterServer): string {
 /** `10.0.0.1:5000`; IPv6 with brackets. */
 export const addressOf = (server: { readonly ip: string; readonly port: number }): string => `${server.ip.includes(':') ? `[${server.ip}]` : server.ip}:${server.port}`;
 
+/** Tells what an app's fixed part is; null for none. */
+export function digestOf(fixed: RouterFixed | null | undefined): string | null {
+  const text = textOfFixed(fixed);
+  return text === '' ? null : createHash('sha256').update(text).digest('hex').slice(0, 24);
+}
+
+/** Pages of apps: file name below `pages` → HTML. */
+export function haproxyPages(table: DesiredTable): ReadonlyMap<string, string> {
+  return new Map(table.apps.flatMap((app) => (app.fixed?.page === undefined ? [] : [[pageFile(app), app.fixed.page] as const])));
+}
+const pageFile = (app: RouterApp): string => `${app.id}-${digestOf(app.fixed)}.html`;
+
+/** Quoted for the configuration file, and for what it takes as a log format. */
+const quoted = (text: string): string => `"${text.replace(/[\\"$]/g, '\\$&').replace(/%/g, '%%')}"`;
+
+function fixedLines(app: RouterApp, dir: string): string[] {
+  const { page, headers = {} } = app.fixed ?? {};
+  return [
+    ...(page === undefined ? [] : [`  http-request return status 503 content-type "text/html; charset=utf-8" file ${dir}/pages/${pageFile(app)} hdr Retry-After 60 hdr Cache-Control no-store if { var(txn.maintenance) -m found }`]),
+    ...Object.entries(headers).toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => `  http-after-response set-header ${name} ${quoted(value)}`),
+  ];
+}
+
 function backend(app: RouterApp, dir: string): string {
   return [
     `backend ${backendOf(app.id)}`,
     // the table itself, so that the file can be made anew from itself
     MARK + JSON.stringify(app),
     '  balance roundrobin',
+    ...fixedLines(app, dir),
     // a probe names its server; everybody else gets the page when no server takes requests. A worker that was replaced by a reload
     // counts none any more, and serves what comes on its kept connections all the same
     `  http-request return status 503 content-type "text/html; charset=utf-8" file ${dir}/503.html hdr Retry-After 5 hdr Cache-Control no-store if !{ stopping } { nbsrv lt 1 } !{ var(txn.probe) -m found } { req.hdr(accept) -m sub text/html }`,
@@ -49,6 +74,55 @@ function wildcards(dir: string, depth: number): string[] {
     );
   }
   return lines;
+}
+
+/** File of a table of rules. */
+export const ruleMap = (dir: string, table: RuleTable): string => `${dir}/${table}.map`;
+/** File that says which fixed part each app was loaded with. */
+export const fixedMap = (dir: string): string => `${dir}/fixed.map`;
+
+/** `app_k3v9|bob`, for redirects the host itself. */
+export const ruleKey = (app: string, rule: RouterRule): string => (rule.table === 'redirects' ? rule.key : rule.key === '' ? backendOf(app) : `${backendOf(app)}|${rule.key}`);
+export const ruleValue = (app: string, rule: RouterRule): string => (rule.table === 'redirects' ? `${rule.value}|${backendOf(app)}` : rule.value);
+/** From a map's entry; null when it is not one of ours. */
+export function ruleIn(table: RuleTable, key: string, value: string): (RouterRule & { readonly app: string }) | null {
+  const cut = (text: string, at: number): [string, string] => (at < 0 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)]);
+  const [rest, backendName] = table === 'redirects' ? cut(value, value.lastIndexOf('|')) : [value, cut(key, key.indexOf('|'))[0]];
+  if (!backendName.startsWith('app_')) return null;
+  return { app: backendName.slice(4), table, key: table === 'redirects' ? key : cut(key, key.indexOf('|'))[1], value: rest };
+}
+
+/** What happens before an app is asked. A probe of ours passes: it looks at one server. */
+function rules(dir: string): string {
+  const map = (table: RuleTable): string => `map_str(${ruleMap(dir, table)})`;
+  const asked = '!{ var(txn.probe) -m found }';
+  const guarded = '{ var(txn.auth) -m found }';
+  const refused = `${guarded} !{ var(txn.allowed) -m found } !{ var(txn.is),secure_memcmp(txn.must) -m bool }`;
+  const page = (status: number, more: string, when: string): string[] => [
+    `  http-request return status ${status} content-type "text/html; charset=utf-8" file ${dir}/${status === 503 ? 'maintenance' : status}.html ${more} hdr Cache-Control no-store if ${when} { req.hdr(accept) -m sub text/html }`,
+    `  http-request return status ${status} content-type "text/plain; charset=utf-8" file ${dir}/${status === 503 ? 'maintenance' : status}.txt ${more} hdr Cache-Control no-store if ${when}`,
+  ];
+  return [
+    `  http-request set-var(txn.to) var(txn.host),${map('redirects')} if ${asked}`,
+    ...[301, 302, 307, 308].map((code) => `  http-request redirect prefix %[var(txn.to),field(2,|)] code ${code} if { var(txn.to) -m beg ${code} }`),
+    `  http-request set-var(txn.maintenance) var(txn.be),${map('maintenance')} if ${asked}`,
+    // an app's own page stands in its backend, when this process has loaded it
+    `  http-request set-var(txn.fixed) var(txn.be),map_str(${fixedMap(dir)}) if { var(txn.maintenance) -m found }`,
+    ...page(503, 'hdr Retry-After 60', '{ var(txn.maintenance) -m found } !{ var(txn.fixed) -m beg page }'),
+    `  http-request set-var(txn.auth) var(txn.be),${map('auth')} if ${asked} !{ var(txn.maintenance) -m found }`,
+    `  http-request set-var(txn.src) src,hex if ${guarded}`,
+    `  http-request set-var(txn.family) str(|4/) if ${guarded} { var(txn.src) -m len 8 }`,
+    `  http-request set-var(txn.family) str(|6/) if ${guarded} !{ var(txn.src) -m len 8 }`,
+    `  http-request set-var(txn.allowed) var(txn.be),concat(,txn.family,),concat(,txn.src,),map_beg(${ruleMap(dir, 'allow')}) if ${guarded}`,
+    // the password's keyed hash is compared with the user's: no crypt(3), which would hold all other requests up
+    // in a variable of its own: a name that is not found must not stand where the entry would
+    `  http-request set-var(txn.name) http_auth_user if ${guarded} !{ var(txn.allowed) -m found }`,
+    `  http-request set-var(txn.user) var(txn.be),concat(|,txn.name),${map('users')} if { var(txn.name) -m found }`,
+    '  http-request set-var(txn.salt) var(txn.user),field(1,|) if { var(txn.user) -m found }',
+    '  http-request set-var(txn.must) var(txn.user),field(2,|) if { var(txn.user) -m found }',
+    '  http-request set-var(txn.is) http_auth_pass,hmac(sha256,txn.salt),hex if { var(txn.must) -m found }',
+    ...page(401, 'hdr WWW-Authenticate "Basic realm=\\"Restricted\\", charset=\\"UTF-8\\""', refused),
+  ].join('\n');
 }
 
 /** The whole config file. Pure; the same for the same input, whatever the order of apps. */
@@ -89,6 +163,7 @@ ${wildcards(dir, 4).join('\n')}
   http-request set-var(txn.ask) req.hdr(x-berth-server) if { var(txn.probe) -m found } { req.hdr(x-berth-server) -m found }
   http-request del-header x-berth-probe
   http-request del-header x-berth-server
+${rules(dir)}
   http-request set-header X-Forwarded-For %[src]
   http-request set-header X-Forwarded-Proto http
   http-request set-header X-Forwarded-Host %[req.hdr(host)]
@@ -106,12 +181,14 @@ backend unknown_host
 ${apps.map((app) => `${backend(app, dir)}\n`).join('\n')}`;
 }
 
-/** The two maps: exact hosts, and wildcards by what follows `*.`. A line each, sorted. */
-export function haproxyMaps(table: DesiredTable): { readonly hosts: string; readonly wildcards: string } {
+/** File name → text: exact hosts, wildcards by what follows `*.`, the rules, the fixed parts. A line each, sorted. */
+export function haproxyMaps(table: DesiredTable): Readonly<Record<string, string>> {
   const lines = (wild: boolean): string => table.apps
     .flatMap((app) => app.hosts.filter((host) => host.startsWith('*.') === wild).map((host) => `${wild ? host.slice(2) : host} ${backendOf(app.id)}\n`))
     .toSorted().join('');
-  return { hosts: lines(false), wildcards: lines(true) };
+  const of = (name: RuleTable): string => table.apps.flatMap((app) => (app.rules ?? []).filter((rule) => rule.table === name).map((rule) => `${ruleKey(app.id, rule)} ${ruleValue(app.id, rule)}\n`)).toSorted().join('');
+  const fixed = table.apps.flatMap((app) => (digestOf(app.fixed) === null ? [] : [`${backendOf(app.id)} ${app.fixed?.page === undefined ? '' : 'page'}-${digestOf(app.fixed)}\n`])).toSorted().join('');
+  return { hosts: lines(false), wildcards: lines(true), ...Object.fromEntries(RULE_TABLES.map((name) => [name, of(name)])), fixed };
 }
 
 /** The table that a config file was made from; null when it is not one of ours or was spoiled. */

@@ -1,10 +1,47 @@
 import { isIP } from 'node:net';
 import { StepFailure } from '../../events/step.js';
-import type { DesiredTable, RouterChange, RouterPlan, RouterServer, RouterState } from './router.port.js';
+import { RULE_TABLES, type DesiredTable, type RouterApp, type RouterChange, type RouterFixed, type RouterPlan, type RouterRule, type RouterServer, type RouterState } from './router.port.js';
 
 const HOST = /^(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*$/;
 const APP = /^[A-Za-z0-9_-]{1,100}$/;
 const SERVER = /^[A-Za-z0-9_.:-]{1,200}$/;
+
+/** what an entry of each table looks like: it stands in a line of a file and in a command of the router's socket */
+const RULES: Readonly<Record<RouterRule['table'], { readonly key: RegExp; readonly value: RegExp }>> = {
+  maintenance: { key: /^$/, value: /^on$/ },
+  auth: { key: /^$/, value: /^on$/ },
+  users: { key: /^[A-Za-z0-9._@-]{1,64}$/, value: /^[A-Za-z0-9+/]{16,88}={0,2}\|[0-9A-F]{64}$/ },
+  allow: { key: /^(?:4\/[0-9A-F]{0,8}|6\/[0-9A-F]{0,32})$/, value: /^[0-9a-f.:]{2,45}\/\d{1,3}$/ },
+  redirects: { key: HOST, value: /^(?:301|302|307|308)\|https?:\/\/[a-z0-9._-]{1,253}(?::\d{1,5})?$/ },
+};
+/** bytes of an answer that the router gives by itself: it must fit its buffer together with the head */
+export const PAGE_MAX = 15_000;
+
+function faultOfRules(app: RouterApp, owners: ReadonlyMap<string, string>): string | null {
+  const there = new Set<string>();
+  for (const rule of app.rules ?? []) {
+    const { key, value } = RULES[rule.table] ?? {};
+    const what = `${rule.table} ${JSON.stringify(rule.key)} of ${app.name}`;
+    if (!key?.test(rule.key) || !value?.test(rule.value)) return `${what} is not an entry of that table`;
+    if (there.has(identity(app.id, rule))) return `${what} is there twice`;
+    there.add(identity(app.id, rule));
+    if (rule.table === 'redirects' && (owners.get(rule.key) ?? app.name) !== app.name) return `${what} redirects a host of ${owners.get(rule.key)}`;
+  }
+  const { page, headers = {} } = app.fixed ?? {};
+  if (page !== undefined && (page === '' || Buffer.byteLength(page) > PAGE_MAX)) return `the page of ${app.name} has ${Buffer.byteLength(page)} bytes, not 1 to ${PAGE_MAX}`;
+  for (const [name, value] of Object.entries(headers)) if (!/^[A-Za-z0-9-]{1,100}$/.test(name) || !/^[\x20-\x7e]{0,1000}$/.test(value)) return `header ${JSON.stringify(name)} of ${app.name} is none`;
+  return null;
+}
+
+/** Two rules with the same one cannot be there together. */
+const identity = (app: string, rule: RouterRule): string => (rule.table === 'redirects' ? `redirects ${rule.key}` : `${rule.table} ${app} ${rule.key}`);
+
+/** The same whatever the order of headers; empty for nothing. */
+export const textOfFixed = (fixed: RouterFixed | null | undefined): string => {
+  const { page, headers = {} } = fixed ?? {};
+  const pairs = Object.entries(headers).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return page === undefined && pairs.length === 0 ? '' : JSON.stringify([page ?? null, pairs]);
+};
 
 /** What makes the table unusable, or null. Everything that ends up in a router's file or command is checked here. */
 export function faultOf(table: DesiredTable): string | null {
@@ -30,6 +67,10 @@ export function faultOf(table: DesiredTable): string | null {
       if (!Number.isInteger(server.weight) || server.weight < 1 || server.weight > 256) return `weight ${server.weight} of ${server.name} is not 1 to 256`;
     }
   }
+  for (const app of table.apps) {
+    const fault = faultOfRules(app, hosts);
+    if (fault !== null) return fault;
+  }
   return null;
 }
 
@@ -42,7 +83,8 @@ export function checkTable(table: DesiredTable): void {
 const standing = (a: RouterServer, b: RouterServer): boolean => a.state === b.state && (a.state !== 'ready' || a.weight === b.weight);
 
 /**
- * From what runs to what shall run. Order: new backends, new servers, readying, moving, hosts, and only then draining and taking away.
+ * From what runs to what shall run. Order: new backends, new servers, new rules (those who may enter before the door is shut), readying, moving,
+ * hosts, and only then draining and taking away (the door is opened before the list of who may enter goes).
  * @throws StepFailure `route.table-invalid`
  */
 export function planRoutes(desired: DesiredTable, actual: RouterState): RouterPlan {
@@ -53,6 +95,7 @@ export function planRoutes(desired: DesiredTable, actual: RouterState): RouterPl
   const hosts: RouterChange[] = [];
   const down: RouterChange[] = [];
   const gone: RouterChange[] = [];
+  const rules = planRules(desired, actual);
   const known = new Map(actual.apps.map((app) => [app.id, app]));
   const pointing = new Map(actual.hosts.map((entry) => [entry.host, entry.app]));
   const wanted = new Set<string>();
@@ -61,6 +104,7 @@ export function planRoutes(desired: DesiredTable, actual: RouterState): RouterPl
     wanted.add(app.id);
     const before = known.get(app.id);
     if (before === undefined) up.push({ do: 'app.add', app: app.id, name: app.name });
+    if (before?.stale || textOfFixed(before?.fixed) !== textOfFixed(app.fixed)) up.push({ do: 'app.fix', app: app.id, fixed: app.fixed ?? null });
     const old = new Map(before?.servers.map((server) => [server.name, server]));
     for (const server of app.servers) {
       const was = old.get(server.name);
@@ -79,7 +123,22 @@ export function planRoutes(desired: DesiredTable, actual: RouterState): RouterPl
   for (const host of pointing.keys()) hosts.push({ do: 'host.remove', host });
   for (const app of actual.apps) if (!wanted.has(app.id)) gone.push({ do: 'app.remove', app: app.id });
   // a moved server must stand at its new address before it is made ready
-  return { desired, changes: [...up, ...move, ...ready, ...hosts, ...down, ...gone] };
+  return { desired, changes: [...up, ...rules.put, ...move, ...ready, ...hosts, ...down, ...rules.drop, ...gone] };
+}
+
+function planRules(desired: DesiredTable, actual: RouterState): { readonly put: RouterChange[]; readonly drop: RouterChange[] } {
+  const there = new Map((actual.rules ?? []).map((rule) => [identity(rule.app, rule), rule]));
+  const put: Extract<RouterChange, { rule: RouterRule }>[] = [];
+  for (const app of desired.apps) {
+    for (const rule of app.rules ?? []) {
+      const was = there.get(identity(app.id, rule));
+      there.delete(identity(app.id, rule));
+      if (was?.value !== rule.value || was.app !== app.id) put.push({ do: was ? 'rule.set' : 'rule.add', app: app.id, rule });
+    }
+  }
+  const drop = [...there.values()].map(({ app, ...rule }) => ({ do: 'rule.remove' as const, app, rule }));
+  const rank = ({ rule }: { readonly rule: RouterRule }): number => RULE_TABLES.indexOf(rule.table);
+  return { put: put.toSorted((a, b) => rank(a) - rank(b)), drop: drop.toSorted((a, b) => rank(b) - rank(a)) };
 }
 
 /** What the router has after one change. Pure; throws when the change makes no sense in this state. */
@@ -96,7 +155,18 @@ export function reduceRoutes(state: RouterState, change: RouterChange): RouterSt
     case 'app.add':
       if (state.apps.some((app) => app.id === change.app)) throw new Error(`app ${change.app} is there`);
       return { ...state, apps: [...state.apps, { id: change.app, name: change.name, servers: [] }] };
-    case 'app.remove': return { apps: state.apps.filter((app) => app.id !== change.app), hosts: state.hosts.filter((entry) => entry.app !== change.app) };
+    case 'app.remove': return { ...state, apps: state.apps.filter((app) => app.id !== change.app), hosts: state.hosts.filter((entry) => entry.app !== change.app) };
+    case 'app.fix': return { ...edit(change.app, (servers) => servers), apps: state.apps.map((app) => {
+      if (app.id !== change.app) return app;
+      const { fixed: _, stale: __, ...rest } = app;
+      return { ...rest, ...(change.fixed && { fixed: change.fixed }) };
+    }) };
+    case 'rule.add': case 'rule.set': case 'rule.remove': {
+      const rules = state.rules ?? [];
+      const others = rules.filter((rule) => identity(rule.app, rule) !== identity(change.app, change.rule));
+      if ((change.do === 'rule.add') !== (others.length === rules.length)) throw new Error(`${change.do}: ${identity(change.app, change.rule)} ${change.do === 'rule.add' ? 'is there' : 'is not there'}`);
+      return { ...state, rules: change.do === 'rule.remove' ? others : [...others, { ...change.rule, app: change.app }] };
+    }
     case 'server.add': return edit(change.app, (servers) => {
       if (servers.some((server) => server.name === change.server.name)) throw new Error(`server ${change.server.name} is there`);
       return [...servers, change.server];

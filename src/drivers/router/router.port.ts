@@ -13,6 +13,23 @@ export interface RouterServer {
   readonly weight: number;
 }
 
+/**
+ * What the router looks up before it asks an app; changes while it runs. `maintenance` and `auth` are there or not (key empty); `users`: name →
+ * `<salt, base64>|<HMAC-SHA-256 of the password, upper-case hex>`; `allow`: `4/` or `6/` and the first hexadecimal digits of an address →
+ * the CIDR that they stand for; `redirects`: host → `<code>|<scheme and host>`.
+ */
+export interface RouterRule { readonly table: RuleTable; readonly key: string; readonly value: string }
+export const RULE_TABLES = ['users', 'allow', 'auth', 'maintenance', 'redirects'] as const;
+export type RuleTable = (typeof RULE_TABLES)[number];
+
+/** What the router reads only when it loads its configuration. */
+export interface RouterFixed {
+  /** HTML of the answer while `maintenance` is there; absent: the router's own */
+  readonly page?: string;
+  /** set on every answer of the app */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
 export interface RouterApp {
   readonly id: string;
   /** for people; may change freely */
@@ -20,6 +37,8 @@ export interface RouterApp {
   /** lower case, no port; `*.x` takes every name below x that nobody has exactly or by a longer wildcard */
   readonly hosts: readonly string[];
   readonly servers: readonly RouterServer[];
+  readonly rules?: readonly RouterRule[];
+  readonly fixed?: RouterFixed;
 }
 
 /** The whole of what shall be routed. */
@@ -27,8 +46,9 @@ export interface DesiredTable { readonly apps: readonly RouterApp[] }
 
 /** What the running router has. A host may point to an app that it has no backend for (a half-done change). */
 export interface RouterState {
-  readonly apps: readonly { readonly id: string; readonly name: string; readonly servers: readonly RouterServer[] }[];
+  readonly apps: readonly { readonly id: string; readonly name: string; readonly servers: readonly RouterServer[]; readonly fixed?: RouterFixed; /** it was loaded with another one */ readonly stale?: true }[];
   readonly hosts: readonly { readonly host: string; readonly app: string }[];
+  readonly rules?: readonly (RouterRule & { readonly app: string })[];
 }
 
 export type RouterChange =
@@ -38,6 +58,8 @@ export type RouterChange =
   | { readonly do: 'server.set'; readonly app: string; readonly name: string; readonly state: ServerState; readonly weight: number }
   | { readonly do: 'host.add' | 'host.move'; readonly app: string; readonly host: string }
   | { readonly do: 'host.remove'; readonly host: string }
+  | { readonly do: 'rule.add' | 'rule.set' | 'rule.remove'; readonly app: string; readonly rule: RouterRule }
+  | { readonly do: 'app.fix'; readonly app: string; readonly fixed: RouterFixed | null }
   | { readonly do: 'server.remove'; readonly app: string; readonly name: string }
   | { readonly do: 'app.remove'; readonly app: string };
 
@@ -88,5 +110,8 @@ export abstract class RouterPort {
 
 /** The observed state as a table again: the base for changing one app and leaving all others as they are. Hosts of unknown apps are dropped. */
 export function tableOf(state: RouterState): DesiredTable {
-  return { apps: state.apps.map((app) => ({ ...app, hosts: state.hosts.filter((entry) => entry.app === app.id).map((entry) => entry.host) })) };
+  return { apps: state.apps.map(({ stale: _, ...app }) => {
+    const rules = (state.rules ?? []).filter((rule) => rule.app === app.id).map(({ app: __, ...rule }) => rule);
+    return { ...app, hosts: state.hosts.filter((entry) => entry.app === app.id).map((entry) => entry.host), ...(rules.length > 0 && { rules }) };
+  }) };
 }
