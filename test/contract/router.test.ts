@@ -6,10 +6,11 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { LiveContainer, RouteInput } from '../../src/events/types/deploy.events.js';
+import type { LiveContainer, RouteInput, RouterSettings } from '../../src/events/types/deploy.events.js';
 import type { RouterApp, RouterFixed, RouterRule, RouterServer, RuleTable } from '../../src/drivers/router/router.port.js';
 import { certificatesOf } from '../../src/drivers/router/haproxy.certificates.js';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
+import { passwordHash } from '../../src/drivers/router/router.settings.js';
 import { StepFailure, type StepContext } from '../../src/events/step.js';
 import { routeStep, type RouteDeps } from '../../src/workers/route/route.step.js';
 import { Bench, freePort, PORT, upstream, type Upstream } from './router.harness.js';
@@ -380,6 +381,29 @@ describe('the route step', () => {
     expect(new Set(back.hosts.map((h) => JSON.stringify(h)))).toEqual(new Set(state.hosts.map((h) => JSON.stringify(h))));
     expect(back.apps.find((a) => a.id === 'blog')).toEqual(state.apps.find((a) => a.id === 'blog'));
     await ups[20]?.stop();
+  });
+
+  it('puts rules in place with the switch, sees the containers behind them, and puts the rules back with everything else', async () => {
+    const settings: RouterSettings = { maintenance: { page: 'soon' }, auth: { users: [{ name: 'bob', hash: passwordHash('pw') }], allow: [] }, redirects: [{ from: 'www.blog.localhost', to: 'blog.localhost', code: 301 }, { from: 'else.where', to: 'x.y', code: 301 }] };
+    const up = await upstream('127.0.2.40', 'ruled');
+    const lines: string[] = [];
+    const hosts = ['blog.localhost', 'www.blog.localhost'];
+    const [now] = await blog();
+    const with_ = (added: RouterSettings | undefined, containers: readonly LiveContainer[], retire: readonly LiveContainer[], signal?: AbortSignal): StepContext<'route'> => ({ ...context(input(containers, retire, { hosts }), lines, signal), ...(added && { added: { router: added } }) });
+    const output = await routeStep(deps(() => Promise.resolve()))(with_(settings, [live('ruled', up.ip)], [live(now!.name, now!.ip)]));
+    expect(output).toMatchObject({ router: settings, seen: expect.stringContaining('answered 200 through the router') });
+    expect(lines.join('\n')).toMatch(/Maintenance: blog answers 503/);
+    expect(lines.join('\n')).toMatch(/ ! {5}else\.where is not redirected: it is not a domain of blog\. Add it: berth domains:add blog else\.where/);
+    expect((await bench.get('blog.localhost')).body).toBe('soon');
+    expect((await bench.get('www.blog.localhost')).headers['location']).toBe('http://blog.localhost/');
+    // one that is never seen
+    await expect(routeStep({ ...deps(() => Promise.resolve()), seenMs: 200 })(with_(undefined, [live('dead', '127.0.2.41')], [live('ruled', up.ip)]))).rejects.toThrow(/was not seen/);
+    expect((await bench.get('blog.localhost')).body).toBe('soon');
+    await routeStep(deps(() => Promise.resolve()))(with_({ auth: settings.auth! }, [live('ruled', up.ip)], []));
+    expect((await bench.get('blog.localhost')).status).toBe(401);
+    await routeStep(deps(() => Promise.resolve()))(with_(undefined, [live('ruled', up.ip)], []));
+    expect((await bench.get('www.blog.localhost')).body).toBe('ruled');
+    await up.stop();
   });
 
   it('waits for a slow answer of the old one', async () => {

@@ -17,7 +17,7 @@ const RULES: Readonly<Record<RouterRule['table'], { readonly key: RegExp; readon
 /** bytes of an answer that the router gives by itself: it must fit its buffer together with the head */
 export const PAGE_MAX = 15_000;
 
-function faultOfRules(app: RouterApp, owners: ReadonlyMap<string, string>): string | null {
+function faultOfRules(app: RouterApp): string | null {
   const there = new Set<string>();
   for (const rule of app.rules ?? []) {
     const { key, value } = RULES[rule.table] ?? {};
@@ -25,7 +25,7 @@ function faultOfRules(app: RouterApp, owners: ReadonlyMap<string, string>): stri
     if (!key?.test(rule.key) || !value?.test(rule.value)) return `${what} is not an entry of that table`;
     if (there.has(identity(app.id, rule))) return `${what} is there twice`;
     there.add(identity(app.id, rule));
-    if (rule.table === 'redirects' && (owners.get(rule.key) ?? app.name) !== app.name) return `${what} redirects a host of ${owners.get(rule.key)}`;
+    if (rule.table === 'redirects' && !app.hosts.includes(rule.key)) return `${what} redirects a host that is not the app's`;
   }
   const { page, headers = {} } = app.fixed ?? {};
   if (page !== undefined && (page === '' || Buffer.byteLength(page) > PAGE_MAX)) return `the page of ${app.name} has ${Buffer.byteLength(page)} bytes, not 1 to ${PAGE_MAX}`;
@@ -68,7 +68,7 @@ export function faultOf(table: DesiredTable): string | null {
     }
   }
   for (const app of table.apps) {
-    const fault = faultOfRules(app, hosts);
+    const fault = faultOfRules(app);
     if (fault !== null) return fault;
   }
   return null;

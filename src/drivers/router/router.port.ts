@@ -112,6 +112,13 @@ export abstract class RouterPort {
 export function tableOf(state: RouterState): DesiredTable {
   return { apps: state.apps.map(({ stale: _, ...app }) => {
     const rules = (state.rules ?? []).filter((rule) => rule.app === app.id).map(({ app: __, ...rule }) => rule);
-    return { ...app, hosts: state.hosts.filter((entry) => entry.app === app.id).map((entry) => entry.host), ...(rules.length > 0 && { rules }) };
+    return hosted({ ...app, ...(rules.length > 0 && { rules }) }, state.hosts.filter((entry) => entry.app === app.id).map((entry) => entry.host));
   }) };
+}
+
+/** With these hosts, and without redirects from any other. */
+export function hosted(app: Omit<RouterApp, 'hosts'>, hosts: readonly string[]): RouterApp {
+  const { rules, ...rest } = app;
+  const left = rules?.filter((rule) => rule.table !== 'redirects' || hosts.includes(rule.key)) ?? [];
+  return { ...rest, hosts, ...(left.length > 0 && { rules: left }) };
 }

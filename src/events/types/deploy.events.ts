@@ -1,4 +1,5 @@
 import type { NewEvent } from '../event.js';
+import type { Sealed } from '../sealed.js';
 import type { Formation, Mount } from './app.events.js';
 import type { HookReply, HookTime } from './plugin.events.js';
 
@@ -193,8 +194,10 @@ export interface ReleaseOutput { readonly number: number; readonly formation: Fo
 export interface RouterSettings {
   /** the app is not asked; `page`: HTML of the answer (503), null: a plain one */
   readonly maintenance?: { readonly page: string | null };
+  /** `from`: a host of the app; `to`: a host, with `http://` or `https://` and a port where they matter; path and query are kept */
   readonly redirects?: readonly { readonly from: string; readonly to: string; readonly code: number }[];
-  readonly auth?: { readonly users: readonly { readonly name: string; readonly hash: string }[]; /** CIDR that need no password */ readonly allow: readonly string[] };
+  /** `hash`: as `passwordHash` makes it, sealed in events */
+  readonly auth?: { readonly users: readonly { readonly name: string; readonly hash: string | Sealed }[]; /** CIDR that need no password */ readonly allow: readonly string[] };
   /** of every answer */
   readonly headers?: Readonly<Record<string, string>>;
 }
@@ -215,6 +218,7 @@ export interface RouteOutput {
   /** how it was seen: `web.1 answered 200 through the router at http://…` */
   readonly seen: string | null;
   readonly retired: number;
+  readonly router?: RouterSettings;
 }
 
 export interface StepIo {

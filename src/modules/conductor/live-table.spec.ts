@@ -20,6 +20,20 @@ describe('the table of live routes', () => {
   });
 });
 
+describe('rules', () => {
+  const rule = { table: 'redirects' as const, key: 'www', value: '301|http://a.x' };
+  const all = new Map([['a', { left: [], rules: [rule], fixed: { page: 'soon' } }]]);
+  it('are those of the log for apps at rest, and go where a host of theirs goes', () => {
+    const two = board(row('a', { live: live(['a.x', 'www'], container('web.1')) }), row('b', { running: 1, live: live(['www']) }));
+    expect(liveTable(two, undefined, all).apps[0]).toMatchObject({ rules: [rule], fixed: { page: 'soon' } });
+    const actual: RouterState = { apps: [{ id: 'b', name: 'app-b', servers: [] }], hosts: [{ host: 'www', app: 'b' }], rules: [{ ...rule, app: 'b' }, { ...rule, key: 'lost', app: 'b' }] };
+    expect(repaired(two, actual, () => null, undefined, all).apps).toEqual([
+      { id: 'b', name: 'app-b', servers: [], hosts: ['www'], rules: [rule] },
+      { id: 'a', name: 'app-a', hosts: ['a.x'], servers: [server('web.1')], fixed: { page: 'soon' } },
+    ]);
+  });
+});
+
 describe('a repaired table', () => {
   const actual: RouterState = { apps: [{ id: 'a', name: 'app-a', servers: [server('web.new'), server('web.1')] }, { id: 'gone', name: 'gone', servers: [] }], hosts: [{ host: 'a.x', app: 'a' }, { host: 'gone.x', app: 'gone' }] };
 

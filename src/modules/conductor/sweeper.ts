@@ -8,6 +8,7 @@ import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Reconciler } from '../drift/reconciler.js';
 import { settleBranch } from '../sources/branches.js';
+import { edges } from './edges.js';
 import { repaired } from './live-table.js';
 import type { Board } from '../read/board.projection.js';
 import { planSweep, type Found, type Leftover, type Sweep } from './sweep.plan.js';
@@ -189,7 +190,7 @@ export class Sweeper {
       const running = new Set(containers.filter((c) => c.state === 'running').map((c) => c.id));
       const actual = await this.router.observe();
       const board = await this.core.board.now();
-      const plan = this.router.plan(repaired(board, actual, (id) => ips.get(id) ?? null, (id) => running.has(id)), actual);
+      const plan = this.router.plan(repaired(board, actual, (id) => ips.get(id) ?? null, (id) => running.has(id), await edges(this.core.box, board)), actual);
       const ready = new Set(plan.desired.apps.flatMap((app) => app.servers.filter((server) => server.state === 'ready').map((server) => server.name)));
       if (plan.changes.length > 0) await this.router.apply(plan);
       serving = ready;

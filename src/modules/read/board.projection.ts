@@ -2,7 +2,7 @@ import type { Recorded } from '../../events/event.js';
 import type { AppEvent, ConfigEvent, Formation, KeyEvent, Mount, ProcessEvent, ServerEvent, StorageEvent } from '../../events/types/app.events.js';
 import { older, supersede } from '../deploys/pipeline.state.js';
 import type { EventType } from '../../events/types/all.events.js';
-import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, Step } from '../../events/types/deploy.events.js';
+import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, RouterSettings, Step } from '../../events/types/deploy.events.js';
 import { OPERATION_EVENTS } from '../../events/types/operation.events.js';
 import type { Shape } from './projection.js';
 
@@ -10,7 +10,7 @@ export interface AppRow {
   id: string; name: string; createdAt: number; createdBy: string;
   branch: string | null; domains: string[]; settings: Record<string, string>; formation: Formation; mounts: Mount[];
   configVersion: number; configKeys: string[];
-  live: { release: number; deploy: number; containers: LiveContainer[]; hosts: string[]; since: number } | null;
+  live: { release: number; deploy: number; containers: LiveContainer[]; hosts: string[]; since: number; /** what the router does before it asks the app */ router?: RouterSettings } | null;
   running: number | null; last: number;
   releases: ReleaseRow[];
 }
@@ -168,7 +168,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       done(step, event);
       const number = row.release ?? app.live?.release ?? 0;
       const containers = [...(lastContainers(row) ?? app.live?.containers ?? [])];
-      app.live = { release: number, deploy: row.deploy, containers, hosts: [...event.data.output.hosts], since: event.at };
+      app.live = { release: number, deploy: row.deploy, containers, hosts: [...event.data.output.hosts], since: event.at, ...(event.data.output.router && { router: event.data.output.router }) };
       const release = app.releases.find((r) => r.number === number);
       if (release) release.wasLive = true;
       return;

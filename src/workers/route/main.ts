@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { statusOf } from '../../drivers/engine/engine.errors.js';
 import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
+import { edges, opened } from '../../modules/conductor/edges.js';
 import { liveTable, overtaken } from '../../modules/conductor/live-table.js';
 import { withRouterLease } from '../../modules/conductor/router-lease.js';
 import { startWorker } from '../start.js';
@@ -17,7 +18,11 @@ await startWorker('route', (core) => {
   return routeStep({
     router: new HaproxyDriver(haproxyOptions(core.config)),
     engine: { stop: (id, seconds) => engine.stopContainer(id, seconds), remove: (id) => engine.removeContainer(id), address: async (id) => (await engine.inspectContainer(id))?.ip ?? null, start: (id) => engine.startContainer(id).catch(unlessGone) },
-    table: async () => liveTable(await core.routes.now()),
+    table: async () => {
+      const board = await core.routes.now();
+      return liveTable(board, undefined, await edges(core.box, board));
+    },
+    open: (hash) => opened(core.box, hash),
     overtaken: async (app, deploy) => overtaken(await core.routes.now(), app, deploy),
     lease: (work) => withRouterLease(core, 'route', work),
   });

@@ -1,7 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { LiveContainer, RouteInput, RouteOutput } from '../../events/types/deploy.events.js';
 import type { DesiredTable, ProbeAnswer, RouterApp, RouterPort, RouterState } from '../../drivers/router/router.port.js';
+import type { Sealed } from '../../events/sealed.js';
 import { StepFailure, type StepContext, type StepWork } from '../../events/step.js';
+import { edgeOf, openSettings, type Edge } from '../../drivers/router/router.settings.js';
 import { beside, isWeb, label, onlyNew, putBack, switched, tableWith, where, without } from './route.table.js';
 
 /** What the step needs of the engine. A container that is gone already is no error. */
@@ -20,6 +22,8 @@ export interface RouteDeps {
   readonly engine: RetireEngine;
   /** all other apps, from the log; used for those that the router does not have */
   readonly table: () => Promise<DesiredTable>;
+  /** a hash of a password in clear; null when it cannot be opened any more. Absent: none is sealed */
+  readonly open?: (hash: Sealed) => Promise<string | null>;
   /** a later deploy of the app is being switched to, or was: what this one changed is not to be put back */
   readonly overtaken?: (app: string, deploy: number) => Promise<boolean>;
   /** runs `fn` as the router's only writer */
@@ -52,6 +56,7 @@ class Switch {
   private readonly sleep: (ms: number, signal: AbortSignal) => Promise<void>;
   private input: RouteInput;
   private web: readonly LiveContainer[];
+  private edge: Omit<Edge, 'left'> = {};
   private readonly seen = new Map<string, number>();
 
   constructor(private readonly deps: RouteDeps, private readonly context: StepContext<'route'>) {
@@ -63,15 +68,16 @@ class Switch {
 
   async run(): Promise<RouteOutput> {
     await this.locate();
+    await this.settle();
     const { input, context: { log, signal } } = this;
     const host = input.hosts[0] ?? null;
     log.info(this.web.length === 0 ? `No web process: ${input.hosts.join(', ') || input.name} answers 503` : `Routing ${input.hosts.join(', ') || input.name} to ${this.web.map(label).join(', ')}`);
     signal.throwIfAborted();
-    const before = await this.change('beside', (actual) => beside(input, actual));
+    const before = await this.change('beside', (actual) => ({ ...beside(input, actual), ...this.edge }));
     let old: readonly string[] = [];
     try {
       if (host !== null) for (const container of this.web) await this.waitSeen(host, container);
-      const after = await this.change('switch', (actual) => switched(input, actual));
+      const after = await this.change('switch', (actual) => ({ ...switched(input, actual), ...this.edge }));
       const fresh = new Set(this.web.map((container) => container.name));
       old = (after.apps.find((app) => app.id === input.app)?.servers ?? []).map((server) => server.name).filter((name) => !fresh.has(name));
       if (host !== null && old.length > 0) await this.waitOnlyNew(host, fresh);
@@ -85,7 +91,7 @@ class Switch {
     const retired = new Set([...old, ...input.retire.map((container) => container.name)]);
     const tidy = async (): Promise<void> => {
       // the router may have been lost, and written anew from a log that did not know of this yet
-      await this.change('look again', async (actual) => (onlyNew(input, actual) || await this.deps.overtaken?.(input.app, this.context.deploy) ? null : this.located(switched(input, actual))), true);
+      await this.change('look again', async (actual) => (onlyNew(input, actual) || await this.deps.overtaken?.(input.app, this.context.deploy) ? null : this.located({ ...switched(input, actual), ...this.edge })), true);
       await this.retire();
       await this.change('settle', (actual) => without(input, actual, retired), true);
     };
@@ -94,8 +100,22 @@ class Switch {
     return {
       hosts: input.hosts, upstreams: this.web.map((container) => `${container.ip}:${container.port}`),
       seen: host === null || this.web.length === 0 ? null : this.web.map((container) => `${label(container)} answered ${this.seen.get(container.name) ?? 0}`).join(', ') + ` through the router at http://${host}${this.path}`,
-      retired: input.retire.length,
+      retired: input.retire.length, ...(this.context.added?.router && { router: this.context.added.router }),
     };
+  }
+
+  /** What the router shall do before it asks the app. */
+  private async settle(): Promise<void> {
+    const { context: { added, log }, deps: { open = () => Promise.resolve(null) }, input } = this;
+    if (!added?.router) return;
+    const settings = await openSettings(added.router, open);
+    const { left, ...edge } = edgeOf(settings, input.hosts);
+    this.edge = edge;
+    const users = settings.auth?.users.length ?? 0;
+    if (settings.maintenance) log.info(`Maintenance: ${input.name} answers 503, its containers keep running`);
+    if (settings.auth) log.detail(`Only with a password: ${users} ${users === 1 ? 'user' : 'users'}, ${settings.auth.allow.join(', ') || 'no address'} without`);
+    for (const { key, value } of edge.rules?.filter(({ table }) => table === 'redirects') ?? []) log.detail(`Redirecting ${key} to ${value.slice(4)} (${value.slice(0, 3)})`);
+    for (const host of left) log.warn(`${host} is not redirected: it is not a domain of ${input.name}. Add it: berth domains:add ${input.name} ${host}`);
   }
 
   /** A container that was restarted since it was recorded may have another address, and somebody else its old one. */

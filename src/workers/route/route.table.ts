@@ -1,5 +1,5 @@
 import type { LiveContainer, RouteInput } from '../../events/types/deploy.events.js';
-import { tableOf, type DesiredTable, type RouterApp, type RouterServer, type RouterState } from '../../drivers/router/router.port.js';
+import { hosted, tableOf, type DesiredTable, type RouterApp, type RouterServer, type RouterState } from '../../drivers/router/router.port.js';
 
 export const WEIGHT = 100;
 export const isWeb = (container: LiveContainer): boolean => container.type === 'web';
@@ -19,7 +19,7 @@ export function tableWith(actual: RouterState, others: DesiredTable, app: Router
   const apps = rest.map((entry) => {
     const hosts = entry.hosts.filter((host) => !taken.has(host));
     for (const host of hosts) taken.add(host);
-    return { ...entry, hosts };
+    return hosted(entry, hosts);
   });
   return { apps: [...apps, app] };
 }
@@ -78,6 +78,6 @@ export function putBack(input: RouteInput, before: RouterState, answering: Reado
   const kept = was.filter((server) => fresh.has(server.name) && server.state === 'ready');
   const revive = (all: boolean): readonly RouterServer[] => old.map((server) => (all || answering.has(server.name) ? { ...server, state: 'ready', weight: WEIGHT } : server));
   const servers = [...revive(false), ...kept.filter((server) => answering.has(server.name))];
-  const hosts = before.hosts.filter((entry) => entry.app === input.app).map((entry) => entry.host);
-  return { id: input.app, name: input.name, hosts, servers: servers.some((server) => server.state === 'ready' && answering.has(server.name)) ? servers : [...revive(true), ...kept] };
+  const there = tableOf(before).apps.find((entry) => entry.id === input.app) ?? { hosts: before.hosts.filter((entry) => entry.app === input.app).map((entry) => entry.host) };
+  return { ...there, id: input.app, name: input.name, servers: servers.some((server) => server.state === 'ready' && answering.has(server.name)) ? servers : [...revive(true), ...kept] };
 }
