@@ -18,7 +18,7 @@ export class HaproxyRuntime {
   /** A map's entries; null when the running configuration does not have it: it is an older one. */
   private async entries(file: string): Promise<readonly { readonly key: string; readonly value: string }[] | null> {
     const text = await this.ask(`show map ${file}`);
-    if (/^Unknown map/.test(text)) return null;
+    if (text.startsWith('Unknown map')) return null;
     return text.split('\n').flatMap((line) => {
       const [, key, value] = line.split(' ');
       return key !== undefined && value !== undefined ? [{ key, value }] : [];
