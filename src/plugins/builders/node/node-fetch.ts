@@ -101,7 +101,12 @@ if 'node' in asked:
     unpack(data, ROOT, ('share', 'CHANGELOG.md', 'README.md', 'package.json'))
     print('Node.js ' + version, flush=True)
     major = triple(version)[0][0]
-managers = {'npm': 'npm', 'pnpm': 'pnpm', 'yarn': 'yarn', 'berry': '@yarnpkg/cli-dist'}
+def bun():
+    # the plain one stops with an illegal instruction where the processor is older
+    with open('/proc/cpuinfo') as file: old = ARCH == 'x64' and 'avx2' not in file.read()
+    return '@oven/bun-linux-' + {'x64': 'x64', 'arm64': 'aarch64'}[ARCH] + ('-baseline' if old else '')
+
+managers = {'npm': 'npm', 'pnpm': 'pnpm', 'yarn': 'yarn', 'berry': '@yarnpkg/cli-dist', 'bun': bun()}
 for name, package in managers.items():
     if name not in asked: continue
     prefer = asked.get(name + '-prefer')
@@ -113,6 +118,7 @@ for name, package in managers.items():
     home = os.path.join(ROOT, 'lib/node_modules', name.replace('berry', 'yarn'))
     unpack(data, home)
     with open(os.path.join(home, 'package.json')) as file: bins = json.load(file).get('bin', {})
+    if name == 'bun': bins = {'bun': 'bin/bun', 'bunx': 'bin/bun'}
     if name + '-hash' in asked:
         kind, digest = asked[name + '-hash'].split('.', 1)
         # corepack's: of the program for Yarn 2 and later, of the archive for the others

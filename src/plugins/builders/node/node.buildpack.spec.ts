@@ -80,15 +80,30 @@ describe('Node.js buildpack: package managers', () => {
   it('by packageManager, with its digest', () => {
     expect(manager({ 'package.json': json({ ...deps, packageManager: 'pnpm@9.12.0+sha512.ab' }), 'pnpm-lock.yaml': '', 'yarn.lock': '' })).toMatchObject({ kind: 'pnpm', range: '9.12.0', hash: 'sha512.ab', lock: 'pnpm-lock.yaml' });
     expect(manager({ 'package.json': json({ ...deps, packageManager: 'yarn@1.22.19' }), 'yarn.lock': '' }).kind).toBe('yarn');
-    for (const odd of ['pnpm', 'pnpm@9', 'bun@1.2.0', 'pnpm@9.0.0+md5.00', "npm@10.0.0' x"]) expect(failure(app({ packageManager: odd })).code).toBe('detect.package-manager');
+    for (const odd of ['pnpm', 'pnpm@9', 'bun', 'deno@2.0.0', 'pnpm@9.0.0+md5.00', "npm@10.0.0' x"]) expect(failure(app({ packageManager: odd })).code).toBe('detect.package-manager');
   });
   it('a wide range takes the line that wrote the lock file', () => {
     expect(manager({ 'package.json': json({ ...deps, engines: { pnpm: '>=8' } }), 'pnpm-lock.yaml': "lockfileVersion: '9.0'" })).toMatchObject({ range: '>=8.0.0', prefer: '>=10.0.0 <11.0.0-0' });
     expect(failure({ 'package.json': json({ ...deps, engines: { yarn: '>=4' } }), 'yarn.lock': '' }).message).toBe('package.json asks for yarn >=4, and yarn.lock is of Yarn 1');
   });
+  it('bun, by its lock file, in the version that was asked for', () => {
+    const files = { 'package.json': json({ ...deps, scripts: { start: 'bun x.ts', build: 'y' }, devDependencies: { b: '1' } }), 'bun.lock': '' };
+    const { plan, details } = choose(files);
+    expect(plan).toMatchObject({ summary: 'Node.js 24.x, bun.lock', processTypes: { web: 'bun run start' } });
+    expect(plan.dockerfile).toContain("'bun=>=1.0.0 <2.0.0-0'");
+    expect(plan.dockerfile).toMatch(/\{ cp -a \. \/prod && \(cd \/prod && bun install --frozen-lockfile --production && mkdir -p node_modules\) && bun install --frozen-lockfile && mkdir[^]*bun run build[^]*rm -rf node_modules && mv \/prod\/node_modules node_modules/);
+    expect(details).toContain('packages: bun.lock (bun 1.x)');
+    expect(choose({ ...files, '.bun-version': '1.3.1' }).plan.dockerfile).toContain("'bun=1.3.1'");
+    expect(choose({ ...files, 'package.json': json({ ...deps, packageManager: 'bun@1.2.9', scripts: { start: 'x' } }) }).plan.dockerfile).toContain("'bun=1.2.9'");
+    expect(choose({ ...files, 'bun.lockb': 'x' }).details).toContain('packages: bun.lock (bun 1.x)');
+    expect(failure({ ...files, 'yarn.lock': '' }).code).toBe('detect.locks');
+    const workspaces = choose({ ...files, 'package.json': json({ scripts: { start: 'x' }, workspaces: ['a'], devDependencies: { b: '1' } }) });
+    expect(workspaces.details).toContain('development packages stay: bun takes none away');
+    expect(workspaces.plan.dockerfile).not.toContain('/prod');
+  });
   it('insists on one lock file', () => {
     expect(failure({ 'package.json': json(deps) })).toMatchObject({ code: 'detect.no-lock', message: 'package.json names packages and there is no package-lock.json' });
-    expect(failure({ 'package.json': json(deps), 'bun.lock': '' }).message).toContain("bun's lock file is not understood here");
+    expect(failure({ 'package.json': json({ ...deps, packageManager: 'bun@1.3.0' }), 'package-lock.json': '' })).toMatchObject({ message: "package.json names packages and there is no bun.lock; package-lock.json is not bun's", hint: expect.stringContaining('bun install') });
     expect(failure({ 'package.json': json({ ...deps, packageManager: 'pnpm@9.0.0' }), 'yarn.lock': '' }).message).toContain("there is no pnpm-lock.yaml; yarn.lock is not pnpm's");
     expect(failure(app({}, { 'pnpm-lock.yaml': '' })).code).toBe('detect.locks');
     expect(manager({ 'package.json': '{}' })).toMatchObject({ kind: 'npm', lock: null });

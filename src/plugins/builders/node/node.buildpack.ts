@@ -21,7 +21,7 @@ const MANIFESTS = 64 * 1024;
 const NO_PRUNING = { NPM_CONFIG_PRODUCTION: 'false', YARN_PRODUCTION: 'false', YARN2_SKIP_PRUNING: 'true', PNPM_SKIP_PRUNING: 'true', NPM_SKIP_PRUNING: 'true' } as const;
 
 /** Files that an install reads beside lock and manifests. */
-const BESIDE = ['.npmrc', '.yarnrc', '.yarnrc.yml', 'pnpm-workspace.yaml', '.pnpmfile.cjs'];
+const BESIDE = ['bunfig.toml', '.npmrc', '.yarnrc', '.yarnrc.yml', 'pnpm-workspace.yaml', '.pnpmfile.cjs'];
 const BESIDE_FOLDERS = ['.yarn/releases', '.yarn/plugins', '.yarn/patches', 'patches'];
 
 /** How packages come in. */
@@ -52,7 +52,7 @@ function install(tree: SourceTree, manifest: Manifest, manager: PackageManager):
   return { from: 'deps', why: null, files };
 }
 
-interface Commands { readonly cache: string; readonly all: string; readonly production: string; readonly prune: string; readonly run: string; readonly hint: string }
+interface Commands { /** done beside the install, so that `prune` can take what it made */ readonly ahead?: string; readonly cache: string; readonly all: string; readonly production: string; readonly prune: string; readonly run: string; readonly hint: string }
 
 function commands({ kind, lock, prunes, range }: PackageManager): Commands {
   const hint = `${lock} must match package.json: ${kind === 'berry' ? 'yarn' : kind} install, and commit both`;
@@ -70,6 +70,11 @@ function commands({ kind, lock, prunes, range }: PackageManager): Commands {
     case 'yarn': {
       const yarn = 'yarn install --frozen-lockfile --non-interactive --no-progress';
       return { cache: '/usr/local/share/.cache/yarn', run: 'yarn run', hint, all: `${yarn} --production=false`, production: `${yarn} --production=true`, prune: `${yarn} --production=true --ignore-scripts --prefer-offline --ignore-engines` };
+    }
+    case 'bun': {
+      const install = 'bun install --frozen-lockfile';
+      // it takes nothing away that is there: the packages of production are installed apart
+      return { cache: '/root/.bun/install/cache', run: 'bun run', hint, all: install, production: `${install} --production`, ahead: `cp -a . /prod && (cd /prod && ${install} --production && mkdir -p node_modules)`, prune: 'rm -rf node_modules && mv /prod/node_modules node_modules' };
     }
     case 'berry':
       return { cache: '/root/.yarn/berry', run: 'yarn run', hint, all: 'yarn install --immutable', production: `yarn install --immutable${prunes ? ' && yarn workspaces focus --all --production' : ''}`, prune: 'yarn workspaces focus --all --production' };
@@ -93,7 +98,8 @@ function buildStage(project: Project, layer: NodeLayer, how: Install, site: bool
   const lifecycle = LIFECYCLE.filter((script) => scripts[script] !== undefined);
   const off = Object.entries(NO_PRUNING).find(([key, value]) => settings[key]?.toLowerCase() === value)?.[0];
   const nothingToPrune = how.from === 'nothing' || !manifest.workspaces && Object.keys(manifest.devDependencies).length === 0;
-  const prune = !site && !nothingToPrune && off === undefined && manager.prunes;
+  const prunable = !site && !nothingToPrune && off === undefined;
+  const prune = prunable && manager.prunes && (does.ahead === undefined || how.from === 'deps');
   const quick = !site && build === null && lifecycle.length === 0 && how.from !== 'tree' && !manifest.workspaces && scripts['heroku-cleanup'] === undefined;
   const cache = cacheMount(app, manager.kind, does.cache);
   const fetch = (command: string): string => `RUN ${cache} { ${command}; }${orSay(`the packages could not be installed; ${does.hint}`)}`;
@@ -101,7 +107,7 @@ function buildStage(project: Project, layer: NodeLayer, how: Install, site: bool
   const folders = BESIDE_FOLDERS.filter((folder) => tree.paths.some((path) => path.startsWith(`${folder}/`)));
   const early = how.from !== 'deps' ? [] : [
     'COPY .berth/manifests/ ./', `COPY ${beside.join(' ')} ./`, ...folders.map((folder) => `COPY ${folder} ${folder}`),
-    fetch(`${quick && off === undefined ? does.production : does.all}${manager.linker === 'pnp' ? '' : ' && mkdir -p node_modules'}`),
+    fetch(`${prune && !quick && does.ahead !== undefined ? `${does.ahead} && ` : ''}${quick && off === undefined ? does.production : does.all}${manager.linker === 'pnp' ? '' : ' && mkdir -p node_modules'}`),
   ];
   const scriptsBefore = how.from === 'deps' ? lifecycle : [];
   const kept = caches(project, manifest, manager).map((path) => cacheMount(app, path.replace(/[^\w.-]/g, '-'), `${stack.user.home}/${path}`));
@@ -119,7 +125,7 @@ function buildStage(project: Project, layer: NodeLayer, how: Install, site: bool
     ...(how.why === null ? [] : [how.why]),
     ...(build === null ? [] : [`build: ${manager.kind === 'berry' ? 'yarn' : manager.kind} run ${build}`]),
     ...(off === undefined ? [] : [`development packages stay: ${off} is ${settings[off]}`]),
-    ...(site || nothingToPrune || off !== undefined || manager.prunes ? [] : ['development packages stay: this Yarn needs its plugin workspace-tools to take them away']),
+    ...(!prunable || prune ? [] : [`development packages stay: ${manager.kind === 'bun' ? 'bun takes none away' : 'this Yarn needs its plugin workspace-tools to take them away'}`]),
   ];
   return {
     quick, details, early, late,
@@ -135,7 +141,7 @@ function processes(project: Project, { scripts }: Manifest, manager: PackageMana
   const { procfile, tree } = project;
   if (procfile !== null && Object.keys(procfile.processes).length > 0) return processesOf(project, null, 'Node.js app');
   const pnp = manager.linker === 'pnp';
-  const web = scripts['start'] !== undefined ? pnp ? 'yarn start' : 'npm start' : tree.has('server.js') ? pnp ? 'yarn node server.js' : 'node server.js' : null;
+  const web = scripts['start'] !== undefined ? pnp ? 'yarn start' : manager.kind === 'bun' ? 'bun run start' : 'npm start' : tree.has('server.js') ? pnp ? 'yarn node server.js' : 'node server.js' : null;
   if (web === null) throw new StepFailure('detect.no-process', 'nothing says how to start this Node.js app: package.json has no script "start", and there is no server.js and no Procfile', 'add "scripts": {"start": "node <file>"} to package.json (it must listen on $PORT), or a script "build" that makes a static site');
   return { types: { web }, detail: `${procfile === null ? 'no Procfile' : 'no process in the Procfile'}: web is ${web}` };
 }

@@ -2,10 +2,11 @@ import { intersects } from 'semver';
 import { StepFailure } from '../../../events/step.js';
 import type { SourceTree } from '../source-tree.js';
 import type { Manifest } from './manifest.js';
+import { toolVersions, versionFile } from '../generated.js';
 import { comparators } from './node-version.js';
 
 export interface PackageManager {
-  readonly kind: 'npm' | 'pnpm' | 'yarn' | 'berry';
+  readonly kind: 'npm' | 'pnpm' | 'yarn' | 'berry' | 'bun';
   /** the file that is obeyed; null: there is none, and nothing to install */
   readonly lock: string | null;
   /** comparators */
@@ -22,7 +23,9 @@ export interface PackageManager {
   readonly prunes: boolean;
 }
 
-const LOCKS = { 'package-lock.json': 'npm', 'npm-shrinkwrap.json': 'npm', 'pnpm-lock.yaml': 'pnpm', 'yarn.lock': 'yarn' } as const;
+const LOCKS = { 'package-lock.json': 'npm', 'npm-shrinkwrap.json': 'npm', 'pnpm-lock.yaml': 'pnpm', 'yarn.lock': 'yarn', 'bun.lock': 'bun', 'bun.lockb': 'bun' } as const;
+/** manager → the lock file that it writes today */
+const WRITES = { npm: 'package-lock.json', pnpm: 'pnpm-lock.yaml', yarn: 'yarn.lock', berry: 'yarn.lock', bun: 'bun.lock' } as const;
 
 const isBerry = (tree: SourceTree): boolean => /^__metadata:/m.test(tree.text('yarn.lock') ?? '') || tree.has('.yarnrc.yml');
 
@@ -39,7 +42,8 @@ function lineOf(kind: PackageManager['kind'], tree: SourceTree): string {
     const version = Number(/^__metadata:\s*\n(?:\s+.*\n)*?\s+version:\s*(\d+)/m.exec((tree.text('yarn.lock') ?? '').replace(/\r/g, ''))?.[1] ?? 10);
     return BERRY.find(([from]) => version >= from)![1];
   }
-  return kind === 'yarn' ? '1.x' : 'own';
+  // a newer bun reads what an older one wrote and leaves it as it is
+  return kind === 'yarn' || kind === 'bun' ? '1.x' : 'own';
 }
 
 /**
@@ -49,32 +53,31 @@ function lineOf(kind: PackageManager['kind'], tree: SourceTree): string {
  */
 export function packageManager(tree: SourceTree, manifest: Manifest): PackageManager {
   const found = (Object.keys(LOCKS) as (keyof typeof LOCKS)[]).filter((file) => tree.has(file));
-  const field = manifest.packageManager === null ? null : /^(npm|pnpm|yarn)@(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)(?:\+(sha1|sha224|sha256|sha384|sha512)\.([0-9a-f]+))?$/.exec(manifest.packageManager.trim());
-  if (manifest.packageManager !== null && field === null) throw new StepFailure('detect.package-manager', `package.json: packageManager is ${JSON.stringify(manifest.packageManager).slice(0, 100)}`, 'npm, pnpm or yarn with an exact version: "pnpm@10.4.1"; bun is not known here: use a Dockerfile');
+  const field = manifest.packageManager === null ? null : /^(npm|pnpm|yarn|bun)@(\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)(?:\+(sha1|sha224|sha256|sha384|sha512)\.([0-9a-f]+))?$/.exec(manifest.packageManager.trim());
+  if (manifest.packageManager !== null && field === null) throw new StepFailure('detect.package-manager', `package.json: packageManager is ${JSON.stringify(manifest.packageManager).slice(0, 100)}`, 'npm, pnpm, yarn or bun with an exact version: "pnpm@10.4.1"');
   if (field === null && new Set(found.map((file) => LOCKS[file])).size > 1) {
     throw new StepFailure('detect.locks', `there is more than one lock file: ${found.join(', ')}`, 'keep the one of the package manager that you use, or name it: "packageManager" in package.json');
   }
-  const name = (field?.[1] ?? (found[0] === undefined ? 'npm' : LOCKS[found[0]])) as 'npm' | 'pnpm' | 'yarn';
+  const name = (field?.[1] ?? (found[0] === undefined ? 'npm' : LOCKS[found[0]])) as 'npm' | 'pnpm' | 'yarn' | 'bun';
   const lock = found.find((file) => LOCKS[file] === name) ?? null;
   const kind = name === 'yarn' && (field === null ? isBerry(tree) : !field[2]!.startsWith('1.') && !field[2]!.startsWith('0.')) ? 'berry' : name;
   if (lock === null) {
-    const install = { npm: 'npm install', pnpm: 'pnpm install', yarn: 'yarn install', berry: 'yarn install' }[kind];
     const wants = Object.keys({ ...manifest.dependencies, ...manifest.devDependencies, ...manifest.optionalDependencies }).length > 0 || manifest.workspaces;
     if (wants) {
-      const bun = tree.has('bun.lock') || tree.has('bun.lockb');
-      const other = found.length > 0 ? `; ${found.join(', ')} is not ${name}'s` : bun ? "; bun's lock file is not understood here" : '';
-      throw new StepFailure('detect.no-lock', `package.json names packages and there is no ${kind === 'npm' ? 'package-lock.json' : kind === 'pnpm' ? 'pnpm-lock.yaml' : 'yarn.lock'}${other}`, `${install}, and commit the lock file (it must not be in .gitignore)`);
+      const other = found.length > 0 ? `; ${found.join(', ')} is not ${name}'s` : '';
+      throw new StepFailure('detect.no-lock', `package.json names packages and there is no ${WRITES[kind]}${other}`, `${name} install, and commit the lock file (it must not be in .gitignore)`);
     }
   }
   const engines = manifest.engines[name];
-  const asked = field?.[2] ?? (engines !== undefined && engines.trim() !== '*' && engines.trim() !== '' ? engines : null);
+  const file = name === 'bun' ? versionFile(tree, ['.bun-version']) ?? toolVersions(tree, ['bun']) : null;
+  const asked = field?.[2] ?? file?.text ?? (engines !== undefined && engines.trim() !== '*' && engines.trim() !== '' ? engines : null);
   const line = lineOf(kind, tree);
   const prefer = comparators(field?.[2] ?? line) ?? 'own';
   const range = asked === null ? prefer === 'own' ? '*' : prefer : comparators(asked);
-  if (range === null) throw new StepFailure('detect.package-manager', `package.json: engines.${name} is ${JSON.stringify(asked).slice(0, 100)}, which is no version`, 'a version or a range: 10.x');
+  if (range === null) throw new StepFailure('detect.package-manager', `${file?.from ?? `package.json: engines.${name}`} is ${JSON.stringify(asked).slice(0, 100)}, which is no version`, 'a version or a range: 10.x');
   if (kind === 'yarn' && !intersects(range, '<2')) throw new StepFailure('detect.package-manager', `package.json asks for yarn ${asked}, and yarn.lock is of Yarn 1`, 'yarn install with the version that you want, and commit yarn.lock and .yarnrc.yml');
-  const where = field !== null ? ` ${field[2]} (packageManager)` : asked !== null ? ` ${asked} (engines)` : line === 'own' ? '' : ` ${line}`;
+  const where = field !== null ? ` ${field[2]} (packageManager)` : asked !== null ? ` ${asked} (${file?.from ?? 'engines'})` : line === 'own' ? '' : ` ${line}`;
   const linker = kind === 'berry' && !/^nodeLinker:\s*["']?(?:node-modules|pnpm)/m.test(tree.text('.yarnrc.yml') ?? '') ? 'pnp' : 'node_modules';
-  const prunes = kind !== 'berry' || !intersects(range, '<4') || !intersects(prefer, '<4') || /plugin-workspace-tools/.test(tree.text('.yarnrc.yml') ?? '');
+  const prunes = kind === 'bun' ? !manifest.workspaces : kind !== 'berry' || !intersects(range, '<4') || !intersects(prefer, '<4') || /plugin-workspace-tools/.test(tree.text('.yarnrc.yml') ?? '');
   return { kind, lock, range, prefer, prunes, title: `${name}${where}`, hash: field?.[3] === undefined ? null : `${field[3]}.${field[4]}`, linker };
 }

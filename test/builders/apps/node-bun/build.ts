@@ -1,0 +1,3 @@
+import isOdd from 'is-odd';
+
+await Bun.write('built.txt', `built by bun: ${isOdd(7) as boolean}`);
