@@ -34,6 +34,8 @@ export interface Config {
   /** CPUs that a build may use; half of the machine's, at least one, unless said; 0 = no limit */
   readonly buildCpus: number;
   readonly buildTimeoutMs: number;
+  /** bytes that the build caches of an app, and of all, may be; 0 = no limit, null = a part of the engine's disk (see cacheLimits) */
+  readonly caches: { readonly app: number | null; readonly total: number | null };
   readonly host: string;
 }
 
@@ -49,6 +51,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
   const uid = env['BERTH_GIT_UID'];
   const cpus = Number(env['BERTH_BUILD_CPUS'] || Math.max(1, availableParallelism() / 2));
   if (!Number.isFinite(cpus) || cpus < 0) throw new Error(`BERTH_BUILD_CPUS=${env['BERTH_BUILD_CPUS']}: a number of CPUs is needed`);
+  const optional = (name: string): number | null => (env[name] ? integer(name, env[name], 0) : null);
   const proxy: Record<string, string> = {};
   for (const name of ['HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']) {
     const value = env[`BERTH_BUILD_${name}`];
@@ -72,6 +75,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     buildMemory: integer('BERTH_BUILD_MEMORY', env['BERTH_BUILD_MEMORY'], Math.floor(totalmem() * 0.6)),
     buildCpus: cpus,
     buildTimeoutMs: integer('BERTH_BUILD_TIMEOUT', env['BERTH_BUILD_TIMEOUT'], 1800) * 1000,
+    caches: { app: optional('BERTH_CACHE_APP'), total: optional('BERTH_CACHE_TOTAL') },
     host: hostname(),
   });
 }

@@ -74,6 +74,8 @@ export class Core {
     states(): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean>;
     /** images of an app, newest first */
     images(app: string): Promise<readonly { readonly id: string; readonly bytes: number }[]>;
+    /** bytes that the app's builds have cached */
+    cached(app: string): Promise<number>;
     /** removes what the app's builds have cached; answers the bytes that are free now */
     purge(app: string): Promise<number>;
   } | null = null;

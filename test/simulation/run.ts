@@ -68,7 +68,7 @@ export interface Result {
   readonly recoveredMs: number;
 }
 
-const CONFIG = { root: '/sim', instance: 'sim', domain: 'sim', httpPort: 80, host: 'sim', buildMemory: 0, buildCpus: 0, buildTimeoutMs: 60_000, concurrency: 2 } as unknown as Config;
+const CONFIG = { root: '/sim', instance: 'sim', domain: 'sim', httpPort: 80, host: 'sim', buildMemory: 0, buildCpus: 0, buildTimeoutMs: 60_000, concurrency: 2, caches: { app: null, total: null } } as unknown as Config;
 const COMMANDS = new Map<string, AnyCommand>([...appCommands, ...psCommands, ...deployCommands, ...jobCommands, ...domainCommands, ...configCommands].map((c) => [c.name, c]));
 const ENDS_WITHIN = 60_000;
 /** Of the form that commands take. */
@@ -164,7 +164,7 @@ class Simulation {
     const rounds = new Rounds({ store, clock: proc.clock, owner: `${proc.name}:${proc.life}`, relay, report, sweep: () => sweeper.sweep(), restore: () => sweeper.restore(), leads: () => this.world.count('conductor leads') });
     core.sweep = () => rounds.sweepNow();
     const engine = this.engine.handle(proc);
-    core.engine = { hasImage: async (id) => (await engine.inspectImage(id)) !== null, states: async () => new Map(), images: async () => [], purge: async () => 0 };
+    core.engine = { hasImage: async (id) => (await engine.inspectImage(id)) !== null, states: async () => new Map(), images: async () => [], cached: () => Promise.resolve(0), purge: async () => 0 };
     rounds.start();
     return { proc, core, stop: async () => { await rounds.stop(); await rounds.release(); } };
   }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { type FSWatcher, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, watch, writeFileSync } from 'node:fs';
+import { totalmem } from 'node:os';
 import { join } from 'node:path';
 import { alive } from '../tool/alive.js';
 import type { EngineInfo } from './engine.port.js';
@@ -47,6 +48,8 @@ export interface LimitGuard {
 }
 
 const PERIOD_US = 100_000;
+/** of the machine's memory, for all builds that run */
+const ALTOGETHER = 0.8;
 /** of the disk: io.weight 1 to 10000, BFQ's 1 to 1000, blkio.weight 10 to 1000 (CFQ's default is 500) */
 const WEIGHTS = [['io.weight', 1, 100], ['io.bfq.weight', 1, 100], ['blkio.bfq.weight', 1, 100], ['blkio.weight', 10, 500]] as const;
 
@@ -83,7 +86,7 @@ class RunningBuilds {
   }
 }
 
-/** Limits of all builds that run. The common parent holds their sum, one step at most the largest. */
+/** Limits of all builds that run. The common parent holds their sum (of memory at most four fifths of the machine's, unless one build may have more), one step at most the largest. */
 export class BuildCgroup {
   private readonly running: RunningBuilds;
   private mine = 0;
@@ -177,7 +180,9 @@ export class BuildCgroup {
     if (this.layout.parent === null) return;
     const limits = this.running.all();
     const sum = (of: (limit: Limit) => number): number => (limits.some((limit) => of(limit) === 0) ? 0 : limits.reduce((total, limit) => total + of(limit), 0));
-    this.set(this.layout.parent, sum((limit) => limit.memory), sum((limit) => limit.cpus));
+    // several at once may be allowed more than the machine has
+    const room = Math.max(ALTOGETHER * totalmem(), ...limits.map(({ memory }) => memory));
+    this.set(this.layout.parent, Math.min(sum((limit) => limit.memory), Math.floor(room)), sum((limit) => limit.cpus));
     for (const { dir, name } of this.layout.children) {
       for (const file of readdirSync(this.memoryDir(dir))) if (name.test(file)) this.limitChild(join(dir, file));
     }

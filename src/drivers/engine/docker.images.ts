@@ -156,16 +156,16 @@ export class DockerImages {
 
   async caches(): Promise<readonly BuildCache[]> {
     const { BuildCache: found, Volumes: volumes } = (await this.calls.run('cache.list', undefined, (docker) => docker.df(), REMOVE_MS)) as {
-      BuildCache?: readonly { ID: string; Size: number; Type: string; Description: string }[] | null;
+      BuildCache?: readonly { ID: string; Size: number; Type: string; Description: string; CreatedAt: string; LastUsedAt?: string | null }[] | null;
       Volumes?: readonly { Name: string; Labels: Record<string, string> | null; UsageData?: { Size: number } | null }[] | null;
     };
     const ofBuildpacks = (volumes ?? []).flatMap(({ Name, Labels, UsageData }) => {
       const { instance, app, type } = readLabels(Labels);
-      return type === CACHE_VOLUME && instance && app ? [{ id: `${VOLUME}${Name}`, bytes: Math.max(0, UsageData?.Size ?? 0), mark: `${instance}/${app}` }] : [];
+      return type === CACHE_VOLUME && instance && app ? [{ id: `${VOLUME}${Name}`, bytes: Math.max(0, UsageData?.Size ?? 0), mark: `${instance}/${app}`, used: null }] : [];
     });
-    const ofRuns = (found ?? []).flatMap(({ ID, Size, Type, Description }) => {
+    const ofRuns = (found ?? []).flatMap(({ ID, Size, Type, Description, CreatedAt, LastUsedAt }) => {
       const mark = Type === 'exec.cachemount' ? / # ([^\s/]+\/[^\s/]+)$/.exec(Description)?.[1] : undefined;
-      return mark === undefined ? [] : [{ id: ID, bytes: Size, mark }];
+      return mark === undefined ? [] : [{ id: ID, bytes: Size, mark, used: Date.parse(LastUsedAt ?? CreatedAt) || null }];
     });
     return [...ofRuns, ...ofBuildpacks];
   }

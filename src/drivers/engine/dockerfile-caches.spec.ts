@@ -13,7 +13,8 @@ describe('caches of a Dockerfile', () => {
   it('a generation makes other ids', () => { expect(withOwnCaches('RUN --mount=type=cache,id=a1-pip,target=/c x', 'a1.2')).toBe('RUN --mount=type=cache,target=/c,id=a1.2-pip x'); });
   it('are marked for the engine, on lines that are whole', () => {
     expect(withOwnCaches('RUN --mount=type=cache,id=a1-pip,target=/c x', 'a1', 'berth/a1')).toBe('RUN --mount=type=cache,target=/c,id=a1-pip x # berth/a1');
-    expect(withOwnCaches('RUN --mount=type=cache,id=p,target=/c x \\\n y', 'a1', 'berth/a1')).not.toContain('#');
+    expect(withOwnCaches('RUN --mount=type=cache,id=p,target=/c x \\\n  y\r\n', 'a1', 'b/a1')).toBe('RUN --mount=type=cache,target=/c,id=a1-p x \\\n  y # b/a1\r\n');
+    for (const text of ['RUN --mount=type=cache,id=p,target=/c ["x"]', 'RUN --mount=type=cache,id=p,target=/c <<END\nx\nEND', 'RUN --mount=type=cache,id=p,target=/c x \\']) expect(withOwnCaches(text, 'a1', 'b/a1')).not.toContain('#');
   });
   it('twice is the same as once', () => {
     fc.assert(fc.property(fc.array(fc.constantFrom('RUN ', '--mount=type=cache,target=/x ', '--mount=id=q,type=cache,dst=/y ', 'x', ' \\\n', '\n', 'FROM y\n', '<<EOF\n', 'EOF\n')), (parts) => {

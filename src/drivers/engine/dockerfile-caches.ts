@@ -9,9 +9,10 @@ import { parseDockerfile } from './dockerfile-lines.js';
 export function withOwnCaches(text: string, owner: string, mark: string | null = null): string {
   const { lines, escape, instructions } = parseDockerfile(text);
   const made = [...lines];
-  for (const { keyword, first, last, head, keywordEnd } of instructions) {
+  for (const { keyword, first, last, head, open, keywordEnd } of instructions) {
     if (keyword !== 'RUN') continue;
     let found = false;
+    let command = '';
     for (let at = first; at <= head; at += 1) {
       const line = made[at]!;
       let from = at === first ? keywordEnd : 0;
@@ -26,9 +27,11 @@ export function withOwnCaches(text: string, owner: string, mark: string | null =
       }
       made[at] = done + rest;
       // the command begins here, unless only a continuation is left of the line
-      if (rest.replace(/\r$/, '').trim() !== escape) break;
+      command = rest.trim();
+      if (command !== escape) break;
     }
-    if (found && mark !== null && first === last && !made[first]!.endsWith(`# ${mark}`)) made[first] = `${made[first]!} # ${mark}`;
+    // a heredoc's end, the JSON form and an instruction that is cut off take no comment
+    if (found && mark !== null && head === last && !open && !command.startsWith('[')) made[last] = made[last]!.replace(/\r?$/, (end) => (made[last]!.includes(` # ${mark}`) ? end : ` # ${mark}${end}`));
   }
   return made.join('\n');
 }

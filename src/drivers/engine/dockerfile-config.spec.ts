@@ -15,7 +15,7 @@ describe('config of a generated Dockerfile', () => {
     expect(withConfig(TEXT, ['ELSE'], 'm1')).toBe(TEXT);
   });
   it('is not seen in what the builder says', () => {
-    expect(asWritten(`#5 [2/4] RUN ${secret} --mount=type=cache,id=c . /run/berth/config.m1; two`)).toBe('#5 [2/4] RUN --mount=type=cache,id=c two');
+    expect(asWritten(`#5 [2/4] RUN ${secret} --mount=type=cache,id=c . /run/berth/config.m1; two # berth/app1`)).toBe('#5 [2/4] RUN --mount=type=cache,id=c two');
   });
   it('comes out of the shell as it went in', () => {
     fc.assert(fc.property(fc.string({ unit: 'grapheme' }).filter((value) => !value.includes('\0')), (value) => {

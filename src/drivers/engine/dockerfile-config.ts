@@ -35,7 +35,7 @@ export function withConfig(text: string, names: readonly string[], mark: string)
 }
 
 /** Takes what we put into RUN lines out of what the builder says of them. */
-export const asWritten = (text: string): string => text.replaceAll(/ ?--mount=type=secret,id=berth_\S+/g, '').replaceAll(/\. \/run\/berth\/config\.\w+; /g, '');
+export const asWritten = (text: string): string => text.replaceAll(/ ?--mount=type=secret,id=berth_\S+/g, '').replaceAll(/\. \/run\/berth\/config\.\w+; /g, '').replace(/(type=cache.*) # [\w.-]+\/[\w.-]+$/, '$1');
 
 /** A text for the shell's `.` */
 export const shellExports = (values: Readonly<Record<string, string>>): string => Object.entries(values).map(([name, value]) => `export ${name}='${value.replaceAll("'", "'\\''")}'\n`).join('');

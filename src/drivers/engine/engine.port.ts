@@ -62,7 +62,7 @@ export interface Image {
   readonly created: number;
 }
 
-export interface BuildCache { readonly id: string; readonly bytes: number; /** `<instance>/<app>` */ readonly mark: string }
+export interface BuildCache { readonly id: string; readonly bytes: number; /** `<instance>/<app>` */ readonly mark: string; /** when it was last used, ms since the epoch; null: not known */ readonly used: number | null }
 
 export interface BuiltImage extends Image {
   /** instructions after FROM, and how many of them came from the cache */

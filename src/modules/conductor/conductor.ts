@@ -79,11 +79,13 @@ export class Conductor {
     core.cleanup = { look: () => sweeper.leftovers(), run: async () => { await conductor.rounds.sweepNow(); await sweeper.sweepCaches(); } };
     core.alone = (work) => conductor.rounds.alone(work);
     core.transfer = new GitTransferDriver({ root: config.root, gitUser: config.gitUser });
+    const cachesOf = async (app: string) => (await engine.listCaches()).filter(({ mark }) => mark === `${config.instance}/${app}`);
     core.engine = {
       hasImage: async (id) => (await engine.inspectImage(id)) !== null,
       states: async () => new Map((await engine.listContainers({ instance: config.instance })).map((c) => [c.id, c.state])),
       images: async (app) => (await engine.listImages({ instance: config.instance, app })).toSorted((x, y) => y.created - x.created),
-      purge: async (app) => engine.removeCaches((await engine.listCaches()).filter(({ mark }) => mark === `${config.instance}/${app}`).map(({ id }) => id)),
+      cached: async (app) => (await cachesOf(app)).reduce((sum, { bytes }) => sum + bytes, 0),
+      purge: async (app) => engine.removeCaches((await cachesOf(app)).map(({ id }) => id)),
     };
     core.git = {
       init: async (app) => {

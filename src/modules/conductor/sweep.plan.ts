@@ -33,7 +33,7 @@ export interface Sweep {
 }
 
 /** Something that nobody owns. */
-export interface Leftover { readonly kind: 'container' | 'image' | 'network' | 'volume' | 'pushed objects' | 'source' | 'repository' | 'logs' | 'build cache'; readonly name: string; /** an image's with the layers that it shares; null: not known */ readonly bytes: number | null }
+export interface Leftover { readonly kind: 'container' | 'image' | 'network' | 'volume' | 'pushed objects' | 'source' | 'repository' | 'logs' | 'build cache'; readonly name: string; /** where it is not plain */ readonly why?: string; /** an image's with the layers that it shares; null: not known */ readonly bytes: number | null }
 
 /** git tells of a folder by another path than ours where a symbolic link leads there; its last part is random */
 const lastName = (path: string): string => path.slice(path.lastIndexOf('/') + 1);

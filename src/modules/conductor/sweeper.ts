@@ -1,7 +1,7 @@
 import { lstat, readdir, rm, stat } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { systemClock, type Clock } from '../../events/clock.js';
-import type { BuildCache, ContainerSummary, EnginePort, Image } from '../../drivers/engine/engine.port.js';
+import type { ContainerSummary, EnginePort, Image } from '../../drivers/engine/engine.port.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import type { RouterPort } from '../../drivers/router/router.port.js';
 import type { Report } from '../commands/report.js';
@@ -12,6 +12,7 @@ import { edges } from './edges.js';
 import { repaired } from './live-table.js';
 import type { Board } from '../read/board.projection.js';
 import { planSweep, type Found, type Leftover, type Sweep } from './sweep.plan.js';
+import { cacheLimits, planCaches, type Unwanted } from './cache.plan.js';
 import { withRouterLease } from './router-lease.js';
 
 /** The folders that are swept. */
@@ -93,13 +94,13 @@ export class Sweeper {
     return { containers, images, board, plan: planSweep(board, found, this.core.now()) };
   }
 
-  /** What a sweep would remove now, and the build caches of apps that are gone. Nothing of it is removed. */
+  /** What a sweep would remove now, and the build caches that nobody has or that are too many. Nothing of it is removed. */
   async leftovers(): Promise<readonly Leftover[]> {
     const { plan, containers, images, board } = await this.look(true);
     const { root } = this.core.config;
     const named = new Map(containers.map((c) => [c.id, c.name]));
     const sized = new Map(images.map((i) => [i.id, i]));
-    const caches = await this.deadCaches(board);
+    const caches = await this.unwantedCaches(board);
     return [
       ...plan.containers.map((id): Leftover => ({ kind: 'container', name: named.get(id) ?? id, bytes: null })),
       ...plan.images.map((id): Leftover => ({ kind: 'image', name: sized.get(id)?.tags[0] ?? id.slice(7, 19), bytes: sized.get(id)?.bytes ?? null })),
@@ -109,18 +110,19 @@ export class Sweeper {
       ...await Promise.all(plan.sources.map(async (name): Promise<Leftover> => ({ kind: 'source', name, bytes: await this.folders.bytes(join(root, 'sources', name)) }))),
       ...await Promise.all(plan.repositories.map(async (name): Promise<Leftover> => ({ kind: 'repository', name, bytes: await this.folders.bytes(join(root, 'repos', `${name}.git`)) }))),
       ...plan.logs.map((name): Leftover => ({ kind: 'logs', name, bytes: null })),
-      ...caches.map(({ mark, bytes }): Leftover => ({ kind: 'build cache', name: mark, bytes })),
+      ...caches.map(({ cache: { id, bytes }, app, why }): Leftover => ({ kind: 'build cache', name: `${app} ${id.replace(/^volume:/, '')}`, bytes, why })),
     ];
   }
 
-  /** Removes the build caches of apps that are gone; the engine takes long to tell them, so no ordinary sweep asks. */
+  /** Removes the build caches that nobody has or that are too many; the engine takes long to tell them, so no ordinary sweep asks. */
   async sweepCaches(): Promise<void> {
-    await this.each('build caches', async () => { await this.engine.removeCaches((await this.deadCaches(await this.core.board.now())).map(({ id }) => id)); });
+    await this.each('build caches', async () => { await this.engine.removeCaches((await this.unwantedCaches(await this.core.board.now())).map(({ cache }) => cache.id)); });
   }
 
-  private async deadCaches(board: Readonly<Board>): Promise<readonly BuildCache[]> {
-    const ours = `${this.core.config.instance}/`;
-    return (await this.engine.listCaches()).filter(({ mark }) => mark.startsWith(ours) && board.apps[mark.slice(ours.length)] === undefined);
+  private async unwantedCaches(board: Readonly<Board>): Promise<readonly Unwanted[]> {
+    const { instance, caches } = this.core.config;
+    const found = await this.engine.listCaches();
+    return found.length === 0 ? [] : planCaches(board, instance, found, cacheLimits(caches, (await this.engine.space()).total));
   }
 
   async sweep(): Promise<void> {
@@ -148,7 +150,7 @@ export class Sweeper {
     for (const folder of plan.sources) await this.each(`source ${folder}`, () => folders.remove(join(root, 'sources', folder)));
     for (const app of plan.repositories) await this.each(`repository ${app}`, () => folders.remove(join(root, 'repos', `${app}.git`)));
     for (const app of Object.keys(board.apps)) await this.each(`branch of ${app}`, () => settleBranch(this.core, app));
-    if (plan.repositories.length > 0) await this.sweepCaches();
+    if (pushes || plan.repositories.length > 0) await this.sweepCaches();
     for (const app of plan.logs) {
       await this.each(`logs ${app}`, async () => {
         await this.core.logs.remove(`apps/${app}`);

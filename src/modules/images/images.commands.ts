@@ -41,17 +41,18 @@ const list = command({
     const live = row.releases.find(({ number }) => number === row.live?.release)?.spec.imageId;
     const there = await core.engine?.images(row.id) ?? [];
     return {
-      app, keep: keptOf(board, row.settings),
+      app, cached: await core.engine?.cached(row.id) ?? null, keep: keptOf(board, row.settings),
       images: there.map(({ id, bytes: size }) => {
         const releases = row.releases.filter(({ spec }) => spec.imageId === id).map(({ number }) => number);
         return { id, bytes: size, releases, why: id === live ? 'live' : releases.some((number) => pinned.includes(number)) ? 'pinned' : releases.length > 0 ? 'for a rollback' : 'of no release' };
       }),
     };
   },
-  render: ({ images, keep, app }, out) => {
+  render: ({ images, keep, app, cached }, out) => {
     if (images.length === 0) return out.warn(`${app} has no image on this server yet`);
     for (const line of table(['IMAGE', 'SIZE', 'RELEASES', 'KEPT'], images.map((image) => [image.id.replace('sha256:', '').slice(0, 12), bytes(image.bytes), image.releases.map((number) => `v${number}`).join(' ') || '-', image.why]))) out.line(line);
     out.detail(`${keep} earlier images are kept (images:keep), and those that are pinned (images:pin)`);
+    if (cached !== null) out.detail(`its builds have cached ${bytes(cached)} (repo:purge-cache)`);
   },
 });
 
@@ -112,7 +113,7 @@ const cleanup = command({
     return { dryRun: false, removed: found.filter(({ kind, name }) => !still.has(`${kind} ${name}`)), left };
   },
   render: ({ dryRun, removed, left }, out) => {
-    for (const { kind, name, bytes: size } of removed) out.line(`${dryRun ? 'would remove' : 'removed'} ${kind} ${name}${size === null ? '' : ` (${bytes(size)})`}`);
+    for (const { kind, name, bytes: size, why } of removed) out.line(`${dryRun ? 'would remove' : 'removed'} ${kind} ${name}${size === null ? '' : ` (${bytes(size)})`}${why === undefined ? '' : `: ${why}`}`);
     const sum = removed.reduce((total, { bytes: size }) => total + (size ?? 0), 0);
     out.info(removed.length === 0 ? 'There is nothing to remove' : `${removed.length} ${removed.length === 1 ? 'thing' : 'things'}, ${dryRun ? 'up to ' : ''}${bytes(sum)}`);
     if (!dryRun) for (const { kind, name } of left) out.warn(`${kind} ${name} is still there: see berth doctor, and the log of the API`);

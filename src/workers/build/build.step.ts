@@ -101,7 +101,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
       dockerfile = plain.text;
     }
     const caches = input.caches === undefined ? input.app : `${input.app}.${input.caches}`;
-    dockerfile = withOwnCaches(dockerfile, caches, plan.dockerfile === null ? null : `${deps.config.instance}/${input.app}`);
+    dockerfile = withOwnCaches(dockerfile, caches, `${deps.config.instance}/${input.app}`);
     const ours = plan.dockerfile !== null;
     if (ours) dockerfile = withConfig(dockerfile, Object.keys(args), deps.mark(JSON.stringify(args)));
     if (ca !== null) dockerfile = withHostCa(dockerfile);
