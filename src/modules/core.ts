@@ -56,7 +56,7 @@ export class Core {
   /** set where the conductor runs: runs `work` while nothing is relayed, reconciled or swept. @throws Rejected when another process does */
   alone: (<T>(work: () => Promise<T>) => Promise<T>) | null = null;
   /** set where an engine is at hand: the images that buildpacks stand on */
-  stack: Pick<StackImages, 'list' | 'names' | 'build' | 'versions'> | null = null;
+  stack: Pick<StackImages, 'list' | 'names' | 'build' | 'versions' | 'pull'> | null = null;
   /** set where an engine is at hand: shows a login to its registry. @throws what the engine says, statusCode 401 when it is refused */
   registries: { check(login: RegistryLogin): Promise<void> } | null = null;
   /** set where repositories are at hand: whole repositories out and in */

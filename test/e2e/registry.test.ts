@@ -1,7 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
+import { stackImages } from '../../src/drivers/stack/stack.js';
 import { type DockerRegistry, startDockerRegistry } from '../lib/docker-registry.js';
 import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
 import { baseImage, deploysOf } from './berth.kit.js';
@@ -11,6 +13,7 @@ import { baseImages, random, request, tarOf } from './engine.kit.js';
 let berth: Fixture;
 let registry: DockerRegistry;
 let image: string;
+const pack = mkdtempSync(join(tmpdir(), 'berth-pack-'));
 const docker = async (...args: string[]): Promise<string> => (await run('docker', args)).out.trim();
 const login = (password: string | null, ...more: string[]): Promise<{ code: number; out: string; err: string }> =>
   berth.cli([...more, 'registry:login', ...(password === null ? [] : ['--password-stdin']), registry.host, registry.user], { ...(password !== null && { stdin: `${password}\n` }) });
@@ -25,8 +28,9 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await berth.stop();
-  for (const id of (await docker('images', '-q', `${registry.host}/team/base`)).split('\n').filter(Boolean)) await docker('rmi', '-f', id);
+  for (const name of (await docker('images', '--format', '{{.Repository}}:{{.Tag}}', `${registry.host}/*/*`)).split('\n').filter(Boolean)) await docker('rmi', '-f', name);
   await registry.stop();
+  rmSync(pack, { recursive: true });
 });
 
 const pushed = async (message: string): Promise<{ code: number; output: string }> => berth.push(await berth.repo({ Dockerfile: `FROM ${image}\nENV MESSAGE=${message}\n` }), 'built', '+main');
@@ -74,6 +78,53 @@ describe('a private registry', () => {
     const old = await new DockerDriver('/var/run/docker.sock', { cgroupRoot: '/proc/nowhere', logins }).build(tarOf({ Dockerfile: `FROM ${image}\nENV X=${random()}\n` }), request({ tag: `${berth.instance}-old:1`, limits, labels: { instance: berth.instance } }));
     expect(old.builder).toBe('legacy');
     expect(registry.log()).toMatch(/team\/base\/manifests\/1/);
+  });
+
+  it('a stack of two of its images, for one app and for the whole server', async () => {
+    const mark = async (text: string): Promise<void> => {
+      const name = `${berth.instance}-stack:1`;
+      expect((await run('docker', ['build', '-q', '-t', name, '-'], { stdin: `FROM ${stackImages().run}\nLABEL berth.instance=${berth.instance}\nENV STACK=team-7\nRUN echo ${text} > /etc/mark\nUSER 1000\nENTRYPOINT ["/bin/false"]\n` })).code).toBe(0);
+      for (const tag of ['7', '7-build']) await registry.push(name, `team/stack:${tag}`);
+    };
+    await mark('one');
+    const images = `${registry.host}/team/stack:7`;
+    mkdirSync(join(pack, 'bin'));
+    writeFileSync(join(pack, 'bin/detect'), '#!/bin/sh\necho page\n');
+    writeFileSync(join(pack, 'bin/compile'), '#!/bin/sh\necho "$STACK $(cat /etc/mark)" > "$1/page"\n');
+    await berth.cli(['apps:create', 'classic']);
+    expect((await berth.cli(['buildpacks:set', 'classic', pack])).code).toBe(0);
+    const set = await berth.cli(['stack:set', 'classic', `${images}-build`]);
+    expect(set.code, set.err).toBe(0);
+    expect(set.out).toContain(`to ${images}-build, ${images}`);
+    const classic = await berth.push(await berth.repo({ Procfile: 'web: python3 -m http.server $PORT\n' }), 'classic');
+    expect(classic.code, classic.output).toBe(0);
+    expect((await berth.http('classic', '/page')).body).toBe('team-7 one\n');
+
+    expect((await berth.cli(['stack:set', '--global', `${images}-build`, images])).code).toBe(0);
+    const files = await berth.push(await berth.repo({ Procfile: 'web: cd /etc && python3 -m http.server $PORT\n' }), 'files');
+    expect(files.code, files.output).toBe(0);
+    expect(files.output).toContain(`stack: ${images}-build, ${images} (set)`);
+    expect((await berth.http('files', '/mark')).body).toBe('one\n');
+    const lacking = await berth.push(await berth.repo({ 'requirements.txt': '', Procfile: 'web: python x.py\n' }), 'lacking');
+    expect(lacking.code).not.toBe(0);
+    expect(lacking.output).toMatch(/the stack image .*team\/stack:7-build has no pip, which this buildpack needs/);
+    const go = await berth.push(await berth.repo({ 'go.mod': 'module x\n', 'main.go': 'package main\n' }), 'go');
+    expect(go.code).not.toBe(0);
+    expect(go.output).toMatch(/the go buildpack comes with Berth's own stack, and the stack is set to [^]*stack:set <app> own/);
+
+    await mark('two');
+    const upgraded = await berth.cli(['stack:upgrade', '--all'], { timeoutMs: 250_000 });
+    expect(upgraded.code, upgraded.out + upgraded.err).toBe(0);
+    expect(upgraded.out).toMatch(/Pulling .*team\/stack:7-build[^]*classic: deploy 2 is live[^]*files: deploy 2 is live/);
+    expect(upgraded.out).not.toContain('Debian');
+    expect([(await berth.http('classic', '/page')).body, (await berth.http('files', '/mark')).body]).toEqual(['team-7 two\n', 'two\n']);
+
+    expect((await berth.cli(['stack:set', 'files', 'own'])).code).toBe(0);
+    const report = await berth.json<{ app: string; behind: boolean; set: object | null }[]>(['stack:report']);
+    expect(report.map(({ app, behind, set: pair }) => [app, behind, pair])).toEqual([['classic', false, { build: `${images}-build`, run: images }], ['files', true, null]]);
+    const typo = await berth.cli(['stack:set', 'files', 'No Image']);
+    expect(typo.code).not.toBe(0);
+    expect(typo.err).toMatch(/is not the name of an image/);
   });
 
   it('the password is nowhere in the clear', async () => {

@@ -17,7 +17,7 @@ export class DockerSandbox implements Sandbox {
     const marks = labels(spec.labels);
     await this.docker.createVolume({ Name: spec.cache.volume, Labels: labels({ instance: spec.labels.instance, app: spec.labels.app, type: CACHE_VOLUME }) });
     const made = await this.docker.createContainer({
-      name: spec.name, Image: spec.image, Cmd: [...spec.cmd], User: '0:0', WorkingDir: '/', Labels: marks,
+      name: spec.name, Image: spec.image, Entrypoint: spec.cmd.slice(0, 1), Cmd: spec.cmd.slice(1), User: '0:0', WorkingDir: '/', Labels: marks,
       Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`),
       HostConfig: {
         Init: true, Binds: [`${spec.cache.volume}:${spec.cache.path}`],

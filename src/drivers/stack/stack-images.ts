@@ -22,18 +22,25 @@ export class StackImages {
   constructor(private readonly engine: EnginePort, private readonly program: string) {}
 
   /**
-   * Makes what is missing. Workers that want the same one at once wait for each other.
-   * @throws StepFailure (machine) `build.no-stack` the common images are not there, `build.stack` a part could not be made
+   * Makes what is missing, pulls what was set. Workers that want the same one at once wait for each other.
+   * @throws StepFailure (machine) `build.no-stack` the common images are not there, `build.stack` a part could not be made; `image.*` one that was set cannot be had
    */
   async ensure(images: readonly string[], log: StepLog, signal: AbortSignal): Promise<void> {
     const parts = partImages();
+    const common: readonly string[] = Object.values(stackImages());
     for (const image of images) {
       const found = await this.engine.inspectImage(image);
       const what = parts.get(image);
       // the engine would look for what is missing on the internet, in a stranger's namespace
-      if (what === undefined) { if (found === null) throw new StepFailure('build.no-stack', `the stack image ${image} is not on this machine`, 'make it again: deploy/bootstrap.sh', 'machine'); }
+      if (what === undefined && !common.includes(image)) { if (found === null) { log.info(`Pulling ${image}`); await this.pull(image, (line) => log.output(line), signal); } }
+      else if (what === undefined) { if (found === null) throw new StepFailure('build.no-stack', `the stack image ${image} is not on this machine`, 'make it again: deploy/bootstrap.sh', 'machine'); }
       else if (found?.labels[LABEL_DEFINITION] !== partHash(what.kind, what.part)) await this.make(image, what.part, log, signal);
     }
+  }
+
+  /** Brings an image that was set to what its registry has now. @throws StepFailure `image.*` */
+  async pull(image: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    await this.engine.pullImage(image, signal, onLine);
   }
 
   /** What `build` takes: parts, and images of theirs. */
@@ -51,14 +58,14 @@ export class StackImages {
     return Promise.all([...common, ...parts].map(async ([image, what, hash]) => {
       const found = await this.engine.inspectImage(image);
       const state = found === null ? 'not made' : found.labels[LABEL_DEFINITION] === hash ? 'ready' : 'old';
-      return { image, what, state, version: found && versionOf(found), bytes: found?.bytes ?? null, made: found?.created ?? null } as const;
+      return { image, what, state, version: found && versionOf(image, found), bytes: found?.bytes ?? null, made: found?.created ?? null } as const;
     }));
   }
 
   /** The version that each image has now; those that are not on this machine are left out. */
   async versions(images: readonly string[]): Promise<ReadonlyMap<string, string>> {
     const found = await Promise.all([...new Set(images)].map(async (image) => [image, await this.engine.inspectImage(image)] as const));
-    return new Map(found.flatMap(([image, is]) => (is === null ? [] : [[image, versionOf(is)] as const])));
+    return new Map(found.flatMap(([image, is]) => (is === null ? [] : [[image, versionOf(image, is)] as const])));
   }
 
   /** Makes images: all that are there already when none is named. See runStackBuild. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MIRRORS, STACK, aptSources, buildDockerfile, definitionHashes, hostMirrors, runDockerfile, stackImages } from './stack.js';
+import { DEFAULT_MIRRORS, STACK, aptSources, buildDockerfile, definitionHashes, hostMirrors, runDockerfile, stackImages, versionOf } from './stack.js';
 
 describe('stack', () => {
   it('is pinned: what is in here is what people run on', () => {
@@ -15,6 +15,10 @@ describe('stack', () => {
     for (const kind of ['base', 'run', 'build'] as const) expect(other[kind]).not.toBe(one[kind]);
     const top = definitionHashes({ ...STACK, build: [...STACK.build, 'x'] });
     expect([top.base === one.base, top.run === one.run, top.build === one.build]).toEqual([true, true, false]);
+  });
+  it('has the version of its content; what is made upon one of ours elsewhere has its own', () => {
+    const image = { id: `sha256:${'a'.repeat(64)}`, labels: { 'berth.stack.version': 'v1' } };
+    expect([versionOf('berth/stack-run:13-1', image), versionOf('reg.example/x:1', image), versionOf('berth/stack-run:13-1', { ...image, labels: {} })]).toEqual(['v1', 'aaaaaaaaaaaa', 'aaaaaaaaaaaa']);
   });
   it('a mirror without a security archive', () => { expect(aptSources({ main: 'http://m/debian', security: null })).not.toContain('security'); });
   it('reads the host\'s mirror', () => {

@@ -154,9 +154,12 @@ export const LABEL_VERSION = 'berth.stack.version';
 /** where its packages came from, and those that are installed in it later */
 export const LABEL_MIRROR = 'berth.stack.mirror';
 
-/** The version of an image that apps stand on: its content's; for one that was not made here its id's. */
-export function versionOf(image: { readonly id: string; readonly labels: Readonly<Record<string, string>> }): string {
-  return image.labels[LABEL_VERSION] ?? image.id.replace('sha256:', '').slice(0, 12);
+/** Whether it is one that stack-build makes, wherever it was made. */
+export const isOwn = (image: string): boolean => image.startsWith('berth/stack-');
+
+/** The version of an image that apps stand on: its content's; for one that is not ours its id's, whatever labels it has from one of ours below it. */
+export function versionOf(name: string, image: { readonly id: string; readonly labels: Readonly<Record<string, string>> }): string {
+  return (isOwn(name) ? image.labels[LABEL_VERSION] : undefined) ?? image.id.replace('sha256:', '').slice(0, 12);
 }
 
 /**

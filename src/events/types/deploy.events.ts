@@ -129,6 +129,8 @@ export interface BuildPlan {
   readonly platform?: string;
   /** names of config keys that the build may mount as secrets */
   readonly secrets?: readonly string[];
+  /** images that were set instead of Berth's own stack; absent: its own */
+  readonly stack?: { readonly build: string; readonly run: string };
   /** the image that is taken as it is (builder `image`), or that an external builder stands on */
   readonly image?: { readonly reference: string; readonly pull: boolean; readonly loaded: boolean };
 }

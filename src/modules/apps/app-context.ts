@@ -35,6 +35,11 @@ function limitsOf(settings: Readonly<Record<string, string>>, prefix: string, fa
   return { memory: parseSize(settings[`${prefix}memory`]) || fallback.memory, cpus: Number(settings[`${prefix}cpu`] ?? 0) || fallback.cpus };
 }
 
+/** The app's settings; what the whole server says about the stack counts where the app says nothing. */
+export function withGlobalStack(settings: Readonly<Record<string, string>>, { settings: { stack } }: Pick<ServerState, 'settings'>): Readonly<Record<string, string>> {
+  return stack === undefined || settings['stack'] !== undefined ? settings : { ...settings, stack };
+}
+
 /** Loads the app as a deploy sees it now. @throws Rejected when the app does not exist */
 export async function loadContext(repository: Pick<Repository, 'load'>, config: Config, id: string): Promise<AppContext> {
   const [app, vars, formation, global, mounts] = await Promise.all([
@@ -45,7 +50,7 @@ export async function loadContext(repository: Pick<Repository, 'load'>, config: 
     repository.load(storage, storageStream(id)),
   ]);
   if (app.state.status === 'none') throw new Rejected('app.missing', `App ${id} does not exist`, null, 20);
-  const { settings } = app.state;
+  const settings = withGlobalStack(app.state.settings, global.state);
   return {
     app: id, name: app.state.name, configVersion: vars.version, formation: formation.state,
     hosts: hostsOf(app.state, globalDomains(global.state, config)), settings,

@@ -122,7 +122,7 @@ const show = command({
     const board = await core.board.now();
     const rows = app ? [await core.app(app)] : Object.keys(board.names).sort().map((name) => board.apps[board.names[name]!]!);
     const { name } = stackFor();
-    return rows.map((row) => ({ app: row.name, buildpacks: listOf(row.settings), stack: row.settings[STACK_SETTING] ?? null, computedStack: row.settings[STACK_SETTING] ?? name, buildpackUrl: row.configKeys.includes('BUILDPACK_URL') }));
+    return rows.map((row) => ({ app: row.name, buildpacks: listOf(row.settings), stack: row.settings[STACK_SETTING] ?? null, computedStack: row.settings[STACK_SETTING] ?? name ?? '', buildpackUrl: row.configKeys.includes('BUILDPACK_URL') }));
   },
   render: (answers, out) => {
     for (const answer of answers) {

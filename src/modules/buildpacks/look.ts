@@ -8,8 +8,11 @@ import { stackFor } from '../../drivers/stack/stack-for.js';
 import { Rejected } from '../../events/decider.js';
 import { StepFailure } from '../../events/step.js';
 import { DETECT_CONFIG_KEYS } from '../../plugins/builders/builder.port.js';
+import { stackOf } from '../../plugins/builders/foreign-stack.js';
 import { namedPaths, NothingFits, projectOf, select, type Selected } from '../../plugins/builders/select.js';
 import { readSourceTree, within } from '../../plugins/builders/source-tree.js';
+import { withGlobalStack } from '../apps/app-context.js';
+import { server } from '../server/server.decider.js';
 import { checkBranch } from '../apps/app.decider.js';
 import type { Core } from '../core.js';
 
@@ -44,13 +47,13 @@ export async function lookAtApp(core: Core, app: string, branch: string | undefi
   const sha = refs[`refs/heads/${name}`];
   if (sha === undefined) throw new Rejected('buildpacks.no-code', `There is no branch ${name} in the repository of ${app}`, `git push berth ${name}`);
   const env = await core.env(row.id);
-  const settings = { ...row.settings, ...Object.fromEntries(DETECT_CONFIG_KEYS.flatMap((key) => (env[key] === undefined ? [] : [[key, env[key]]]))) };
+  const settings = { ...withGlobalStack(row.settings, (await core.repository.load(server, 'server')).state), ...Object.fromEntries(DETECT_CONFIG_KEYS.flatMap((key) => (env[key] === undefined ? [] : [[key, env[key]]]))) };
   return inTemporary(async (file) => {
     await git.archive!(row.id, sha, file, signal);
     const build = row.settings['build-dir'];
     const paths = namedPaths(settings);
     const tree = await readSourceTree(file, build === undefined ? paths : paths.map((path) => `${build}/${path}`), signal);
-    return { app, branch: name, sha, ...select(projectOf(row.id, build === undefined ? tree : within(tree, build), settings, stackFor())) };
+    return { app, branch: name, sha, ...select(projectOf(row.id, build === undefined ? tree : within(tree, build), settings, stackOf(settings, stackFor()))) };
   });
 }
 

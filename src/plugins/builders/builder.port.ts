@@ -9,10 +9,15 @@ import type { SourceTree } from './source-tree.js';
  */
 export const DETECT_CONFIG_KEYS = ['BUILDPACK_URL', 'DISABLE_COLLECTSTATIC', 'GOVERSION', 'MAVEN_CUSTOM_GOALS', 'MAVEN_CUSTOM_OPTS', 'MAVEN_OPTS', 'GRADLE_TASK', 'GRADLE_OPTS', 'NPM_CONFIG_PRODUCTION', 'NPM_SKIP_PRUNING', 'YARN_PRODUCTION', 'YARN2_SKIP_PRUNING', 'PNPM_SKIP_PRUNING'] as const;
 
+/** Images instead of the ones that Berth makes. */
+export interface StackImagePair { readonly build: string; readonly run: string }
+
 /** The stack that buildpacks may stand on. */
 export interface Stack {
-  /** what `STACK` says inside builds: `berth-13` */
-  readonly name: string;
+  /** what `STACK` says inside builds: `berth-13`; null: what the images say */
+  readonly name: string | null;
+  /** images that were set instead of Berth's own; absent: these are its own */
+  readonly set?: StackImagePair;
   /** image that carries apps */
   readonly run: string;
   /** the same with compilers */
@@ -75,6 +80,8 @@ export interface Builder {
   readonly title: string;
   /** what is looked for, for the message when nothing fits: `requirements.txt, pyproject.toml` */
   readonly looksFor: string;
+  /** of ours: what images that were set must have, as a name and a command of the shell that looks for it; absent: it stands on Berth's own only */
+  readonly needs?: { readonly build?: Readonly<Record<string, string>>; readonly run?: Readonly<Record<string, string>> };
   detect(project: Project): Detection | null;
   /** @throws StepFailure (user) when the project can't be built as it is: says what to change */
   plan(project: Project): Planned;

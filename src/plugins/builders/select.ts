@@ -8,6 +8,7 @@ import { hasProfile, withStart } from './classic/start.js';
 import { composeBuilder } from './compose.builder.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
 import { BUILDPACKS } from './buildpacks.js';
+import { onStack, requireStack } from './foreign-stack.js';
 import { EXTERNAL, isExternal, planExternal } from './external/tools.js';
 import { parseProcfile } from './procfile.js';
 import type { SourceTree } from './source-tree.js';
@@ -69,14 +70,16 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
   const asked = [...first];
   const slug = (): Project => ({ ...project, tree: withoutIgnored(project.tree) });
   if (named !== null) {
-    const planned = started(planNamed(slug(), named, buildpacks), project.tree);
+    const planned = onStack(started(planNamed(slug(), named, buildpacks), project.tree), project, buildpacks);
     const beside = dockerfileBuilder.detect(project) === null ? [] : [`the Dockerfile is not used: ${named.from} decides`];
     return { ...planned, asked, warnings: [...warnings, ...beside, ...planned.warnings] };
   }
   const ask = (builder: Builder, of: Project): Selected | null => {
     const detection = builder.detect(of);
     asked.push({ builder: builder.name, answer: detection?.reason ?? 'no' });
-    return detection === null ? null : { ...started(withAssetsHint(builder.plan(of), builder, of), of.tree), title: builder.title, reason: detection.reason, asked };
+    if (detection === null) return null;
+    if (buildpacks.includes(builder)) requireStack(builder, of);
+    return { ...onStack(started(withAssetsHint(builder.plan(of), builder, of), of.tree), of, buildpacks), title: builder.title, reason: detection.reason, asked };
   };
   const docker = wanted === 'buildpacks' ? null : ask(dockerfileBuilder, project);
   if (docker !== null) return docker;

@@ -177,7 +177,7 @@ async function unchanged(engine: EnginePort, instance: string, app: string, sour
 /** What a build is about to stand on, as it is now: read before it begins, so that a stack that is made anew meanwhile is not taken for the one it used. */
 async function standsOn(engine: EnginePort, images: readonly string[]): Promise<StandsOn> {
   const found = await Promise.all(images.map(async (image) => [image, await engine.inspectImage(image)] as const));
-  return Object.fromEntries(found.flatMap(([image, is]) => (is === null ? [] : [[image, versionOf(is)]])));
+  return Object.fromEntries(found.flatMap(([image, is]) => (is === null ? [] : [[image, versionOf(image, is)]])));
 }
 
 function output(tag: string, image: Image, { input }: StepContext<'build'>, stack: StandsOn): BuildOutput {

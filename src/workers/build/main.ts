@@ -28,7 +28,10 @@ await startWorker('build', (core) => {
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), packFolder, env });
   const third = (plan: BuildPlan): boolean => plan.builder === 'classic-buildpack' || plan.classic !== undefined;
-  const stands = (plan: BuildPlan): string[] => [...new Set([...(third(plan) ? [stackImages().build, stackImages().run] : []), ...stackImagesIn(plan.dockerfile ?? '')])];
+  const stands = (plan: BuildPlan): string[] => {
+    const { build: under, run } = plan.stack ?? stackImages();
+    return [...new Set([...(third(plan) || plan.stack !== undefined ? [under, run] : []), ...stackImagesIn(plan.dockerfile ?? '')])];
+  };
   const build = buildStep({ engine, config, env, mark: (text) => core.box.mark(text), classic, external, stackImages: stands });
   return async (context) => {
     const { plan } = context.input;

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { DETECT_CONFIG_KEYS, type Stack } from '../../plugins/builders/builder.port.js';
+import { stackOf } from '../../plugins/builders/foreign-stack.js';
 import { namedPaths, NothingFits, projectOf, select } from '../../plugins/builders/select.js';
 import { readSourceTree } from '../../plugins/builders/source-tree.js';
 import { stackFor } from '../../drivers/stack/stack-for.js';
@@ -17,7 +18,7 @@ export function detectStep(stack: Stack = stackFor()): StepWork<'detect'> {
     await stat(input.source).catch((error: Error) => { throw new StepFailure('detect.no-source', `the source archive is gone: ${input.source}`, 'push again, or deploys:retry from the clone step', 'machine', { cause: error }); });
     const tree = await readSourceTree(input.source, namedPaths(input.settings), signal);
     log.call('source.read', performance.now() - started, `${tree.paths.length} files`);
-    const chosen = look(() => select(projectOf(input.app, tree, input.settings, stack)), log);
+    const chosen = look(() => select(projectOf(input.app, tree, input.settings, stackOf(input.settings, stack))), log);
     log.info(`${chosen.title} detected`);
     log.detail(chosen.reason);
     for (const line of chosen.details) log.detail(line);

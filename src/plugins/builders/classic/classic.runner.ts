@@ -6,6 +6,7 @@ import type { EnginePort } from '../../../drivers/engine/engine.port.js';
 import type { BuildOutput, BuildPlan, ClassicPlan, ProcessTypes } from '../../../events/types/deploy.events.js';
 import { StepFailure, type StepContext } from '../../../events/step.js';
 import type { Stack } from '../builder.port.js';
+import { foreignStack } from '../foreign-stack.js';
 import { parseProcfile } from '../procfile.js';
 import type { BuildCa, BuildpackFetcher, FetchedBuildpack, Sandbox } from './classic.port.js';
 import { composed, exported } from './compose.js';
@@ -61,7 +62,7 @@ const classicOf = (plan: BuildPlan): ClassicPlan => plan.classic ?? { buildpacks
  * `build.out-of-memory`, `build.timeout`, `build.no-process`, and what the engine throws; an abort throws the signal's reason.
  */
 export function classicBuilds(deps: ClassicDeps): ClassicBuilds {
-  const { sandbox, stack } = deps;
+  const { sandbox } = deps;
   const engineFor = ({ log }: StepContext<'build'>): EnginePort => deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
   const remove = (engine: EnginePort, { log }: StepContext<'build'>, id: string): Promise<void> =>
     engine.removeContainer(id).catch((error: unknown) => log.warn(`the build container stays until the next deploy: ${(error as Error).message}`));
@@ -69,6 +70,7 @@ export function classicBuilds(deps: ClassicDeps): ClassicBuilds {
   return {
     async build(context) {
       const engine = engineFor(context);
+      const stack = stackFor(deps, context);
       const ran = await run(deps, engine, context);
       try {
         const { input, log, signal } = context;
@@ -88,6 +90,7 @@ export function classicBuilds(deps: ClassicDeps): ClassicBuilds {
 
     async before(context) {
       const engine = engineFor(context);
+      const stack = stackFor(deps, context);
       const ran = await run(deps, engine, context);
       try {
         const { log, input } = context;
@@ -114,10 +117,14 @@ export function classicBuilds(deps: ClassicDeps): ClassicBuilds {
   };
 }
 
+const stackEnv = (stack: string | null): Record<string, string> => (stack === null ? {} : { STACK: stack });
+const stackFor = ({ stack }: ClassicDeps, { input: { plan } }: StepContext<'build'>): Stack => (plan.stack === undefined ? stack : foreignStack(plan.stack, stack));
+
 /** Fetches the buildpacks and runs them; the container has ended well and is still there. */
 async function run(deps: ClassicDeps, engine: EnginePort, context: StepContext<'build'>): Promise<Ran> {
   const { input, log, signal } = context;
-  const { sandbox, stack } = deps;
+  const { sandbox } = deps;
+  const stack = stackFor(deps, context);
   const plan = classicOf(input.plan);
   const packs: FetchedBuildpack[] = [];
   for (const text of plan.buildpacks) packs.push(await fetch(deps.fetcher, text, context));
@@ -129,7 +136,7 @@ async function run(deps: ClassicDeps, engine: EnginePort, context: StepContext<'
   const proxy = Object.fromEntries(Object.entries(deps.proxy).flatMap(([name, value]) => [[name.toUpperCase(), value], [name.toLowerCase(), value]]));
   const id = await sandbox.create({
     name: `${deps.instance}.${input.name}.build.d${context.deploy}a${context.attempt}`, image: stack.build, cmd: ['/bin/bash', PATHS.script, String(packs.length), plan.strict ? 'strict' : 'lenient'],
-    env: { HOME: stack.user.home, STACK: plan.stack ?? stack.name, REQUEST_ID: context.job, ...(input.sha === undefined ? {} : { SOURCE_VERSION: input.sha }), ...proxy, ...ca?.env },
+    env: { HOME: stack.user.home, ...stackEnv(plan.stack ?? stack.name), REQUEST_ID: context.job, ...(input.sha === undefined ? {} : { SOURCE_VERSION: input.sha }), ...proxy, ...ca?.env },
     labels: { ...marks, attempt: context.attempt, job: context.job },
     memory: input.limits.memory, cpus: input.limits.cpus,
     cache: { volume: cacheVolume(deps.instance, input.app, input.caches), path: PATHS.cache },
@@ -183,7 +190,10 @@ async function toItsEnd(engine: EnginePort, id: string, { input, signal }: StepC
   const timer = input.limits.timeoutMs > 0 ? setTimeout(() => late.abort(), input.limits.timeoutMs) : undefined;
   const both = AbortSignal.any([signal, late.signal]);
   try {
-    await engine.startContainer(id);
+    await engine.startContainer(id).catch((error: Error) => {
+      if (input.plan.stack !== undefined && /\/bin\/bash/.test(error.message)) throw new StepFailure('build.stack', `the stack image ${input.plan.stack.build} has no /bin/bash, which buildpacks are run by`, `set another one: berth stack:set ${input.name} <build image> <run image>`);
+      throw error;
+    });
     const reading = (async () => { for await (const { text } of engine.logs(id, { follow: true, signal: both })) output.push(text); })();
     reading.catch(() => undefined);
     const code = await engine.waitContainer(id, both);

@@ -3,6 +3,7 @@ import { StepFailure } from '../../../events/step.js';
 import type { Builder, Planned, Project } from '../builder.port.js';
 import { buildArgs } from '../dockerfile.builder.js';
 import { planOwn, started } from '../earlier.js';
+import { requireStack } from '../foreign-stack.js';
 import { STACK_SETTING, type Named } from './named.js';
 import { shown, SOURCES, textOf } from './reference.js';
 import { withStart } from './start.js';
@@ -17,6 +18,7 @@ export interface PlannedNamed extends Planned { readonly title: string; readonly
 export function planNamed(project: Project, { from, buildpacks }: Named, builders: readonly Builder[]): PlannedNamed {
   const own = buildpacks.flatMap((reference) => (reference.kind === 'own' ? builders.filter((builder) => builder.name === reference.name) : []));
   const third = buildpacks.filter((reference) => reference.kind !== 'own').map(textOf);
+  for (const builder of own) requireStack(builder, project);
   const reason = `named by ${from}`;
   const classic: ClassicPlan | null = third.length === 0 ? null : {
     buildpacks: third, ownAt: own.length === 0 ? null : buildpacks.slice(0, buildpacks.findLastIndex((reference) => reference.kind === 'own')).filter((reference) => reference.kind !== 'own').length,

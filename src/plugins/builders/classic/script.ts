@@ -30,7 +30,7 @@ berth_list() { ( cd "$berth_build" && find . -mindepth 1 -printf '%P\\0' | LC_AL
 berth_unpack() { mkdir -p "$2" && tar --extract --no-same-owner --file "$1" --directory "$2" && rm "$1"; }
 
 # many buildpacks take apt's sources from this file alone, as older distributions had it
-if [ ! -e /etc/apt/sources.list ]; then
+if [ ! -e /etc/apt/sources.list ] && command -v perl > /dev/null && compgen -G '/etc/apt/sources.list.d/*.sources' > /dev/null; then
   cat /etc/apt/sources.list.d/*.sources | perl -00 -ne 'my %f = map { /^([\\w-]+):\\s*(.*)$/ ? (lc $1, $2) : () } split /\\n/; for my $uri (split " ", $f{uris} // "") { for my $suite (split " ", $f{suites} // "") { print "deb [signed-by=$f{q(signed-by)}] $uri $suite $f{components}\\n" } }' > /etc/apt/sources.list && rm /etc/apt/sources.list.d/*.sources
 fi
 

@@ -163,6 +163,7 @@ export const nodeBuildpack: Builder = {
   name: 'node',
   title: 'Node.js app',
   looksFor: 'package.json',
+  needs: { build: { python3: 'command -v python3' } },
   detect(project) {
     const { tree } = project;
     if (!tree.has('package.json')) return null;

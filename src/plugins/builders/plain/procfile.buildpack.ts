@@ -10,6 +10,7 @@ export const procfileBuildpack: Builder = {
   name: 'procfile',
   title: 'App with a Procfile',
   looksFor: 'Procfile',
+  needs: { run: { bash: 'command -v bash' } },
   detect: ({ procfile, tree }) => {
     if (procfile === null) return null;
     const words = Object.values(procfile.processes).map((command) => command.split(/\s+/)[0]!);

@@ -49,6 +49,8 @@ export function pythonFits(wanted: string, have: string): boolean {
 /** @throws StepFailure `detect.version` that names what can be had */
 export function requirePython(tree: SourceTree, have: string): { readonly summary: string; readonly details: string[] } {
   const wanted = wantedPython(tree);
+  // an image that was set: nobody knows before it is there
+  if (have === '') return { summary: "the stack's Python", details: [`Python: what the stack's image has${wanted === null ? '' : `; ${wanted.from} asks for ${wanted.text}`}`] };
   if (wanted === null) return { summary: `Python ${have}`, details: [`Python ${have}: the stack's; nothing asks for another (.python-version)`] };
   if (!pythonFits(wanted.text, have)) {
     throw new StepFailure('detect.version', `${wanted.from} asks for Python ${wanted.text}; this server's stack has ${have}`, `write ${have} into ${wanted.from}, or bring the Python of your choice with a Dockerfile`);

@@ -149,6 +149,7 @@ export const pythonBuildpack: Builder = {
   name: 'python',
   title: 'Python app',
   looksFor: FILES.join(', '),
+  needs: { build: { python3: 'command -v python3', venv: "python3 -c 'import venv'", pip: 'python3 -m pip --version' }, run: { python3: 'command -v python3' } },
   detect({ tree }) {
     const found = FILES.filter((file) => tree.has(file));
     // many projects of other languages keep a pyproject.toml for their tools: alone it must say that there is a project
