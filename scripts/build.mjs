@@ -11,6 +11,7 @@ const PROGRAMS = {
   shell: 'src/cli/shell.ts',
   'pre-receive': 'src/cli/pre-receive.ts',
   'proc-receive': 'src/cli/proc-receive.ts',
+  'plugin-host': 'src/plugins/host/main.ts',
 };
 
 /** Long-running processes: ES modules with shared chunks. */

@@ -2,7 +2,7 @@ import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** Commands that look at files only: carried out here, so that they work where no Berth runs. */
-const OFFLINE = new Set(['audit:verify', 'backup:verify', 'builder:plan']);
+const OFFLINE = new Set(['audit:verify', 'backup:verify', 'builder:plan', 'plugin:test']);
 
 /** The command's name in these words; the words before it are global flags. */
 export function nameOf(argv: readonly string[]): string | undefined {

@@ -21,6 +21,9 @@ import { Pipelines } from './deploys/deploys.service.js';
 import { Operations } from './operations/operations.service.js';
 import { WORKS, type Works } from './operations/works.projection.js';
 import type { Leftover } from './conductor/sweep.plan.js';
+import type { PluginInstaller } from './plugins/install.js';
+import type { Plugins } from './plugins/plugins.service.js';
+import { PLUGINS, type PluginsView } from './plugins/plugins.projection.js';
 import { BOARD, type AppRow, type Board } from './read/board.projection.js';
 import { ROUTES } from './read/routes.projection.js';
 import { Projection } from './read/projection.js';
@@ -38,6 +41,8 @@ export class Core {
   readonly works: Projection<Works>;
   /** what serves, for who asks only that */
   readonly routes: Projection<Board>;
+  /** every plugin, and what each remembers */
+  readonly plugins: Projection<PluginsView>;
   readonly logs: LogStore;
   /** set where Redis is at hand: what the workers last said of themselves. @throws Rejected when Redis does not answer */
   workers: (() => Promise<WorkerStatus[]>) | null = null;
@@ -59,6 +64,10 @@ export class Core {
   stack: Pick<StackImages, 'list' | 'names' | 'build' | 'versions' | 'pull'> | null = null;
   /** set where an engine is at hand: shows a login to its registry. @throws what the engine says, statusCode 401 when it is refused */
   registries: { check(login: RegistryLogin): Promise<void> } | null = null;
+  /** set where commands are carried out: asks plugins */
+  pluginHost: Plugins | null = null;
+  /** set where commands are carried out: brings plugins in */
+  pluginInstaller: PluginInstaller | null = null;
   /** set where repositories are at hand: whole repositories out and in */
   transfer: GitTransfer | null = null;
   /** set where the conductor runs: volumes of the engine */
@@ -89,6 +98,7 @@ export class Core {
     this.drifts = new Projection(store, 'drifts', DRIFTS);
     this.works = new Projection(store, 'operations', WORKS);
     this.routes = new Projection(store, 'routes', ROUTES);
+    this.plugins = new Projection(store, 'plugins', PLUGINS);
     this.logs = new LogStore(join(config.root, 'logs'));
   }
 
@@ -113,9 +123,9 @@ export class Core {
 
   /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */
   on(store: EventStore): Core {
-    const { board, drifts, works, logs, workers, probes, engine, git } = this;
+    const { board, drifts, works, plugins, logs, workers, probes, engine, git } = this;
     const init = (): Promise<never> => Promise.reject(new Error('no repository is made on a store that is not the server\'s own'));
-    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
+    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, plugins, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
   }
 
   /** The app of that name. @throws Rejected with exit code 20 */

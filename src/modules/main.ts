@@ -10,15 +10,24 @@ import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { readConfig } from '../config.js';
 import { NDJSON } from '../cli/protocol.js';
 import { DockerDriver } from '../drivers/engine/docker.driver.js';
+import { PluginDriver } from '../drivers/plugin/plugin.driver.js';
+import { PluginFetch } from '../drivers/plugin/plugin.source.js';
 import { StackImages } from '../drivers/stack/stack-images.js';
 import { VERSION } from '../version.js';
+import { BUNDLED } from '../plugins/bundled.js';
 import { ApiModule } from './api.module.js';
 import type { Origin } from './commands/command.js';
 import { markOrigin } from './commands/origin.js';
+import { isOurs } from './commands/registry.js';
 import { reporter } from './commands/report.js';
 import { Conductor } from './conductor/conductor.js';
 import { Core } from './core.js';
 import { loginsOf } from './registries/registry-access.js';
+import { PluginInstaller } from './plugins/install.js';
+import { Plugins } from './plugins/plugins.service.js';
+import { settlePlugins } from './plugins/settle.js';
+import { around } from './plugins/test.command.js';
+import { accessOf } from './sources/git-access.js';
 
 const report = reporter('api');
 
@@ -58,6 +67,9 @@ async function main(): Promise<void> {
   const engine = new DockerDriver(config.dockerSocket, { logins: () => loginsOf(core) });
   core.registries = { check: (login) => engine.checkLogin(login) };
   core.stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
+  const programs = new PluginDriver();
+  core.pluginHost = new Plugins(core, programs, BUNDLED);
+  core.pluginInstaller = new PluginInstaller(config.root, new PluginFetch({ root: config.root, gitUser: null, access: () => accessOf(core) }), programs, around(isOurs));
   const conductor = await Conductor.create(core, report);
 
   let handler: RequestListener = (_, response) => response.writeHead(503).end();
@@ -88,6 +100,7 @@ async function main(): Promise<void> {
   await conductor.start();
   // last, for whoever waits for us waits for this one
   await open('local', (server) => listenUnix(server, join(config.run, 'admin.sock'), 0o600, null));
+  void settlePlugins(core).catch((error: unknown) => { report('plugins', error); });
   process.stderr.write(`${new Date().toISOString()} api ready in ${Math.round(performance.now())} ms\n`);
 
   let stopping = false;

@@ -12,12 +12,16 @@ import { deployLine } from './deploy-line.js';
 import type { Line } from './line.js';
 import { operationLine, type OperationWorks } from './operation-line.js';
 import { openStepLog } from './step-log.js';
+import { PluginDriver } from '../drivers/plugin/plugin.driver.js';
+import { Plugins } from '../modules/plugins/plugins.service.js';
+import { BUNDLED } from '../plugins/bundled.js';
+import { withPlugins } from './with-plugins.js';
 import { WorkerHost } from './worker-host.js';
 import { WorkerModule } from './worker.module.js';
 
 /** The worker of one step of the deploys. */
 export function startWorker<S extends Step>(kind: S, work: (core: Core, report: Report) => StepWork<S>): Promise<void> {
-  return start(kind, [kind], (core, report) => deployLine(kind, work(core, report), core.pipelines, (app, deploy, step, attempt) => openStepLog(core.logs, deployLog(app, deploy), step, attempt, core.now)));
+  return start(kind, [kind], (core, report) => deployLine(kind, withPlugins(new Plugins(core, new PluginDriver(), BUNDLED), core.box, work(core, report)), core.pipelines, (app, deploy, step, attempt) => openStepLog(core.logs, deployLog(app, deploy), step, attempt, core.now)));
 }
 
 /** The worker of all operations. */

@@ -1,6 +1,6 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, appendFileSync, closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -416,6 +416,7 @@ export async function startBerth(options: FixtureOptions = {}): Promise<Fixture>
   const [httpPort, apiPort, sshPort] = await freePorts(3) as [number, number, number];
   const domain = options.domain ?? 'test.localhost';
   const root = options.root ?? mkdtempSync(join(tmpdir(), `berth-${instance}-`));
+  chmodSync(root, 0o711); // plugins run as users of their own
   // unix sockets have short names only
   const runDir = join(root, 'run');
   for (const folder of ['run', 'logs', 'ssh', 'work', 'processes', 'router', 'repos', 'sources', 'keys', 'cache', 'home', 'tmp']) mkdirSync(join(root, folder), { recursive: true, mode: 0o755 });

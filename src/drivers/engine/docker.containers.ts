@@ -32,7 +32,7 @@ export class DockerContainers {
 
   async create(spec: ContainerSpec): Promise<string> {
     const made = await this.calls.run('container.create', spec.name, (docker) => docker.createContainer({
-      name: spec.name, Image: spec.image, Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`), Labels: labels(spec.labels),
+      name: spec.name, Image: spec.image, Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`), Labels: { ...spec.more, ...labels(spec.labels) },
       ...(spec.cmd ? { Cmd: [...spec.cmd] } : {}),
       HostConfig: {
         // pid 1 must hear TERM, and somebody must bury orphans

@@ -78,6 +78,8 @@ export interface ContainerSpec {
   readonly cmd: readonly string[] | null;
   readonly env: Readonly<Record<string, string>>;
   readonly labels: LabelValues;
+  /** others' labels beside ours */
+  readonly more?: Readonly<Record<string, string>>;
   /** name or id of a network, `none`, or null for the engine's default */
   readonly network: string | null;
   /** bytes; 0 = none. Swap is not given beyond it */

@@ -66,7 +66,7 @@ export interface Additions {
   readonly mounts?: readonly { readonly name: string; readonly path: string }[];
   /** networks of the engine that its containers join */
   readonly networks?: readonly string[];
-  /** labels of its containers and images */
+  /** labels of its containers */
   readonly labels?: Readonly<Record<string, string>>;
   /** takes the place of what app.json says */
   readonly checks?: Partial<HealthCheck>;

@@ -67,6 +67,8 @@ export interface Command<I extends object = object, R = unknown> {
   readonly reads?: boolean;
   /** only on the server itself: not over SSH, not over HTTP */
   readonly local?: boolean;
+  /** what its group is about, for the help; the registry knows of ours */
+  readonly about?: string;
   /** `run` of this input looks at nothing but files: the command line carries it out by itself, where there is no server, too */
   offline?(input: I): boolean;
   /** what is piped in, for people: over HTTP the body itself (`application/octet-stream`), the other values being in the query */

@@ -5,6 +5,7 @@ import { followOperation, operationLog, printOperation } from '../operations/fol
 import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
 import type { AnyCommand, CommandContext, DeployAnswer, OperationAnswer } from './command.js';
+import { foreignCommands } from '../plugins/foreign.js';
 import { explain } from './explain.js';
 import { FrameOut } from './out.js';
 import { validated } from './validated.js';
@@ -58,15 +59,16 @@ export class CliDoor {
       for (const line of lines) plain.line(line);
       return 0;
     };
-    if (name === null) return help(helpAll());
-    const group = groupAskedFor(name);
-    if (group !== null) return help(helpGroup(group));
-    const command = find(name);
+    const more = await foreignCommands(this.core);
+    if (name === null) return help(helpAll(more));
+    const group = groupAskedFor(name, more);
+    if (group !== null) return help(helpGroup(group, more));
+    const command = find(name, more);
     if (command.name === 'help') {
       const topic = rest.find((word) => !word.startsWith('-'));
-      if (topic === undefined) return help(helpAll());
-      const asked = groupAskedFor(topic);
-      return help(asked !== null ? helpGroup(asked) : helpCommand(find(topic)));
+      if (topic === undefined) return help(helpAll(more));
+      const asked = groupAskedFor(topic, more);
+      return help(asked !== null ? helpGroup(asked, more) : helpCommand(find(topic, more)));
     }
     const parsed = parse(command, rest, global);
     if (parsed.global.help) return help(helpCommand(command));

@@ -22,6 +22,8 @@ import { operationCommands } from '../operations/operations.commands.js';
 import { imageCommands } from '../images/images.commands.js';
 import { keyCommands } from '../keys/keys.commands.js';
 import { logCommands } from '../logs/logs.commands.js';
+import { bundledCommands, isOfPlugin } from '../plugins/foreign.js';
+import { pluginCommands } from '../plugins/plugins.commands.js';
 import { psCommands } from '../processes/ps.commands.js';
 import { projectionCommands } from '../read/projection.commands.js';
 import { serverCommands } from '../server/server.commands.js';
@@ -31,16 +33,19 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...stackCommands, ...registryCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...stackCommands, ...registryCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
-const ALIASES: Readonly<Record<string, string>> = { config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', 'operations:list': 'operations', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', jobs: 'jobs:list', workers: 'workers' };
+const ALIASES: Readonly<Record<string, string>> = { 'plugins-install': 'plugin:install', plugins: 'plugin:list', config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', 'operations:list': 'operations', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', jobs: 'jobs:list', workers: 'workers' };
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', buildpacks: 'Manage buildpack settings for an app', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', operations: 'What takes time and is no deploy', trace: 'See what happened in every step of a deploy', logs: 'What apps print', builder: 'How apps are built', ports: 'Which port of an app answers', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', plugin: 'Manage plugins', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
 };
+
+/** Whether Berth itself has a command, an old spelling or a group of that name. */
+export const isOurs = (name: string): boolean => byName.has(name) || Object.hasOwn(ALIASES, name) || COMMANDS.some((c) => groupOf(c.name) === name && !isOfPlugin(c));
 
 const byName = new Map(COMMANDS.map((c) => [c.name, c]));
 if (byName.size !== COMMANDS.length) throw new Error('two commands have the same name');
@@ -58,19 +63,19 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
-/** The command of that name. @throws Rejected with the nearest name */
-export function find(name: string): AnyCommand {
-  const found = byName.get(ALIASES[name] ?? name);
+/** The command of that name, `more` being those of plugins. @throws Rejected with the nearest name */
+export function find(name: string, more: readonly AnyCommand[] = []): AnyCommand {
+  const found = byName.get(ALIASES[name] ?? name) ?? more.find((c) => c.name === name);
   if (found) return found;
-  const near = name.length > 40 ? undefined : COMMANDS.map((c) => ({ name: c.name, far: distance(name, c.name) })).sort((a, b) => a.far - b.far)[0];
+  const near = name.length > 40 ? undefined : [...COMMANDS, ...more].map((c) => ({ name: c.name, far: distance(name, c.name) })).sort((a, b) => a.far - b.far)[0];
   const guess = near && near.far <= 3 ? `did you mean ${near.name}? ` : '';
   throw new Rejected('command.unknown', `\`${shown(name, 40)}\` is not a berth command.`, `${guess}See \`berth help\` for a list of available commands.`);
 }
 
 /** `ps` and `ps:help` ask for a group's help, when no command has that name. */
-export function groupAskedFor(name: string): string | null {
-  const group = name.endsWith(':help') ? name.slice(0, -5) : byName.has(name) || ALIASES[name] ? null : name;
-  return group !== null && COMMANDS.some((c) => groupOf(c.name) === group) ? group : null;
+export function groupAskedFor(name: string, more: readonly AnyCommand[] = []): string | null {
+  const group = name.endsWith(':help') ? name.slice(0, -5) : byName.has(name) || ALIASES[name] || more.some((c) => c.name === name) ? null : name;
+  return group !== null && [...COMMANDS, ...more].some((c) => groupOf(c.name) === group) ? group : null;
 }
 
 function columns(commands: readonly AnyCommand[]): string[] {
@@ -81,9 +86,9 @@ function columns(commands: readonly AnyCommand[]): string[] {
   });
 }
 
-export function helpGroup(group: string): string[] {
-  const commands = COMMANDS.filter((c) => groupOf(c.name) === group);
-  return [`Usage: berth ${group}[:COMMAND]`, '', ABOUT[group] ?? commands[0]!.summary, '', 'Additional commands:', ...columns(commands)];
+export function helpGroup(group: string, more: readonly AnyCommand[] = []): string[] {
+  const commands = [...COMMANDS, ...more].filter((c) => groupOf(c.name) === group);
+  return [`Usage: berth ${group}[:COMMAND]`, '', ABOUT[group] ?? commands[0]!.about ?? commands[0]!.summary, '', 'Additional commands:', ...columns(commands)];
 }
 
 export function helpCommand(command: AnyCommand): string[] {
@@ -101,10 +106,11 @@ export function helpCommand(command: AnyCommand): string[] {
   return lines;
 }
 
-export function helpAll(): string[] {
-  const groups = [...new Set(COMMANDS.map((c) => groupOf(c.name)))];
+export function helpAll(more: readonly AnyCommand[] = []): string[] {
+  const all = [...COMMANDS, ...more];
+  const groups = [...new Set(all.map((c) => groupOf(c.name)))];
   const lines = ['Usage: berth [--quiet|--force|--app <app>] COMMAND <app> [command-specific-options]', ''];
-  for (const group of groups) lines.push(...columns(COMMANDS.filter((c) => groupOf(c.name) === group)));
+  for (const group of groups) lines.push(...columns(all.filter((c) => groupOf(c.name) === group)));
   lines.push('', 'berth help <command> explains one command, with an example. Deploy with: git push berth@<server>:<app> main');
   return lines;
 }

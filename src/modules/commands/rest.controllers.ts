@@ -64,12 +64,12 @@ async function stream(reply: FastifyReply, command: AnyCommand, context: Command
 }
 
 /** One command over HTTP: JSON in, JSON out; streams as server-sent events that go on behind `Last-Event-ID`. */
-async function serve(core: Core, report: Report, command: AnyCommand, request: FastifyRequest, reply: FastifyReply): Promise<void> {
+export async function serve(core: Core, report: Report, command: AnyCommand, request: FastifyRequest, reply: FastifyReply, params = request.params as Record<string, string>): Promise<void> {
   const gone = new AbortController();
   reply.raw.on('close', () => gone.abort());
   const none = (what: string) => async (): Promise<never> => { throw new Rejected('input.http', `${what} cannot be given over HTTP: put it in the body`); };
   try {
-    const asked: Asked = { params: request.params as Record<string, string>, query: request.query as Record<string, unknown>, body: request.body };
+    const asked: Asked = { params, query: request.query as Record<string, unknown>, body: request.body };
     const plain = inputOf(command, asked);
     if (command.local) throw new Rejected('command.local', `${command.name} can only be run on the server itself`, `as root: berth ${command.name}`);
     const last = request.headers['last-event-id'];

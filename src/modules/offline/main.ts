@@ -6,11 +6,13 @@ import { verifyBackupCommand } from '../backup/verify.command.js';
 import { planCommand } from '../buildpacks/plan.command.js';
 import { parse, splitGlobal } from '../commands/argv.js';
 import { forget, type AnyCommand, type CommandContext, type OfflineContext } from '../commands/command.js';
+import { isOurs } from '../commands/registry.js';
 import { FrameOut } from '../commands/out.js';
+import { testCommand } from '../plugins/test.command.js';
 import { validated } from '../commands/validated.js';
 
 /** Commands that need no server: loaded by the command line itself (`dist/offline.mjs`), on any machine. */
-const COMMANDS: readonly AnyCommand[] = [forget(verifyCommand), forget(verifyBackupCommand), forget(planCommand)];
+const COMMANDS: readonly AnyCommand[] = [forget(verifyCommand), forget(verifyBackupCommand), forget(planCommand), forget(testCommand(isOurs))];
 
 async function piped(limit = 1 << 20): Promise<Buffer> {
   if (process.stdin.isTTY) throw new Rejected('stdin.none', 'Nothing was piped in', 'for example: berth … < file');

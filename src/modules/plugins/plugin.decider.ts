@@ -8,8 +8,8 @@ export const pluginStream = (name: string): string => `plugin-${name}`;
 /** id of the key that seals what it remembers of the whole server */
 export const pluginSeal = (name: string): string => `plugin-${name}`;
 
-/** users of plugins: each has one of its own, which no account of the server has */
-const UIDS = { from: 61_184, to: 65_519 } as const;
+/** users of plugins, each its own: a range that neither accounts nor systemd take */
+const UIDS = { from: 60_600, to: 61_183 } as const;
 
 export interface Installed extends PluginCode { readonly name: string; readonly uid: number; readonly enabled: boolean; /** why it is not enabled */ readonly reason: string | null }
 /** Those that were installed, and those of Berth's own that were disabled: name → why. */
@@ -26,7 +26,9 @@ export function missing(name: string): Rejected {
   return new Rejected('plugin.missing', `There is no plugin ${name.slice(0, 60)}`, 'see: berth plugin:list');
 }
 
-function freeUid(uids: Readonly<Record<string, number>>): number {
+/** The user of a plugin: the one that it had, or the first that nobody had. @throws Rejected */
+export function uidOf({ uids }: Pick<PluginsState, 'uids'>, plugin: string): number {
+  if (Object.hasOwn(uids, plugin)) return uids[plugin]!;
   const used = new Set(Object.values(uids));
   for (let uid: number = UIDS.from; uid <= UIDS.to; uid += 1) if (!used.has(uid)) return uid;
   throw new Rejected('plugin.users', 'There were too many plugins: no user is left for another one', `at most ${UIDS.to - UIDS.from + 1}`);
@@ -43,7 +45,7 @@ export const plugins: Decider<PluginsState, PluginsCommand, PluginEvent> = {
     switch (command.type) {
       case 'Install': {
         if (own) throw new Rejected('plugin.exists', `${plugin} is a plugin that comes with Berth`, 'give yours another name');
-        if (!found) return [{ type: 'PluginInstalled', data: { plugin, uid: uids[plugin] ?? freeUid(uids), ...command.code } }];
+        if (!found) return [{ type: 'PluginInstalled', data: { plugin, uid: uidOf({ uids }, plugin), ...command.code } }];
         if (same(found, command.code)) return [];
         throw new Rejected('plugin.exists', `${plugin} ${found.version} is installed already`, `to bring it up to date: berth plugin:update ${plugin}`);
       }

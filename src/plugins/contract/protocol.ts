@@ -43,8 +43,8 @@ export interface CommandAnswer {
   readonly settings?: Readonly<Record<string, string | null>>;
   /** the same for what nobody shall read in the log; given back among `settings` */
   readonly secrets?: Readonly<Record<string, string | null>>;
-  /** deploys the app: `config` starts its containers anew, `domains` changes only the router, `rebuild` builds */
-  readonly deploy?: 'config' | 'domains' | 'rebuild';
+  /** deploys the app: `config` starts its containers anew, `domains` changes only the router */
+  readonly deploy?: 'config' | 'domains';
 }
 export interface HookAnswer { readonly add?: Additions; /** why the deploy shall not go on */ readonly refuse?: string; readonly say?: readonly string[] }
 export interface EventAnswer { readonly say?: readonly string[] }
@@ -82,7 +82,7 @@ function readCommand(read: Reader, of: Readonly<Record<string, unknown>>): void 
     const given = of[field] === undefined ? null : read.object(of[field], field, 'name and text, or null to forget');
     if (given) read.pairs(Object.fromEntries(Object.entries(given).map(([key, each]) => [key, each ?? ''])), field, SETTING, 'name and text, or null to forget');
   }
-  if (of['deploy'] !== undefined && !['config', 'domains', 'rebuild'].includes(of['deploy'] as string)) read.fail('deploy', 'is not a kind of deploy', '"config", "domains" or "rebuild"');
+  if (of['deploy'] !== undefined && !['config', 'domains'].includes(of['deploy'] as string)) read.fail('deploy', 'is not a kind of deploy', '"config" or "domains"');
 }
 
 function readHook(read: Reader, of: Readonly<Record<string, unknown>>): void {

@@ -69,12 +69,13 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     // a stack that was made anew makes another image
     const stands = await standsOn(engine, deps.stackImages?.(plan) ?? []);
     const stack = Object.entries(stands).map(([image, version]) => `${image} ${version}`);
-    const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion, ...(stack.length > 0 ? [stack] : [])])).digest('hex');
+    const more = context.added?.buildArgs ?? {};
+    const source = createHash('sha256').update(JSON.stringify([scan.digest, plan, input.configVersion, ...(stack.length > 0 ? [stack] : []), ...(Object.keys(more).length > 0 ? [deps.mark(JSON.stringify(more))] : [])])).digest('hex');
 
     // what third-party buildpacks said of its processes is in no image
     const left = third ? null : await earlier(engine, tag, context.job, source);
     const values = plan.buildArgs.length + (plan.secrets ?? []).length > 0 ? await deps.env(input.app, input.configVersion) : {};
-    const args = pick(values, plan.buildArgs);
+    const args = { ...more, ...pick(values, plan.buildArgs) };
     if (left) {
       log.detail(`Reusing the image of an earlier attempt (${size(left.bytes)})`);
       return output(tag, await withoutArgs(engine, left, tag, args, context), context, stands);

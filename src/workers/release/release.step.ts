@@ -5,6 +5,7 @@ import { labels, readLabels } from '../../drivers/engine/labels.js';
 import type { VolumePort } from '../../drivers/engine/volume.port.js';
 import { binarySize } from '../../drivers/engine/units.js';
 import type { LiveContainer, ReleaseInput } from '../../events/types/deploy.events.js';
+import type { Additions } from '../../events/types/plugin.events.js';
 import { type StepContext, StepFailure, type StepLog, type StepWork } from '../../events/step.js';
 import { volumeName } from '../../modules/storage/storage.decider.js';
 import { type HttpProbe, httpProbe } from './check.js';
@@ -39,13 +40,14 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     const image = await engine.inspectImage(input.imageId);
     if (!image) throw new StepFailure('release.no-image', `the image ${input.image} (${input.imageId.slice(7, 19)}) is not on this machine any more`, 'build it again: ps:rebuild, or push');
     const network = await engine.ensureNetwork({ name: networkName(instance, input.app), labels: { instance, app: input.app }, pool: deps.config.networkPool });
-    const env = await deps.env(input.app, input.configVersion);
+    const added = context.added ?? {};
+    const env = { ...added.env, ...(await deps.env(input.app, input.configVersion)) };
     const port = input.listen ?? chosenPort(image, input.port);
-    const mounts = await mounted(deps, input, image, log);
+    const mounts = await mounted(deps, input, image, log, added.mounts ?? []);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
       name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id,
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
-      labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number },
+      labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number }, ...(added.labels && { more: added.labels }),
       volumes: image.volumes.filter((path) => !mounts.some((mount) => mount.path === path)), mounts, memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
       // until they are well: a crash shall be seen, not hidden by a restart
       restart: 'no',
@@ -55,7 +57,7 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
       const releaseCommandExit = input.runReleaseCommand && input.releaseCommand ? await releaseCommand(engine, make('release', 1, shellCommand(input.releaseCommand)), context) : null;
       const keep = await stillRunning(engine, input, log);
       const started = await startAll(engine, missing(input.formation, keep), make, input, port, signal);
-      await watchUntilLive(started, { engine, check: input.check, http: deps.http ?? httpProbe, host: input.hosts[0] ?? 'localhost', log, signal });
+      await watchUntilLive(started, { engine, check: { ...input.check, ...added.checks }, http: deps.http ?? httpProbe, host: input.hosts[0] ?? 'localhost', log, signal });
       // the engine brings a crashed one back ten times, ever more slowly; after that, and after a reboot, the reconciler does
       await inParallel(started, (container) => engine.setRestart(container.id, 'on-failure'));
       signal.throwIfAborted();
@@ -69,12 +71,15 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
 }
 
 /** The app's volumes, made where they are not there yet; an empty one belongs to whom the image runs as, or its processes could not write into it. */
-async function mounted({ volumes, config }: ReleaseDeps, input: ReleaseInput, image: Image, log: StepLog): Promise<{ name: string; path: string }[]> {
+async function mounted({ volumes, config }: ReleaseDeps, input: ReleaseInput, image: Image, log: StepLog, added: NonNullable<Additions['mounts']>): Promise<{ name: string; path: string }[]> {
   const user = image.user ?? '';
   const [, uid, gid = uid] = /^(\d+)(?::(\d+))?$/.exec(user) ?? [];
-  return Promise.all((input.mounts ?? []).map(async ({ name, path }) => {
+  const own = input.mounts ?? [];
+  // the app's own word counts; a plugin's volumes go with the app
+  const theirs = added.filter(({ path }) => !own.some((mount) => mount.path === path));
+  return Promise.all([...own.map((mount) => ({ ...mount, storage: mount.name })), ...theirs.map((mount) => ({ ...mount, storage: undefined }))].map(async ({ name, path, storage }) => {
     const volume = volumeName(config.instance, input.app, name);
-    const made = await volumes.ensure(volume, labels({ instance: config.instance, app: input.app, storage: name }));
+    const made = await volumes.ensure(volume, labels({ instance: config.instance, app: input.app, ...(storage !== undefined && { storage }) }));
     if (made) log.detail(`Made the volume ${volume} for ${path}`);
     if (uid !== undefined && uid !== '0') {
       if (made || (await volumes.isEmpty(volume))) await volumes.own(volume, Number(uid), Number(gid));

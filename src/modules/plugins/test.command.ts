@@ -1,0 +1,103 @@
+import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { IsString } from 'class-validator';
+import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
+import { Rejected } from '../../events/decider.js';
+import { SCHEMAS } from '../../events/types/all.events.js';
+import type { PluginManifest } from '../../events/types/plugin.events.js';
+import type { Surroundings } from '../../plugins/contract/manifest.js';
+import type { PluginCall } from '../../plugins/contract/protocol.js';
+import { tellProblem } from '../../plugins/contract/problems.js';
+import { VERSION } from '../../version.js';
+import { Arg, command } from '../commands/command.js';
+import type { Plugin } from './active.js';
+import { ask, loadMain } from './ask.js';
+import { checkFolder } from './check.js';
+import { differences, sampleCalls } from './sample.js';
+
+class TestInput {
+  @IsString() @Arg('the plugin\'s folder') folder!: string;
+}
+
+interface Tried { readonly what: string; readonly tookMs: number; readonly ok: boolean; readonly said: readonly string[] }
+
+/** What a plugin is judged against where no server is asked. */
+export const around = (isOurs: (name: string) => boolean): Surroundings => ({ berth: VERSION, types: new Set(Object.keys(SCHEMAS)), isOurs });
+
+/** A case that the plugin brings along: `tests/<name>.json`. */
+interface Case { readonly call: PluginCall; readonly expect?: unknown; readonly exit?: number; readonly fault?: boolean }
+
+async function casesOf(folder: string, manifest: PluginManifest, data: string): Promise<{ name: string; given: Case }[]> {
+  const own = (await readdir(join(folder, 'tests')).catch(() => [])).filter((name) => name.endsWith('.json')).toSorted();
+  const samples = sampleCalls(manifest, data);
+  return Promise.all(own.map(async (name) => {
+    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object } };
+    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : sample.call === 'event'));
+    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } } or { "call": { "event": { "type": "…" } } }');
+    const { hook: _, event, ...more } = call;
+    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }) } as PluginCall } };
+  }));
+}
+
+export const testCommand = (isOurs: (name: string) => boolean) => command({
+  name: 'plugin:test', summary: 'Check a plugin and try out all that it declares; needs no server', example: 'berth plugin:test ./berth-hello', input: TestInput, http: { method: 'POST', path: '/plugin-tests' }, local: true, reads: true,
+  offline: () => true,
+  run: async ({ signal }, { folder: given }): Promise<{ plugin: string; version: string; problems: string[]; tried: Tried[] }> => {
+    const folder = resolve(given);
+    if (!(await stat(folder).catch(() => null))?.isDirectory()) throw new Rejected('plugin.folder', `There is no folder ${given}`);
+    const { manifest, problems } = await checkFolder(folder, around(isOurs));
+    if (manifest === null) return { plugin: given, version: '', problems: problems.map(tellProblem), tried: [] };
+    const data = await mkdtemp(join(tmpdir(), 'berth-plugin-'));
+    const plugin: Plugin = { name: manifest.name, manifest, enabled: true, reason: null, data, handlers: null, code: folder, uid: null };
+    const programs = new PluginDriver();
+    const tried: Tried[] = [];
+    const attempt = async (what: string, work: (said: string[]) => Promise<boolean>): Promise<void> => {
+      const started = performance.now();
+      const said: string[] = [];
+      const ok = await work(said).catch((error: unknown) => { said.push((error as Error).message); return false; });
+      tried.push({ what, tookMs: Math.round(performance.now() - started), ok, said });
+    };
+    try {
+      const cases = await casesOf(folder, manifest, data);
+      if (manifest.main !== null) await attempt(`load ${manifest.main}`, async (said) => { await loadMain(plugin, { programs, signal, onLine: (line) => { said.push(line); } }); return true; });
+      for (const { what, call } of sampleCalls(manifest, data)) {
+        await attempt(what, async (said) => {
+          const { answer, exit } = await ask(plugin, call, { programs, signal, onLine: (line) => { said.push(line); } });
+          said.push(JSON.stringify(answer));
+          return exit === 0;
+        });
+      }
+      for (const { name, given: { call, expect, exit: code = 0, fault = false } } of cases) {
+        await attempt(name, async (said) => {
+          try {
+            const { answer, exit } = await ask(plugin, call, { programs, signal, onLine: (line) => { said.push(line); } });
+            const found = [...(fault ? ['it was to fail, and did not'] : []), ...(exit === code ? [] : [`exit code ${exit}, not ${code}`]), ...differences(expect, answer, 'answer')];
+            said.push(...(found.length > 0 ? [...found, JSON.stringify(answer)] : []));
+            return found.length === 0;
+          } catch (error) {
+            said.push((error as Error).message);
+            return fault;
+          }
+        });
+      }
+      return { plugin: manifest.name, version: manifest.version, problems: [], tried };
+    } finally {
+      await rm(data, { recursive: true, force: true });
+    }
+  },
+  render: ({ plugin, version, problems, tried }, out) => {
+    if (problems.length > 0) {
+      out.warn(`${plugin} is not a plugin that can be installed:`);
+      for (const problem of problems) out.warn(problem);
+      return 1;
+    }
+    out.info(`${plugin} ${version}: its manifest and files are well`);
+    for (const { what, tookMs, ok, said } of tried) {
+      if (ok) out.detail(`${what}: well, ${tookMs} ms`);
+      else out.warn(`${what}: failed, ${tookMs} ms`);
+      for (const line of said) out.detail(`  ${line}`);
+    }
+    return tried.every(({ ok }) => ok) ? 0 : 1;
+  },
+});

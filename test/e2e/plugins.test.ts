@@ -1,0 +1,299 @@
+import { execFileSync } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+import { type AppFiles, type AppWishes, baseImage } from './berth.kit.js';
+
+/** Three foreign plugins, in shell, Python and TypeScript, installed from git and used; and those that are not as they should be. */
+const PLUGINS = new URL('../plugins/', import.meta.url).pathname;
+let berth: Fixture;
+let app: (wishes?: AppWishes) => AppFiles;
+let dir: string;
+let clone: string;
+let token: string;
+
+const git = (folder: string, ...args: string[]): string => execFileSync('git', ['-c', 'user.name=t', '-c', 'user.email=t@t', '-C', folder, ...args], { encoding: 'utf8', env: { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null' } }).trim();
+/** A bare repository of a plugin's files; answers its path. */
+function repository(name: string, files: (folder: string) => void): string {
+  const [work, bare] = [join(dir, `${name}-work`), join(dir, `${name}.git`)];
+  mkdirSync(work, { recursive: true });
+  files(work);
+  if (!existsSync(bare)) {
+    git(work, 'init', '-q', '-b', 'main');
+    git(dir, 'init', '-q', '--bare', '-b', 'main', bare);
+  }
+  git(work, 'add', '-A');
+  git(work, 'commit', '-qm', 'change');
+  git(work, 'push', '-q', bare, 'main');
+  git(bare, 'update-server-info');
+  return bare;
+}
+const from = (name: string) => (work: string): void => cpSync(join(PLUGINS, name), work, { recursive: true });
+/** A plugin of one shell script. */
+const scripted = (name: string, script: string, more: object) => (work: string): void => {
+  writeFileSync(join(work, 'run.sh'), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  writeFileSync(join(work, 'berth-plugin.json'), JSON.stringify({ name, version: '1.0.0', description: name, berth: '>=0.1.0', protocol: 1, ...more }));
+};
+const installed = async (...args: string[]): Promise<string> => {
+  const { code, out, err } = await berth.cli(['plugin:install', ...args]);
+  expect(code, out + err).toBe(0);
+  return out;
+};
+const refused = async (...args: string[]): Promise<string> => {
+  const { code, out, err } = await berth.cli(args);
+  expect(code, out).not.toBe(0);
+  return err;
+};
+const env = async (name: string): Promise<string> => (await berth.http('shop', `/env/${name}`)).body;
+const listed = async (): Promise<Record<string, { enabled: boolean; reason: string | null; version: string }>> => Object.fromEntries((await berth.json<{ name: string; enabled: boolean; reason: string | null; version: string }[]>(['plugin:list'])).map((each) => [each.name, each]));
+const push = async (version: string): Promise<{ code: number; output: string }> => {
+  await berth.commit(clone, { version: `${version}\n` });
+  return berth.push(clone, 'shop');
+};
+const pids = (): number[] => [...berth.programs.values()].map((program) => program.pid ?? 0);
+
+beforeAll(async () => {
+  berth = await startBerth();
+  app = await baseImage(berth);
+  dir = mkdtempSync(join(tmpdir(), 'berth-plugins-'));
+  clone = await berth.repo(app({ version: 'one', dockerfile: 'FROM BASE\nARG STAMP_ARG\nENV STAMP_ARG=$STAMP_ARG\nCOPY version /version\nCMD ["/bin/server"]\n' }));
+  expect((await berth.cli(['apps:create', 'shop'])).code).toBe(0);
+  token = (await berth.cli(['tokens:create', 'ci'])).out.trim();
+});
+afterAll(async () => {
+  await berth?.stop();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+describe('three plugins in three languages', () => {
+  let server: Server;
+  beforeAll(async () => {
+    // what `git update-server-info` makes of a repository, over plain HTTP
+    server = createServer((request, response) => {
+      const file = join(dir, new URL(request.url!, 'http://x').pathname);
+      if (existsSync(file) && !file.endsWith('/')) response.end(readFileSync(file));
+      else response.writeHead(404).end();
+    });
+    await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  });
+  afterAll(() => { server.close(); });
+
+  it('are installed from git URLs, without a restart', async () => {
+    expect(await berth.json(['plugin:list'])).toEqual(expect.not.arrayContaining([expect.objectContaining({ name: 'stamp' })]));
+    const before = pids();
+    const http = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    repository('stamp', from('shell'));
+    const guard = repository('guard', from('python'));
+    const diary = repository('diary', from('typescript'));
+    git(join(dir, 'stamp-work'), 'tag', 'v1.0.0');
+    git(join(dir, 'stamp-work'), 'push', '-q', join(dir, 'stamp.git'), 'v1.0.0');
+    git(join(dir, 'stamp.git'), 'update-server-info');
+    expect(await installed(`${http}/stamp.git`, '--committish', 'v1.0.0')).toMatch(/Installed stamp 1\.0\.0 \([0-9a-f]{19}\)\n.*stamp:show/);
+    await installed(`file://${guard}`);
+    await installed(`file://${diary}`);
+    expect(await listed()).toMatchObject({ stamp: { enabled: true, version: '1.0.0' }, guard: { enabled: true, version: '2.1.0' }, diary: { enabled: true, version: '0.3.0' } });
+    expect(await berth.json(['plugin:info', 'stamp'])).toMatchObject({ pin: git(join(dir, 'stamp-work'), 'rev-parse', 'HEAD'), source: { type: 'git', committish: 'v1.0.0' } });
+    expect(pids()).toEqual(before);
+    const { out } = await berth.cli(['plugin:install', `file://${guard}`]);
+    expect(out).toContain('guard 2.1.0 is installed already');
+  });
+
+  it('a hook of each adds environment, build arguments and labels; the trace shows what they said', async () => {
+    const { code, output } = await push('one');
+    expect(code, output).toBe(0);
+    expect(output).toContain('stamp: deploy-1');
+    expect(output).toContain('diary: there is an image');
+    expect(await env('STAMP')).toBe('deploy-1');
+    expect(await env('STAMP_ARG')).toBe('built');
+    const [container] = await berth.engine<{ Labels: Record<string, string> }[]>('GET', `/containers/json?filters=${encodeURIComponent(JSON.stringify({ label: ['stamp=deploy-1', `berth.instance=${berth.instance}`] }))}`);
+    expect(container?.Labels['berth.type']).toBe('web');
+    const events = (await berth.cli(['events', 'shop', '--type', 'StepExtended', '--json'])).out.trim().split('\n');
+    expect(events.length).toBe(4);
+    expect(events.join('')).toContain('STAMP_ARG');
+    // values are sealed in the log
+    expect(events.join('')).not.toContain('"built"');
+  });
+
+  it('their commands stand beside ours, with help, over SSH and HTTP', async () => {
+    expect((await berth.cli(['stamp:show', 'shop'])).out).toBe('deploy-1\n');
+    expect((await berth.ssh('stamp:show -l shop')).out).toBe('deploy-1\n');
+    expect((await berth.cli(['help'])).out).toContain('guard:freeze <app> <why>...');
+    expect((await berth.cli(['guard'])).out).toContain('Refuses to deploy while an app is frozen');
+    expect((await berth.cli(['help', 'stamp:show'])).out).toMatch(/-l, --last +only the last one/);
+    expect(await refused('stamp:show')).toContain('<app> is missing');
+    expect(await refused('stamp:show', 'nothing')).toContain('App nothing does not exist');
+    expect((await berth.cli(['stamp:shw', 'shop'])).err).toContain('did you mean stamp:show?');
+    await berth.cli(['apps:create', 'bare']);
+    const never = await berth.cli(['stamp:show', 'bare']);
+    expect([never.code, never.err]).toEqual([3, expect.stringContaining('bare was never stamped')]);
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const shown = await berth.api('/v1/plugins/stamp/commands/show?app=shop', { headers });
+    expect([shown.status, JSON.parse(shown.body)]).toEqual([200, expect.objectContaining({ say: ['deploy-1'], exit: 0 })]);
+    const frozen = await berth.api('/v1/plugins/guard/commands/freeze', { method: 'POST', headers, body: JSON.stringify({ app: 'shop', why: ['release', 'week'] }) });
+    expect([frozen.status, JSON.parse(frozen.body)]).toEqual([200, expect.objectContaining({ data: { frozen: true } })]);
+    expect((await berth.api('/v1/plugins/guard/commands/freeze', { headers })).status).toBe(405);
+    expect((await berth.api('/v1/plugins/guard/commands/melt', { method: 'POST', headers, body: '{}' })).status).toBe(404);
+    expect((await berth.api('/v1/plugins/guard/commands/freeze', { method: 'POST', headers, body: '{"app":"shop"}' })).status).toBe(400);
+  });
+
+  it('one that may refuse ends a deploy with its reason, and lets it through again', async () => {
+    const { code, output } = await push('two');
+    expect(code).not.toBe(0);
+    expect(output).toContain('plugin guard refuses: shop is frozen: release week');
+    expect((await berth.http('shop')).body).toContain('v=one');
+    expect((await berth.cli(['guard:thaw', 'shop'])).out).toContain('shop deploys again');
+    expect(await refused('guard:thaw', 'shop')).toMatch(/shop is not frozen\n.*guard:freeze shop/);
+    const again = await push('three');
+    expect(again.code, again.output).toBe(0);
+    expect(await env('STAMP')).toMatch(/^deploy-\d+$/);
+  });
+
+  it('what one remembers as a secret is sealed, and given back to it', async () => {
+    expect((await berth.cli(['guard:token', 'abc123'])).out).toContain('the token before was none');
+    expect((await berth.cli(['guard:token', 'def456'])).out).toContain('the token before was abc123');
+    const { out } = await berth.cli(['events', '--type', 'PluginSettingChanged', '--json']);
+    expect(out).not.toContain('abc123');
+    expect((await berth.cli(['plugin:info', 'guard'])).out).toContain('token=(sealed)');
+  });
+
+  it('trigger asks one by hand, and nothing follows', async () => {
+    expect((await berth.cli(['plugin:trigger', 'stamp', 'before-release', 'shop'])).out).toContain('"STAMP": "deploy-0"');
+    expect(await refused('plugin:trigger', 'stamp', 'after-route', 'shop')).toContain('has no hook after-route');
+  });
+
+  it('an update stays with the old one when the new one does not load', async () => {
+    repository('stamp', (work) => { writeFileSync(join(work, 'berth-plugin.json'), readFileSync(join(work, 'berth-plugin.json'), 'utf8').replace('1.0.0', '1.1.0').replace('./stamp.sh', './gone.sh')); });
+    expect(await refused('plugin:update', 'stamp', 'main')).toMatch(/stamp stays at 1\.0\.0: .*hooks\[1\]\.run\[0\] is "\.\/gone\.sh", which is not in the plugin/);
+    repository('diary', (work) => { writeFileSync(join(work, 'src/entry.ts'), 'export const entry = ;\n'); });
+    expect(await refused('plugin:update', 'diary')).toMatch(/diary stays at 0\.3\.0: It does not load: .*SyntaxError/);
+    expect((await berth.cli(['stamp:show', '--last', 'shop'])).code).toBe(0);
+    repository('stamp', (work) => { writeFileSync(join(work, 'berth-plugin.json'), readFileSync(join(work, 'berth-plugin.json'), 'utf8').replace('./gone.sh', './stamp.sh')); });
+    expect((await berth.cli(['plugin:update', 'stamp', 'main'])).out).toContain('Updated stamp from 1.0.0 to 1.1.0');
+    expect((await listed())['stamp']!.version).toBe('1.1.0');
+  });
+
+  it('is disabled, enabled and uninstalled', async () => {
+    await berth.cli(['plugin:disable', 'stamp']);
+    expect(await refused('stamp:show', 'shop')).toContain('is not a berth command');
+    const { code, output } = await push('four');
+    expect(code, output).toBe(0);
+    expect(await env('STAMP')).toBe('');
+    await berth.cli(['plugin:enable', 'stamp']);
+    expect((await berth.cli(['stamp:show', 'shop'])).code).toBe(0);
+    expect(await refused('plugin:uninstall', 'stamp', '--confirm', 'stump')).toContain('Confirmation did not match stamp');
+    expect((await berth.cli(['plugin:uninstall', 'stamp', '--confirm', 'stamp'])).code).toBe(0);
+    expect(existsSync(join(berth.root, 'plugins/.data/stamp'))).toBe(false);
+    expect(Object.keys(await listed())).not.toContain('stamp');
+    expect(await refused('plugin:info', 'stamp')).toContain('There is no plugin stamp');
+  });
+});
+
+describe('folders, tarballs, npm', () => {
+  it('takes over what was cloned into the plugins folder by hand; the old spelling answers', async () => {
+    git(dir, 'clone', '-q', join(dir, 'stamp.git'), join(berth.root, 'plugins/stamp'));
+    mkdirSync(join(berth.root, 'plugins/broken'));
+    writeFileSync(join(berth.root, 'plugins/broken/berth-plugin.json'), '{');
+    const { code, out, err } = await berth.cli(['plugins-install']);
+    expect(code).toBe(1);
+    expect(out).toContain('Installed stamp 1.1.0 (sha256:');
+    expect(err).toMatch(/plugins\/broken: .*is not JSON/);
+    rmSync(join(berth.root, 'plugins/broken'), { recursive: true });
+    writeFileSync(join(berth.root, 'plugins/stamp/show.sh'), '#!/bin/sh\necho shown\n', { mode: 0o755 });
+    expect((await berth.cli(['plugin:install'])).out).toContain('Updated stamp from 1.1.0');
+    expect((await berth.cli(['stamp:show', 'shop'])).out).toBe('shown\n');
+    await berth.cli(['--force', 'plugin:uninstall', 'stamp']);
+    expect(existsSync(join(berth.root, 'plugins/stamp'))).toBe(false);
+  });
+
+  it('takes a tarball', async () => {
+    const file = join(dir, 'stamp.tar.gz');
+    execFileSync('tar', ['-czf', file, '-C', join(dir, 'stamp-work'), '--exclude=.git', '.']);
+    await installed(file);
+    expect((await listed())['stamp']!.enabled).toBe(true);
+    await berth.cli(['--force', 'plugin:uninstall', 'stamp']);
+  });
+
+  it('says what cannot be a source', async () => {
+    for (const [source, why] of [['http://git.example/x.git', 'would come unencrypted'], ['/nowhere', 'is not there'], ['Über', 'is not a source of a plugin'], [`file://${dir}/none.git`, 'could not be fetched'], ['npm:left-pad', 'berth-plugin.json is not there']] as const) expect(await refused('plugin:install', source)).toContain(why);
+    expect(await refused('plugin:install', `file://${dir}/guard.git`, '--committish', 'v9')).toContain('at v9 could not be fetched');
+    expect(readdirSync(join(berth.root, 'plugins/.incoming'))).toEqual([]);
+  });
+});
+
+describe('plugins that are not as they should be', () => {
+  const hook = { hooks: [{ step: 'clone', when: 'before', run: ['./run.sh'], timeout: 2 }] };
+
+  it('are refused, each with the field and what to do', async () => {
+    const install = async (name: string, script: string, more: object): Promise<string> => refused('plugin:install', `file://${repository(name, scripted(name, script, more))}`);
+    expect(await install('future', '', { ...hook, berth: '>=9' })).toMatch(/berth wants Berth >=9: this is Berth 0\.1\.0/);
+    expect(await install('ps', '', hook)).toContain('name is "ps", which Berth itself has commands of');
+    expect(await install('thief', '', { commands: [{ name: 'ps:scale', summary: 'x', run: ['./run.sh'] }] })).toContain('commands[0].name is "ps:scale", which is a command of Berth');
+    expect(await install('lost', '', { hooks: [{ step: 'clone', when: 'before', run: ['../run.sh'] }] })).toContain('hooks[0].run[0] is "../run.sh"');
+    expect(await install('late', '', { hooks: [{ step: 'route', when: 'after', mayRefuse: true, run: ['./run.sh'] }] })).toContain('where a refusal comes too late');
+    expect(await install('needy', '', { ...hook, needs: ['no-such-program'] })).toContain('needs[0] is "no-such-program", which is not on this server');
+    expect(await install('typo', '', { hook: [] })).toContain('hook is not known');
+    const linked = repository('linked', (work) => { scripted('linked', '', hook)(work); execFileSync('ln', ['-s', '/etc/passwd', join(work, 'passwd')]); });
+    expect(await refused('plugin:install', `file://${linked}`)).toContain('a link that leads out of its folder');
+    expect(Object.keys(await listed()).sort()).toEqual(['diary', 'guard']);
+    expect(readdirSync(join(berth.root, 'plugins/.incoming'))).toEqual([]);
+  });
+
+  it('do not stop a deploy: one hangs, one prints garbage, one fails, one floods, one writes elsewhere', async () => {
+    const bad: Record<string, [string, string]> = {
+      hangs: ['sleep 1000 & setsid sleep 1000 & sleep 1000', 'did not end within 2 s'],
+      garbage: ['echo this is no JSON', 'what it printed is not JSON: "this is no JSON"'],
+      fails: ['echo it went wrong >&2; exit 7', 'it ended with exit code 7: it went wrong'],
+      floods: ['exec cat /dev/zero', 'more than 1024 KiB to standard output'],
+      shouts: ['exec yes >&2', 'more than 256 KiB to standard error'],
+      writes: [`echo x > "${berth.root}/berth.db" ; echo x > "$PWD/more" ; echo x > /etc/berth-was-here`, 'exit code 2'],
+      wrong: ['echo \'{"add":{"env":{"A B":"x"},"networks":["host"]}}\'', 'add.env.A B is not a name that can stand there'],
+      unasked: ['echo \'{"refuse":"no"}\'', 'which its manifest does not declare: mayRefuse'],
+      killed: ['kill -9 $$', 'it was killed by SIGKILL'],
+    };
+    for (const [name, [script]] of Object.entries(bad)) await installed(`file://${repository(name, scripted(name, script, hook))}`);
+    const before = pids();
+    const { code, output } = await push('five');
+    expect(code, output).toBe(0);
+    for (const [name, [, why]] of Object.entries(bad)) expect(output).toMatch(new RegExp(`Plugin ${name}: .*${why.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}.*; the deploy goes on without it`));
+    expect((await berth.http('shop')).body).toContain('v=five');
+    expect(pids()).toEqual(before);
+    expect(existsSync('/etc/berth-was-here')).toBe(false);
+    // nothing of theirs goes on
+    const uid = (await berth.json<{ user: number }>(['plugin:info', 'hangs'])).user;
+    await berth.until('no process of it is left', async () => execFileSync('ps', ['-eo', 'uid=']).toString().split('\n').every((line) => Number(line) !== uid));
+    for (const name of Object.keys(bad)) expect((await berth.cli(['--force', 'plugin:uninstall', name])).code).toBe(0);
+  });
+
+  it('a command that hangs or prints garbage ends with what was wrong', async () => {
+    await installed(`file://${repository('odd', scripted('odd', '[ "$BERTH_COMMAND" = odd:hang ] && sleep 1000; echo "<html>"', { commands: ['hang', 'talk'].map((word) => ({ name: `odd:${word}`, summary: word, run: ['./run.sh'], timeout: 1 })) }))}`);
+    expect(await refused('odd:hang')).toContain('Plugin odd: it did not end within 1 s, and was killed');
+    expect(await refused('odd:talk')).toContain('Plugin odd: what it printed is not JSON: "<html>"');
+    await berth.cli(['--force', 'plugin:uninstall', 'odd']);
+  });
+
+  it('an installation that is killed in the middle leaves nothing; one that does not load any more is disabled at the start, the rest goes on', async () => {
+    const stalled = createServer(() => {});
+    await new Promise<void>((resolve) => { stalled.listen(0, '127.0.0.1', resolve); });
+    const installing = berth.cli(['plugin:install', `http://127.0.0.1:${(stalled.address() as AddressInfo).port}/slow.git`]).catch(() => undefined);
+    await berth.until('it has begun', async () => readdirSync(join(berth.root, 'plugins/.incoming')).length > 0);
+    await berth.program('api').down();
+    stalled.closeAllConnections();
+    stalled.close();
+    await installing;
+    rmSync(join(berth.root, 'plugins/.code', readdirSync(join(berth.root, 'plugins/.code')).find((name) => name.startsWith('diary-'))!), { recursive: true });
+    berth.program('api').start();
+    await berth.ready(60_000);
+    await berth.until('diary is disabled', async () => (await listed())['diary']?.enabled === false);
+    expect((await listed())['diary']!.reason).toContain('its files are not on this server: berth plugin:update diary');
+    expect((await listed())['guard']!.enabled).toBe(true);
+    expect(Object.keys(await listed()).sort()).toEqual(['diary', 'guard']);
+    await berth.until('nothing is left of it', async () => readdirSync(join(berth.root, 'plugins/.incoming')).length === 0);
+    repository('diary', from('typescript'));
+    expect((await berth.cli(['plugin:update', 'diary'])).code).toBe(0);
+    expect((await listed())['diary']!.enabled).toBe(true);
+  });
+});

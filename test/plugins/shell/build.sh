@@ -1,0 +1,2 @@
+#!/bin/sh
+echo '{ "add": { "buildArgs": { "STAMP_ARG": "built" } } }'
