@@ -53,7 +53,9 @@ describe(all ? 'every example app is built and served' : 'some example apps are 
       if (wanted.fails !== undefined) {
         expect(made).toBeInstanceOf(StepFailure);
         expect((made as StepFailure).code).toBe(wanted.fails.code);
-        if (wanted.fails.says !== undefined) expect([(made as StepFailure).message, (made as StepFailure).hint, ...lines].join('\n')).toContain(wanted.fails.says);
+        if (wanted.fails.says !== undefined) expect([(made as StepFailure).message, (made as StepFailure).hint, ...lines.filter((line) => !/#\d+ \[/.test(line))].join('\n'), 'what was said, not the command that could say it').toContain(wanted.fails.says);
+        const words = lines.map((line) => /#\d+ \d+\.\d+  !     (.*)$/.exec(line)?.[1]).findLast((found) => found !== undefined);
+        if (words !== undefined) expect((made as StepFailure).message).toBe(words);
         return;
       }
       if (made instanceof StepFailure) throw new Error(`${made.message}\n${lines.slice(-60).join('\n')}`);

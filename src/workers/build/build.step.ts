@@ -17,6 +17,7 @@ import { BUILD_ROOM } from '../../modules/server/room.js';
 import type { ClassicBuilds } from '../../plugins/builders/classic/classic.runner.js';
 import { SLUGIGNORE, slugignore } from '../../plugins/builders/classic/slugignore.js';
 import { START, START_FILE } from '../../plugins/builders/classic/start.js';
+import { LastWords } from './last-words.js';
 import { takeImage } from './image.build.js';
 
 /** where a generated Dockerfile lies in the context */
@@ -113,6 +114,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const packed = before === null ? packContext(input.source, { ignore, leave, put: new Map([...Object.entries(plan.files ?? {}), [inside, dockerfile], ...start]), ...(plan.context !== undefined && { root: plan.context }) }) : await before.context({ ...plan.files, [path]: dockerfile });
 
     const room = watchRoom(engine);
+    const words = new LastWords();
     const secret = plan.secrets ?? [];
     for (const name of secret) if (!Object.hasOwn(values, name)) log.warn(`build-secrets names ${name}, which is not set: berth config:set ${input.name} ${name}=…`);
     const hidden = hiding([...Object.values(pick(values, secret)), ...Object.values(args).filter((value) => !PLAIN.test(value))]);
@@ -124,10 +126,11 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
       secrets: { ...pick(values, secret), ...(ours && Object.keys(args).length > 0 && { [CONFIG_SECRET]: shellExports(args) }), ...(ca !== null && { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) }) },
       onLine: (line) => {
         if (NO_SPACE.test(line)) room.look();
+        if (ours) words.hear(hidden(line));
         log.output(hidden(asWritten(line)));
       },
       onNote: (text) => log.warn(text),
-    }).catch(async (error: unknown) => { throw await room.explain(error); }).finally(async () => { room.stop(); await before?.dispose(); });
+    }).catch(async (error: unknown) => { throw words.explain(await room.explain(error)); }).finally(async () => { room.stop(); await before?.dispose(); });
     const took = ((performance.now() - started) / 1000).toFixed(1);
     log.detail(`Built image ${size(image.bytes)} in ${took} s${image.steps > 0 ? ` (${image.cached} of ${image.steps} steps from cache)` : ''}`);
     const told = ours ? image : await withoutArgs(engine, image, tag, args, context);

@@ -1,7 +1,7 @@
 import { XMLParser, XMLValidator } from 'fast-xml-parser';
 import { StepFailure } from '../../../events/step.js';
 import type { Builder } from '../builder.port.js';
-import { argLines, buildStage, cacheMount, chown, copySource, planOf, processesOf, runStage, userLine } from '../generated.js';
+import { argLines, buildStage, cacheMount, chown, copySource, orSay, planOf, processesOf, runStage, userLine } from '../generated.js';
 import type { SourceTree } from '../source-tree.js';
 
 const PROJECT = /\.(?:cs|fs|vb)proj$/;
@@ -50,7 +50,7 @@ export const dotnetBuildpack: Builder = {
       'WORKDIR /src',
       ...argLines(project),
       ...copySource(project, '.'),
-      `RUN ${cacheMount(app, 'nuget', '/root/.nuget/packages')} dotnet publish ${one.path} -c Release -o /out${locked ? ' -p:RestoreLockedMode=true' : ''}`,
+      `RUN ${cacheMount(app, 'nuget', '/root/.nuget/packages')} ${locked ? `dotnet restore ${one.path} --locked-mode${orSay('packages.lock.json does not match the project: dotnet restore --force-evaluate, and commit it')} && ` : ''}dotnet publish ${one.path} -c Release -o /out${locked ? ' -p:RestoreLockedMode=true' : ''}`,
       '',
       ...runStage(project, `${REGISTRY}/aspnet:${one.version}`, { DOTNET_ENVIRONMENT: 'Production', DOTNET_gcServer: '0' }),
       `COPY ${chown(project)} --from=build /out ${stack.user.home}`,

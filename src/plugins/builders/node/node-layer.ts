@@ -40,7 +40,7 @@ export function nodeLayer(project: Project, from: string = buildImage(project, p
   const prefer = wanted === null ? null : preferred(range);
   const says = wanted === null ? `${DEFAULT_NODE} (the default)` : `${wanted.text} (${wanted.from} asks for it)`;
   const fetch = (words: readonly string[]): string => `RUN python3 /tmp/node-fetch.py ${words.join(' ')}`;
-  const managed = [argument(manager.kind, manager.range), ...(manager.prefer === manager.range ? [] : [argument(`${manager.kind}-prefer`, manager.prefer)]), ...(manager.hash === null ? [] : [argument(`${manager.kind}-hash`, manager.hash)])];
+  const managed = [argument(manager.kind, manager.range), ...(manager.prefer === manager.range ? [] : [argument(`${manager.kind}-prefer`, manager.prefer)]), ...(manager.says === null ? [] : [argument(`${manager.kind}-says`, manager.says)]), ...(manager.hash === null ? [] : [argument(`${manager.kind}-hash`, manager.hash)])];
   // npm is always there: scripts call it, and it is how a Node app is started
   const first = [argument('node', range), ...(prefer === null || prefer === range ? [] : [argument('prefer', prefer)]), argument('says', says), ...(manager.kind === 'npm' ? managed : [`'npm=*'`, `'npm-prefer=own'`])];
   const title = `Node.js ${wanted?.text ?? DEFAULT_NODE}`;

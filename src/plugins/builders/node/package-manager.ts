@@ -15,6 +15,8 @@ export interface PackageManager {
   readonly prefer: string;
   /** for people: `pnpm 9.12.0 (packageManager)` */
   readonly title: string;
+  /** what asks for a version, for messages: `9.12.0 (packageManager)` */
+  readonly says: string | null;
   /** `sha512.<hex>` of packageManager */
   readonly hash: string | null;
   /** what `yarn install` makes: a node_modules folder, or Plug'n'Play's files */
@@ -76,8 +78,9 @@ export function packageManager(tree: SourceTree, manifest: Manifest): PackageMan
   const range = asked === null ? prefer === 'own' ? '*' : prefer : comparators(asked);
   if (range === null) throw new StepFailure('detect.package-manager', `${file?.from ?? `package.json: engines.${name}`} is ${JSON.stringify(asked).slice(0, 100)}, which is no version`, 'a version or a range: 10.x');
   if (kind === 'yarn' && !intersects(range, '<2')) throw new StepFailure('detect.package-manager', `package.json asks for yarn ${asked}, and yarn.lock is of Yarn 1`, 'yarn install with the version that you want, and commit yarn.lock and .yarnrc.yml');
-  const where = field !== null ? ` ${field[2]} (packageManager)` : asked !== null ? ` ${asked} (${file?.from ?? 'engines'})` : line === 'own' ? '' : ` ${line}`;
+  const says = asked === null ? null : `${asked} (${field !== null ? 'packageManager' : file?.from ?? 'engines'})`;
+  const where = says !== null ? ` ${says}` : line === 'own' ? '' : ` ${line}`;
   const linker = kind === 'berry' && !/^nodeLinker:\s*["']?(?:node-modules|pnpm)/m.test(tree.text('.yarnrc.yml') ?? '') ? 'pnp' : 'node_modules';
   const prunes = kind === 'bun' ? !manifest.workspaces : kind !== 'berry' || !intersects(range, '<4') || !intersects(prefer, '<4') || /plugin-workspace-tools/.test(tree.text('.yarnrc.yml') ?? '');
-  return { kind, lock, range, prefer, prunes, title: `${name}${where}`, hash: field?.[3] === undefined ? null : `${field[3]}.${field[4]}`, linker };
+  return { kind, lock, range, prefer, prunes, says, title: `${name}${where}`, hash: field?.[3] === undefined ? null : `${field[3]}.${field[4]}`, linker };
 }

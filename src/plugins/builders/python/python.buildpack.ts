@@ -76,6 +76,8 @@ function installer(tree: SourceTree): Installer {
 /** `docker build` splits and substitutes words of COPY: only plain names go there, others make us copy everything. */
 const plain = (path: string): boolean => /^[A-Za-z0-9._@+/][A-Za-z0-9._/@+-]*$/.test(path);
 
+const unavailable = (file: string): string => orSay(`the packages of ${file} could not be installed: the lines above say which; each must exist in a version that is asked for`);
+
 /** Lines of the build stage: a venv at its final path, filled from lock files alone where that is possible. */
 function dependencies(project: Project, how: Installer): string[] {
   const { tree, app } = project;
@@ -91,25 +93,27 @@ function dependencies(project: Project, how: Installer): string[] {
     case 'pip': {
       const { files, local } = readRequirements(tree, 'requirements.txt');
       const apart = !local && files.every(plain);
-      return [...args, ...(apart ? files.map((file) => `COPY ${file} ${file}`) : everything), `${pipCache} ${pip} -r requirements.txt`];
+      return [...args, ...(apart ? files.map((file) => `COPY ${file} ${file}`) : everything), `${pipCache} ${pip} -r requirements.txt${unavailable('requirements.txt')}`];
     }
     case 'pipenv':
-      return [tool('pipenv', 'pipenv>=2024'), ...args, 'COPY Pipfile Pipfile.lock ./', `${pipCache} /opt/pipenv/bin/pipenv verify && /opt/pipenv/bin/pipenv requirements --hash > /tmp/requirements.txt && ${pip} -r /tmp/requirements.txt`];
+      return [tool('pipenv', 'pipenv>=2024'), ...args, 'COPY Pipfile Pipfile.lock ./', `${pipCache} /opt/pipenv/bin/pipenv verify${orSay('Pipfile.lock does not match Pipfile: pipenv lock, and commit both')} && { /opt/pipenv/bin/pipenv requirements --hash > /tmp/requirements.txt && ${pip} -r /tmp/requirements.txt; }${unavailable('Pipfile.lock')}`];
     case 'poetry': {
       const root = pyproject.has('build-system') && !pyproject.is(false, 'tool', 'poetry', 'package-mode');
       const install = `${cache('poetry', '/root/.cache/pypoetry')} VIRTUAL_ENV=${VENV} POETRY_VIRTUALENVS_CREATE=false /opt/poetry/bin/poetry install --only main --no-interaction --no-ansi`;
-      return [tool('poetry', 'poetry>=2,<3'), ...args, 'COPY pyproject.toml poetry.lock ./', `RUN /opt/poetry/bin/poetry check --lock --no-ansi --quiet${orSay('poetry.lock does not match pyproject.toml: poetry lock, and commit it')}`, `${install} --no-root`, ...(root ? [...everything, install] : [])];
+      const said = unavailable('poetry.lock');
+      return [tool('poetry', 'poetry>=2,<3'), ...args, 'COPY pyproject.toml poetry.lock ./', `RUN /opt/poetry/bin/poetry check --lock --no-ansi --quiet${orSay('poetry.lock does not match pyproject.toml: poetry lock, and commit it')}`, `${install} --no-root${said}`, ...(root ? [...everything, `${install}${said}`] : [])];
     }
     case 'uv': {
       const sync = `${cache('uv', '/root/.cache/uv')} UV_PROJECT_ENVIRONMENT=${VENV} ${uv} sync --locked --no-dev --no-progress`;
+      const said = orSay('the packages could not be installed; uv.lock must match pyproject.toml: uv lock, and commit both');
       const root = pyproject.has('build-system');
       const whole = pyproject.has('tool', 'uv', 'workspace') || /\bpath\s*=|workspace\s*=\s*true/.test(tree.text('pyproject.toml') ?? '');
-      return [tool('uv', 'uv'), ...args, ...(whole ? [...everything, sync] : ['COPY pyproject.toml uv.lock ./', `${sync} --no-install-project`, ...(root ? [...everything, sync] : [])])];
+      return [tool('uv', 'uv'), ...args, ...(whole ? [...everything, `${sync}${said}`] : ['COPY pyproject.toml uv.lock ./', `${sync} --no-install-project${said}`, ...(root ? [...everything, `${sync}${said}`] : [])])];
     }
     case 'pyproject': {
       // uv here, too: it reads the dependencies without building the project, and pip makes a fresh build environment each time (8 s)
       const install = `${cache('uv', '/root/.cache/uv')} ${uv} pip install --python ${VENV}/bin/python --no-progress`;
-      return [tool('uv', 'uv'), ...args, 'COPY pyproject.toml ./', `${install} -r pyproject.toml`, ...(pyproject.has('build-system') ? [...everything, `${install} --no-deps -e .`] : [])];
+      return [tool('uv', 'uv'), ...args, 'COPY pyproject.toml ./', `${install} -r pyproject.toml${unavailable('pyproject.toml')}`, ...(pyproject.has('build-system') ? [...everything, `${install} --no-deps -e .`] : [])];
     }
   }
 }

@@ -78,7 +78,7 @@ export const rustBuildpack: Builder = {
       ...argLines(project),
       ...copySource(project, '.'),
       // commits carry the time of their making, which may lie before the last build: cargo would take a changed file for an old one
-      `RUN ${mounts} find . -path ./target -prune -o -type f -exec touch {} + && cargo build --release --locked && install -D -t /out ${names.map((name) => `target/release/${name}`).join(' ')}`,
+      `RUN ${mounts} find . -path ./target -prune -o -type f -exec touch {} + && { cargo fetch --locked --target "$(rustc -vV | sed -n "s/^host: //p")"${orSay('the crates could not be had: Cargo.lock must match every Cargo.toml (cargo update --workspace, and commit both), and every crate must be in reach')}; } && cargo build --release --locked && install -D -t /out ${names.map((name) => `target/release/${name}`).join(' ')}`,
       '',
       ...runStage(project, stack.run, { PATH: '/app/bin' }),
       ...copySource(project, stack.user.home, true),
