@@ -17,6 +17,7 @@ import { DailyAudit } from '../audit/checkpoint.js';
 import { settle } from '../backup/settle.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
+import { Deliveries } from '../plugins/deliveries.js';
 import { accessOf } from '../sources/git-access.js';
 import type { WorkerStatus } from '../server/worker-status.js';
 import { LogCollector } from './collector.js';
@@ -38,8 +39,14 @@ export class Conductor {
 
   private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, engine: DockerDriver, private readonly report: Report) {
     this.audit = new DailyAudit(core, report);
+    const deliveries = core.pluginHost && new Deliveries(core, core.pluginHost);
     this.rounds = new Rounds({
-      store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, relay, report,
+      store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, report,
+      relay: {
+        // what cannot be asked for now holds up nobody's deploys: the next round tries again
+        pump: async () => { await deliveries?.pump().catch((error: unknown) => report('deliveries to plugins', error)); return relay.pump(); },
+        reconcile: () => relay.reconcile(),
+      },
       sweep: async () => {
         void this.audit.run(); // beside the sweeps, which shall not wait for a long log
         await sweeper.sweep();

@@ -1,7 +1,8 @@
+import { DELIVERY, deliveryKind } from '../plugins/delivery.kind.js';
 import type { OperationKind } from './operation.kind.js';
 
 /** Every kind of operation there is. */
-const KINDS: Readonly<Record<string, OperationKind>> = {};
+const KINDS: Readonly<Record<string, OperationKind>> = { [DELIVERY]: deliveryKind };
 
 export function kindOf(name: string): OperationKind {
   const kind = KINDS[name];
