@@ -7,7 +7,7 @@ import type { SourceTree } from './source-tree.js';
  * Keys of the app's configuration that decide how it is built. Who queues `detect` copies them from the config into
  * `DetectInput.settings` beside the app's settings (`dockerfile-path`, `procfile-path`, `appjson-path`, `build-args`).
  */
-export const DETECT_CONFIG_KEYS = ['BUILDPACK_URL', 'DISABLE_COLLECTSTATIC', 'GOVERSION', 'MAVEN_CUSTOM_GOALS', 'MAVEN_CUSTOM_OPTS', 'MAVEN_OPTS', 'GRADLE_TASK', 'GRADLE_OPTS', 'NPM_CONFIG_PRODUCTION', 'NPM_SKIP_PRUNING', 'YARN_PRODUCTION', 'YARN2_SKIP_PRUNING', 'PNPM_SKIP_PRUNING'] as const;
+export const DETECT_CONFIG_KEYS = ['BUILDPACK_URL', 'DISABLE_COLLECTSTATIC', 'GOVERSION', 'MAVEN_CUSTOM_GOALS', 'MAVEN_CUSTOM_OPTS', 'MAVEN_OPTS', 'GRADLE_TASK', 'GRADLE_OPTS', 'NPM_CONFIG_PRODUCTION', 'NPM_SKIP_PRUNING', 'YARN_PRODUCTION', 'YARN2_SKIP_PRUNING', 'PNPM_SKIP_PRUNING', 'UV_PYTHON_INSTALL_MIRROR', 'UV_PYTHON_DOWNLOADS_JSON_URL'] as const;
 
 /** Images instead of the ones that Berth makes. */
 export interface StackImagePair { readonly build: string; readonly run: string }

@@ -46,15 +46,30 @@ export function pythonFits(wanted: string, have: string): boolean {
   }));
 }
 
-/** @throws StepFailure `detect.version` that names what can be had */
-export function requirePython(tree: SourceTree, have: string): { readonly summary: string; readonly details: string[] } {
+export interface ChosenPython {
+  readonly summary: string;
+  readonly details: string[];
+  /** what uv is asked to fetch, a version or specifiers; null: the stack's is taken */
+  readonly fetch: string | null;
+}
+
+/** versions and specifiers that uv knows; they can stand in single quotes */
+const FETCHED = /^(?:(?:===?|[<>]=?|!=|~=)?\d+(?:\.(?:\d+|\*)){0,2})(?:,(?:===?|[<>]=?|!=|~=)\d+(?:\.(?:\d+|\*)){0,2})*$/;
+
+/**
+ * @param mirror whether one is named that has other Pythons than the stack's
+ * @throws StepFailure `detect.version` that names what can be had
+ */
+export function requirePython(tree: SourceTree, have: string, mirror: boolean): ChosenPython {
   const wanted = wantedPython(tree);
   // an image that was set: nobody knows before it is there
-  if (have === '') return { summary: "the stack's Python", details: [`Python: what the stack's image has${wanted === null ? '' : `; ${wanted.from} asks for ${wanted.text}`}`] };
-  if (wanted === null) return { summary: `Python ${have}`, details: [`Python ${have}: the stack's; nothing asks for another (.python-version)`] };
+  if (have === '') return { summary: "the stack's Python", details: [`Python: what the stack's image has${wanted === null ? '' : `; ${wanted.from} asks for ${wanted.text}`}`], fetch: null };
+  if (wanted === null) return { summary: `Python ${have}`, details: [`Python ${have}: the stack's; nothing asks for another (.python-version)`], fetch: null };
   if (!pythonFits(wanted.text, have)) {
-    throw new StepFailure('detect.version', `${wanted.from} asks for Python ${wanted.text}; this server's stack has ${have}`, `write ${have} into ${wanted.from}, or bring the Python of your choice with a Dockerfile`);
+    const fetch = wanted.text.replaceAll(/\s+/g, '');
+    if (mirror && FETCHED.test(fetch)) return { summary: `Python ${wanted.text} (${wanted.from})`, details: [`Python ${wanted.text}: ${wanted.from} asks for it, uv fetches it from where UV_PYTHON_INSTALL_MIRROR says`], fetch };
+    throw new StepFailure('detect.version', `${wanted.from} asks for Python ${wanted.text}; this server's stack has ${have}`, `write ${have} into ${wanted.from}, name a mirror that has others (config:set <app> UV_PYTHON_INSTALL_MIRROR=https://github.com/astral-sh/python-build-standalone/releases/download), or bring the Python of your choice with a Dockerfile`);
   }
   const exact = /^\d+\.\d+\.\d+/.test(wanted.text);
-  return { summary: `Python ${have} (${wanted.from})`, details: [`Python ${have}: ${wanted.from} says ${wanted.text}${exact ? "; the patch level is the stack's" : ''}`] };
+  return { summary: `Python ${have} (${wanted.from})`, details: [`Python ${have}: ${wanted.from} says ${wanted.text}${exact ? "; the patch level is the stack's" : ''}`], fetch: null };
 }

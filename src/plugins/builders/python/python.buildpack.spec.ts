@@ -54,6 +54,23 @@ describe('Python buildpack: decisions', () => {
     expect(failure({ 'pyproject.toml': '[project]\nrequires-python = "<3.13"' }).code).toBe('detect.version');
     expect(failure({ 'requirements.txt': '', '.python-version': 'pypy3.10' }).code).toBe('detect.version');
   });
+  it('has one fetched by uv where a mirror of others is named', () => {
+    const mirror: Files = { UV_PYTHON_INSTALL_MIRROR: 'https://mirror.example/python' };
+    const { plan, details } = choose({ 'requirements.txt': 'flask', '.python-version': '3.12.4', Procfile: 'web: x' }, mirror);
+    expect(plan).toMatchObject({ summary: 'Python 3.12.4 (.python-version), requirements.txt', buildArgs: ['UV_PYTHON_INSTALL_MIRROR'] });
+    expect(details[0]).toBe('Python 3.12.4: .python-version asks for it, uv fetches it from where UV_PYTHON_INSTALL_MIRROR says');
+    expect(plan.dockerfile).toMatch(/ARG UV_PYTHON_INSTALL_MIRROR\nRUN \S+ \{ [^\n]* python install --no-progress '3\.12\.4' && [^\n]*--python '3\.12\.4' \/opt\/venv; \} \|\|[^\n]*\nCOPY requirements\.txt/);
+    expect(plan.dockerfile).toContain('COPY --from=build /opt/python /opt/python\nCOPY --from=build /opt/venv /opt/venv\n');
+    expect(plan.dockerfile).not.toContain('mirror.example');
+    const uv = dockerfile({ 'pyproject.toml': '[project]\nname="x"\nrequires-python=">=3.11, <3.13"\n', 'uv.lock': '' }, mirror);
+    expect(uv).toContain("python install --no-progress '>=3.11,<3.13'");
+    expect(uv).toContain('UV_PYTHON=/opt/venv/bin/python');
+    expect(uv.match(/-m venv --without-pip \/opt\/uv/g)).toHaveLength(1);
+    // the stack's own is taken where it fits, and what uv would not understand is refused
+    expect(dockerfile({ 'requirements.txt': '', '.python-version': '3.13' }, mirror)).not.toContain('/opt/python');
+    for (const odd of ['pypy3.10', "3.12'; x", '^3.14']) expect(failure({ 'requirements.txt': '', '.python-version': odd }, mirror).code).toBe('detect.version');
+    expect(failure({ 'requirements.txt': '', '.python-version': '3.12' }).hint).toContain('config:set <app> UV_PYTHON_INSTALL_MIRROR=https://');
+  });
   it('takes another patch level and says so', () => { expect(choose({ 'requirements.txt': '', '.python-version': '3.13.0', Procfile: 'web: x' }).details[0]).toContain("the patch level is the stack's"); });
   it.each([
     ['3.13', true], ['3.13.7', true], ['3', true], ['3.12', false], ['3.14', false], ['>=3.10', true], ['>=3.10,<4', true], ['>=3.14', false], ['<3.13', false], ['<3.13.99', true], ['~=3.12', true], ['~=3.13.1', true], ['~=3.12.1', false],
