@@ -10,7 +10,7 @@ import { type AppFiles, deploysOf } from './berth.kit.js';
  * administrator would bring them; then the stack becomes another one under the running apps.
  */
 let berth: Fixture;
-const { run: runImage, build: buildImage } = stackImages();
+const { base: baseImage, run: runImage, build: buildImage } = stackImages();
 const dirs = new Map<string, string>();
 
 const docker = async (args: readonly string[], stdin?: string): Promise<string> => {
@@ -21,7 +21,7 @@ const docker = async (args: readonly string[], stdin?: string): Promise<string> 
 
 /** The stack images of this machine into the private engine. */
 async function bring(): Promise<void> {
-  const save = spawn('docker', ['save', runImage, buildImage], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const save = spawn('docker', ['save', baseImage, runImage, buildImage], { stdio: ['ignore', 'pipe', 'inherit'] });
   const load = spawn('docker', ['-H', `unix://${berth.ownEngine!.socket}`, 'load'], { stdio: [save.stdout, 'ignore', 'inherit'] });
   const code = await new Promise((done) => load.on('close', done));
   if (code !== 0) throw new Error(`docker load ended with ${String(code)}`);
@@ -82,6 +82,20 @@ beforeAll(async () => {
   await bring();
 });
 afterAll(async () => { await berth.stop(); });
+
+describe('a server without a network', () => {
+  it('takes images that were brought for its own; what is missing is said at once', async () => {
+    const there = await berth.cli(['stack:build']);
+    expect(there.code, there.err).toBe(0);
+    expect(there.out).toContain('is there');
+    for (const words of [['go'], ['--force']]) {
+      const missing = await berth.cli(['stack:build', ...words], { timeoutMs: 60_000 });
+      expect(missing.code).toBe(1);
+      expect(missing.err).toMatch(/cannot be reached[^]*docker save/);
+    }
+    expect((await berth.json<{ state: string }[]>(['stack'])).map(({ state }) => state).slice(0, 3)).toEqual(['ready', 'ready', 'ready']);
+  });
+});
 
 describe('a stack under running apps', () => {
   it('builds without any network, and says what each app stands on', async () => {

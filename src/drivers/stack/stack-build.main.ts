@@ -90,6 +90,21 @@ function killThoseIn(folder: string): void {
   }
 }
 
+const AWAY = new Set(['ENOTFOUND', 'EAI_AGAIN', 'ECONNREFUSED', 'ENETUNREACH', 'EHOSTUNREACH', 'ETIMEDOUT', 'UND_ERR_CONNECT_TIMEOUT']);
+
+/** Without a network apt tries for minutes, in words that lead nowhere. Behind a proxy nobody knows before. */
+async function requireMirror(mirror: string, config: Config): Promise<void> {
+  const proxied = Object.keys(config.buildProxy).length > 0 || ['http_proxy', 'https_proxy', 'all_proxy'].some((name) => process.env[name] || process.env[name.toUpperCase()]);
+  if (proxied) return;
+  try { await (await fetch(`${mirror}/dists/${STACK.suite}/InRelease`, { method: 'HEAD', signal: stop.signal })).body?.cancel(); }
+  catch (error) {
+    stop.signal.throwIfAborted();
+    const code = ((error as Error).cause as NodeJS.ErrnoException | undefined)?.code ?? '';
+    // whatever else is wrong, apt may know better
+    if (AWAY.has(code)) throw new Unusable(`${mirror} cannot be reached (${code})`, 'check the network, name a mirror that this machine reaches (BERTH_DEBIAN_MIRROR, then stack-build --force), or bring the images from another server: docker save and docker load, see docs/air-gapped.md');
+  }
+}
+
 /** Whatever debootstrap left mounted below the folder must go before the folder does. */
 async function remove(folder: string): Promise<void> {
   const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '').filter((path) => path.startsWith(`${folder}/`));
@@ -267,6 +282,7 @@ async function main(): Promise<number> {
     const under = await inspect(docker, images[kind]);
     if (under === null) throw new Error(`${images[kind]} vanished`);
     if (!force && fresh(await inspect(docker, image), partHash(kind, part), under.Id)) { say(`-----> ${image} is there`); continue; }
+    await requireMirror((await inspect(docker, images.base))?.Config.Labels?.[LABEL_MIRROR] ?? mirrors(process.env).main, config);
     await step(`Making ${image}`, () => settled(docker, config, image, { [LABEL_DEFINITION]: partHash(kind, part), [LABEL_FROM]: under.Id }, (name) => build(docker, config, name, partDockerfile(kind, part), {}, verbose), verbose));
   }
   return 0;
@@ -274,6 +290,7 @@ async function main(): Promise<number> {
   async function common(): Promise<void> {
     if (existsSync(info.DockerRootDir)) await room(info.DockerRootDir, NEED_BYTES.engine, 'the stack');
     const from = mirrors(process.env);
+    await requireMirror(from.main, config);
     if (force || !have.base) await settled(docker, config, images.base, { [LABEL_DEFINITION]: hashes.base, [LABEL_MIRROR]: from.main }, (name) => bootstrapBase(docker, config, from, name, verbose), verbose);
     for (const [kind, below, text] of [['run', 'base', runDockerfile()], ['build', 'run', buildDockerfile()]] as const) {
       const under = await inspect(docker, images[below]);

@@ -16,7 +16,7 @@ import { PlanningStore } from './planning.store.js';
  * that a plan can never do what it only should tell.
  */
 export const PLANNABLE: ReadonlySet<string> = new Set([
-  'apps:create', 'apps:rename', 'apps:destroy', 'apps:set', 'config:set', 'config:unset', 'config:import', 'ps:scale', 'ps:restart', 'ps:rebuild', 'resource:limit', 'git:set', 'builder:set', 'builder-dockerfile:set', 'ports:set', 'ports:clear',
+  'apps:create', 'apps:rename', 'apps:destroy', 'apps:set', 'config:set', 'config:unset', 'config:import', 'ps:scale', 'ps:restart', 'ps:rebuild', 'resource:limit', 'git:set', 'builder:set', 'builder-dockerfile:set', 'ports:set', 'ports:clear', 'stack:set',
   'deploys:create', 'deploys:cancel', 'rollback', 'jobs:retry', 'jobs:discard', 'domains:add', 'domains:remove', 'domains:set-global',
   'ssh-keys:add', 'ssh-keys:remove', 'tokens:create', 'tokens:revoke', 'trace:on', 'trace:off', 'undo', 'storage:mount', 'storage:unmount',
 ]);
