@@ -19,19 +19,10 @@ import { drift, type Finding } from '../src/modules/drift/drift.decider.js';
 import { driftStream } from '../src/modules/drift/reconciler.js';
 import { processes } from '../src/modules/processes/process.decider.js';
 import { server } from '../src/modules/server/server.decider.js';
+import { random as dice } from '../test/lib/random.js';
 
 export interface Life { readonly apps: number; readonly deploys: number; readonly events: number; /** ms since the epoch */ readonly from: number; readonly to: number; readonly seed: number }
 
-/** mulberry32: the same life for the same seed, but for ids and keys */
-function dice(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 const hex = (bytes: number): string => randomBytes(bytes).toString('hex');
 
 type AnyDecider = Decider<unknown, never, NewEvent>;

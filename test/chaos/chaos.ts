@@ -3,6 +3,7 @@ import { type AppFiles, baseImage, baseOf, Poller } from '../e2e/berth.kit.js';
 import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
 import { boardOf, leftovers, wrongInLog } from './judge.js';
 import { LogWatch } from './log-watch.js';
+import { random } from '../lib/random.js';
 
 /** What a run of chaos found. */
 export interface ChaosResult {
@@ -27,17 +28,6 @@ const OUTCOME: Readonly<Record<string, string>> = { clone: 'SourceCloned', detec
 const POINTS = ['queued', 'claimed', 'working', 'ending', 'recorded'] as const;
 type Target = 'api' | 'api-2' | 'leader' | 'worker' | 'redis' | 'flushall' | 'router' | 'engine' | 'engine, containers stay' | `${(typeof STEPS)[number]}-1`;
 interface Border { readonly step: string; readonly point: (typeof POINTS)[number]; readonly target: Target }
-
-/** Mulberry32: the same kills in the same order for a seed; what they hit depends on the machine. */
-function random(seed: number): () => number {
-  let a = seed;
-  return () => {
-    a = (a + 0x6d2b79f5) | 0;
-    let t = Math.imul(a ^ (a >>> 15), 1 | a);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
-  };
-}
 
 /** Every border of a step with every part that has to do with it, in any order. */
 function borders(rnd: () => number): Border[] {

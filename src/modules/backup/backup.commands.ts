@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
-import { open, readdir, rename, rm, stat, statfs } from 'node:fs/promises';
+import { readdir, rename, rm, stat, statfs } from 'node:fs/promises';
 import { dirname, isAbsolute, join } from 'node:path';
 import { Writable } from 'node:stream';
 import { Transform } from 'class-transformer';
@@ -20,7 +20,7 @@ import { follow, type Missing } from './bring-back.js';
 import { check } from './check.js';
 import { load } from './load.js';
 import { settle } from './settle.js';
-import { isFull } from './stage.js';
+import { isFull, sync } from './stage.js';
 import { take } from './take.js';
 import { chooseVolumes, DURING, refuseFull, type During } from './volumes.js';
 import { passphraseOf, verifyBackupCommand } from './verify.command.js';
@@ -142,27 +142,18 @@ async function kept(core: Core, file: string, passphrase: string | null, input: 
   const part = `${file}.part-${randomBytes(4).toString('hex')}`;
   try {
     const manifest = await written(core, createWriteStream(part, { mode: 0o600, flags: 'wx' }), passphrase, input, signal, say);
-    await onDisk(part);
+    await sync(part);
     say.info('Reading it back');
     const { manifest: { head }, sha256, size } = await check(part, passphrase);
     if (head.hash !== manifest.head.hash) throw new Error('what was read back is not what was written');
     await rename(part, file);
-    await onDisk(dirname(file));
+    await sync(dirname(file));
     return { manifest, sha256, size };
   } catch (error) {
     if (isFull(error)) throw new Rejected('disk.full', `There is no room left in ${dirname(file)}`, 'make room, or use another disk; nothing was left there');
     throw error;
   } finally {
     await rm(part, { force: true });
-  }
-}
-
-async function onDisk(path: string): Promise<void> {
-  const handle = await open(path);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
   }
 }
 

@@ -134,7 +134,8 @@ async function flush(folder: string): Promise<void> {
   await sync(folder);
 }
 
-async function sync(path: string): Promise<void> {
+/** A file or a folder is on the disk. */
+export async function sync(path: string): Promise<void> {
   const handle = await open(path);
   try {
     await handle.sync();
