@@ -28,7 +28,7 @@ function portsOf(pids: readonly number[]): number[] {
 
 const children = (pid: number): number[] => [pid, ...readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).flatMap((child) => children(Number(child)))];
 
-/** Tries each address and port, looks for sockets, tells its priority. Says `could …` when it could. */
+/** Tries each address and port, looks for sockets, tells its priority. Says `the probe could …` when it could. */
 const program = (addresses: readonly string[], ports: readonly number[], mark: string): string => `# of no use to django
 import os, socket, stat, subprocess, time
 print("probe ${mark}")
@@ -40,21 +40,21 @@ for host in gateways + ${JSON.stringify(addresses)}:
         tried += 1
         try:
             socket.create_connection((host, port), 0.5).close()
-            print("could reach", host, port)
+            print("the probe could reach", host, port)
         except OSError: pass
 print("tried", tried, "from", len(gateways), "gateway")
 for folder, below, files in os.walk("/"):
     below[:] = [name for name in below if os.path.join(folder, name) not in ("/proc", "/sys", "/dev")]
     for name in files:
         path = os.path.join(folder, name)
-        if stat.S_ISSOCK(os.lstat(path).st_mode): print("could see socket", path)
+        if stat.S_ISSOCK(os.lstat(path).st_mode): print("the probe could see socket", path)
 for path in ("/var/run/docker.sock", "/run/docker.sock", "${'$'}{ROOT}"):
-    if os.path.exists(path): print("could see", path)
-if subprocess.run(["mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True).returncode == 0: print("could mount")
+    if os.path.exists(path): print("the probe could see", path)
+if subprocess.run(["mount", "-t", "tmpfs", "x", "/mnt"], capture_output=True).returncode == 0: print("the probe could mount")
 try:
     os.mknod("/tmp/disk", 0o600 | stat.S_IFBLK, os.stat("/etc/hosts").st_dev)
     open("/tmp/disk", "rb").close()
-    print("could open a disk")
+    print("the probe could open a disk")
 except OSError: pass
 for left in range(100): # a busy server is not at once
     priority = open("/proc/self/oom_score_adj").read().strip(), subprocess.run(["ionice"], capture_output=True, text=True).stdout.strip()
@@ -112,7 +112,7 @@ async function built(app: string, files: AppFiles): Promise<string> {
 function harmless(output: string): void {
   expect(output).toContain('probe done');
   expect(output).toMatch(/tried \d+ from 1 gateway/);
-  expect(output.split('\n').filter((line) => line.includes('could '))).toEqual([]);
+  expect(output.split('\n').filter((line) => line.includes('the probe could '))).toEqual([]);
   expect(output).toMatch(/oom 1000 disk idle/);
   expect(visits).toBe(0);
 }
