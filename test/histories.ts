@@ -15,7 +15,7 @@ export const MACHINE: Failure = { code: 'engine.away', message: 'the engine does
 export const USER: Failure = { code: 'build.exit', message: 'the build ended with exit code 1', hint: null, fault: 'user' };
 
 export const contextOf = (more: Partial<AppContext> = {}): AppContext => ({
-  app: APP, name: 'blog', configVersion: 0, formation: { web: 1 }, hosts: ['h0'], settings: {}, repo: '/repos/a.git', buildLimits: { memory: 0, cpus: 0, timeoutMs: 1000 }, limits: { memory: 0, cpus: 0 }, mounts: [], ...more,
+  app: APP, name: 'blog', configVersion: 0, formation: { web: 1 }, hosts: ['h0'], settings: {}, repo: '/repos/a.git', buildLimits: { memory: 0, cpus: 0, timeoutMs: 1000 }, limits: { memory: 0, cpus: 0 }, mounts: [], services: [], ...more,
 });
 
 const PLAN: BuildPlan = { builder: 'dockerfile', buildpack: null, summary: 'Dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, buildArgs: [], processTypes: { web: 'serve', worker: 'work' }, releaseCommand: 'migrate', check: CHECK, port: 5000 };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Config } from '../config.js';
 import type { Space } from '../drivers/disk/space.js';
+import type { EnginePort } from '../drivers/engine/engine.port.js';
 import type { VolumePort } from '../drivers/engine/volume.port.js';
 import type { RegistryLogin } from '../drivers/engine/registry-login.js';
 import type { GitTransfer } from '../drivers/git/git.port.js';
@@ -19,6 +20,7 @@ import { DRIFTS, type Drifts } from './drift/drift.projection.js';
 import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
 import { Operations } from './operations/operations.service.js';
+import { serviceKey, SERVICES, type ServiceRow, type Services } from './services/services.projection.js';
 import { WORKS, type Works } from './operations/works.projection.js';
 import type { Leftover } from './conductor/sweep.plan.js';
 import type { PluginInstaller } from './plugins/install.js';
@@ -27,6 +29,7 @@ import { PLUGINS, type PluginsView } from './plugins/plugins.projection.js';
 import { BOARD, type AppRow, type Board } from './read/board.projection.js';
 import { ROUTES } from './read/routes.projection.js';
 import { Projection } from './read/projection.js';
+import type { ServiceState } from './services/service.decider.js';
 import type { WorkerStatus } from './server/worker-status.js';
 
 /** What every process of Berth stands on. One object, built once, handed to whoever needs it. */
@@ -37,6 +40,7 @@ export class Core {
   readonly box: SecretBox;
   readonly board: Projection<Board>;
   readonly drifts: Projection<Drifts>;
+  readonly services: Projection<Services>;
   /** operations of every group */
   readonly works: Projection<Works>;
   /** what serves, for who asks only that */
@@ -78,6 +82,8 @@ export class Core {
   git: { resolve(app: string, commit: string): Promise<string | null>; init(app: string): Promise<string>; /** a commit's files as a tar file; absent where nobody asks */ archive?(app: string, sha: string, file: string, signal: AbortSignal): Promise<void> } | null = null;
   /** set where repositories and an engine are at hand: what brings code that was not pushed */
   sources: Sources | null = null;
+  /** set where an engine is at hand: runs a program in a container of ours */
+  exec: EnginePort['exec'] | null = null;
   /** set where an engine is at hand: container id → state (`running`, `exited`, …) of all containers of ours */
   engine: {
     states(): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean>;
@@ -96,6 +102,7 @@ export class Core {
     this.box = new SecretBox(store, masterKey(join(config.root, 'keys', 'master.key')));
     this.board = new Projection(store, 'board', BOARD);
     this.drifts = new Projection(store, 'drifts', DRIFTS);
+    this.services = new Projection(store, 'services', SERVICES);
     this.works = new Projection(store, 'operations', WORKS);
     this.routes = new Projection(store, 'routes', ROUTES);
     this.plugins = new Projection(store, 'plugins', PLUGINS);
@@ -123,9 +130,9 @@ export class Core {
 
   /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */
   on(store: EventStore): Core {
-    const { board, drifts, works, plugins, logs, workers, probes, engine, git } = this;
+    const { board, drifts, works, services, plugins, logs, workers, probes, engine, git } = this;
     const init = (): Promise<never> => Promise.reject(new Error('no repository is made on a store that is not the server\'s own'));
-    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, plugins, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
+    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, services, plugins, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
   }
 
   /** The app of that name. @throws Rejected with exit code 20 */
@@ -134,6 +141,14 @@ export class Core {
     const id = board.names[name];
     const row = id === undefined ? undefined : board.apps[id];
     if (!row) throw new Rejected('app.missing', `App ${shown(name)} does not exist`, 'see: berth apps:list', 20);
+    return row;
+  }
+
+  /** The service of that type and name. @throws Rejected with exit code 20 */
+  async service(type: string, name: string): Promise<ServiceRow & Pick<ServiceState, 'secrets'>> {
+    const { rows, names } = await this.services.now();
+    const row = rows[names[serviceKey(type, name)] ?? ''];
+    if (!row) throw new Rejected('service.missing', `${type} service ${shown(name)} does not exist`, `see: berth ${type}:list`, 20);
     return row;
   }
 

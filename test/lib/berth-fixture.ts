@@ -199,6 +199,13 @@ export class Fixture {
     return run(node, [join(dist, 'cli.cjs'), ...args], { ...options, env: { ...this.env, ...options.env } });
   }
 
+  /** A line of shell on the server, for what is piped: `$BERTH` is the command line. */
+  sh(line: string, options: { timeoutMs?: number } = {}): Promise<Outcome> {
+    const berth = join(this.root, 'work', 'berth');
+    writeFileSync(berth, `#!/bin/sh\nexec '${node}' '${join(dist, 'cli.cjs')}' "$@"\n`, { mode: 0o755 });
+    return run('sh', ['-c', line], { timeoutMs: 280_000, ...options, env: { ...this.env, BERTH: berth } });
+  }
+
   /** Like `cli`, with `--format json`, parsed; throws when the command fails. */
   async json<T = unknown>(args: readonly string[]): Promise<T> {
     const { code, out, err } = await this.cli([...args, '--format', 'json']);
@@ -314,7 +321,7 @@ export class Fixture {
   }
 
   async ready(withinMs: number): Promise<void> {
-    const wanted = [...this.programs.keys()].filter((name) => /^(clone|detect|build|release|route)-\d+$/.test(name)).length;
+    const wanted = [...this.programs.keys()].filter((name) => WORKER_KINDS.some((kind) => name.startsWith(`${kind}-`))).length;
     await this.until('berth version and the workers', async () => {
       if ((await this.cli(['version'], { timeoutMs: 10_000 })).code !== 0) return false;
       const { code, out, err } = await this.cli(['workers', '--format', 'json'], { timeoutMs: 10_000 });

@@ -244,6 +244,7 @@ export class Handle extends EnginePort {
     });
   }
   override runContainer(): never { throw new Error('not simulated'); }
+  override exec(): never { throw new Error('not simulated'); }
   // oxlint-disable-next-line require-yield
   override async *logs(): AsyncIterable<never> { return; }
   override events(): never { throw new Error('not simulated'); }

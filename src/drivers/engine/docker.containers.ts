@@ -14,14 +14,20 @@ function restart(policy: RestartPolicy): Docker.HostRestartPolicy {
   return policy === 'on-failure' ? { Name: 'on-failure', MaximumRetryCount: 10 } : { Name: policy };
 }
 const bare = (name: string | undefined): string => (name ?? '').replace(/^\//, '');
-const address = (networks: Record<string, { IPAddress?: string } | undefined> | undefined): string | null => Object.values(networks ?? {}).find((network) => network?.IPAddress)?.IPAddress ?? null;
+type Networks = Record<string, { IPAddress?: string; NetworkID?: string } | undefined> | undefined;
+/** In the network that it was made in; one that it joined does not count. @param mode that network's name or id */
+function address(networks: Networks, mode: string | undefined): string | null {
+  const all = Object.entries(networks ?? {});
+  const own = all.find(([name, network]) => mode !== undefined && (name === mode || network?.NetworkID === mode));
+  return (own ?? all.find(([, network]) => network?.IPAddress))?.[1]?.IPAddress || null;
+}
 
 function toState(found: Docker.ContainerInspectInfo): ContainerState {
   const { State: state } = found;
   const startedAt = Date.parse(state.StartedAt);
   const started = Number.isFinite(startedAt) && startedAt > NEVER;
   return {
-    id: found.Id, name: bare(found.Name), imageId: found.Image, labels: found.Config.Labels ?? {}, ip: state.Running ? address(found.NetworkSettings.Networks) : null,
+    id: found.Id, name: bare(found.Name), imageId: found.Image, labels: found.Config.Labels ?? {}, ip: state.Running ? address(found.NetworkSettings.Networks as Networks, found.HostConfig.NetworkMode) : null,
     running: state.Running && !state.Restarting, restarting: state.Restarting, pid: state.Pid, exitCode: state.Running || (!started && !state.Error) ? null : state.ExitCode, oomKilled: state.OOMKilled,
     startedAt: started ? startedAt : null, restartCount: found.RestartCount, error: state.Error || null,
   };
@@ -34,12 +40,16 @@ export class DockerContainers {
     const made = await this.calls.run('container.create', spec.name, (docker) => docker.createContainer({
       name: spec.name, Image: spec.image, Env: Object.entries(spec.env).map(([name, value]) => `${name}=${value}`), Labels: { ...spec.more, ...labels(spec.labels) },
       ...(spec.cmd ? { Cmd: [...spec.cmd] } : {}),
+      ...(spec.stopSeconds ? { StopTimeout: spec.stopSeconds } : {}),
+      ...(spec.aliases && spec.network !== null ? { NetworkingConfig: { EndpointsConfig: { [spec.network]: { Aliases: [...spec.aliases] } } } } : {}),
+      ...(spec.ports ? { ExposedPorts: Object.fromEntries(spec.ports.map(({ container }) => [`${container}/tcp`, {}])) } : {}),
       HostConfig: {
         // pid 1 must hear TERM, and somebody must bury orphans
         Init: true,
         RestartPolicy: restart(spec.restart),
         LogConfig: { Type: 'json-file', Config: { 'max-size': '10m', 'max-file': '3' } },
         ...(spec.network === null ? {} : { NetworkMode: spec.network }),
+        ...(spec.ports ? { PortBindings: Object.fromEntries([...Map.groupBy(spec.ports, ({ container }) => `${container}/tcp`)].map(([port, bound]) => [port, bound.map((b) => ({ HostIp: b.address, HostPort: String(b.host) }))])) } : {}),
         ...(spec.memory ? { Memory: spec.memory, MemorySwap: spec.memory } : {}),
         ...(spec.cpus ? { NanoCpus: Math.round(spec.cpus * 1e9) } : {}),
         ...(spec.pids ? { PidsLimit: spec.pids } : {}),
@@ -50,6 +60,7 @@ export class DockerContainers {
         ] as unknown as Docker.MountConfig,
       },
     }));
+    for (const network of spec.networks ?? []) await this.calls.run('network.connect', network, (docker) => docker.getNetwork(network).connect({ Container: made.id }));
     return made.id;
   }
 
@@ -90,7 +101,7 @@ export class DockerContainers {
     const found = await this.calls.run('container.list', undefined, (docker) => docker.listContainers({ all: true, filters: { label: labelFilter(wanted) } }));
     return found.map((container) => ({
       id: container.Id, name: bare(container.Names[0]), image: container.Image, imageId: container.ImageID, state: container.State,
-      ip: address(container.NetworkSettings?.Networks), labels: container.Labels, created: container.Created * 1000,
+      ip: address(container.NetworkSettings?.Networks as Networks, container.HostConfig?.NetworkMode), labels: container.Labels, created: container.Created * 1000,
     }));
   }
 

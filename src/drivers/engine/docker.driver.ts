@@ -5,13 +5,14 @@ import { spaceOf, type Space } from '../disk/space.js';
 import { DockerBuild } from './docker.build.js';
 import { EngineCalls } from './docker.call.js';
 import { DockerContainers } from './docker.containers.js';
+import { DockerExec } from './docker.exec.js';
 import { DockerImages } from './docker.images.js';
 import { DockerLogs } from './docker.logs.js';
 import { DockerNetworks } from './docker.networks.js';
 import { DockerVolumes } from './docker.volumes.js';
 import {
   type BuildCache, type BuildRequest, type BuiltImage, type CallObserver, type ContainerSpec, type ContainerState, type ContainerSummary, type EngineEvent, type EngineInfo, EnginePort,
-  type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult, type Volume,
+  type Exec, type ExecIo, type EventOptions, type Image, type LogLine, type LogOptions, type Network, type NetworkSpec, type RestartPolicy, type RunResult, type Volume,
 } from './engine.port.js';
 import type { LabelValues } from './labels.js';
 import type { RegistryLogin, RegistryLogins } from './registry-login.js';
@@ -34,6 +35,7 @@ export class DockerDriver extends EnginePort {
   private readonly containers: DockerContainers;
   private readonly networks: DockerNetworks;
   private readonly volumes: DockerVolumes;
+  private readonly execs: DockerExec;
   private readonly streams: DockerLogs;
   private readonly builds: DockerBuild;
   /** asked once: the question costs 10 ms and more. Shared with the observed ones, which live as long as a step */
@@ -46,6 +48,7 @@ export class DockerDriver extends EnginePort {
     this.containers = new DockerContainers(this.calls);
     this.networks = new DockerNetworks(this.calls);
     this.volumes = new DockerVolumes(this.calls);
+    this.execs = new DockerExec(this.calls);
     this.streams = new DockerLogs(this.calls);
     this.builds = new DockerBuild(this.calls, () => this.info(), (id) => this.inspectImage(id), options.cgroupRoot ?? '/sys/fs/cgroup', options.logins ?? none);
   }
@@ -96,6 +99,7 @@ export class DockerDriver extends EnginePort {
   override listContainers(labels: LabelValues): Promise<readonly ContainerSummary[]> { return this.containers.list(labels); }
   override waitContainer(id: string, signal?: AbortSignal): Promise<number> { return this.containers.wait(id, signal); }
   override runContainer(spec: ContainerSpec, onLine: (line: string, stream: 'stdout' | 'stderr') => void, signal: AbortSignal): Promise<RunResult> { return this.containers.run(spec, onLine, signal); }
+  override exec(id: string, exec: Exec, io: ExecIo): Promise<{ exitCode: number; stderr: string }> { return this.execs.run(id, exec, io); }
   override logs(id: string, options: LogOptions): AsyncIterable<LogLine> { return this.streams.logs(id, options); }
   override events(options: EventOptions): AsyncIterable<EngineEvent> { return this.streams.events(options); }
 

@@ -91,8 +91,35 @@ export interface ContainerSpec {
   readonly restart: RestartPolicy;
   /** paths that get a volume each, labelled as the container is; they go with it */
   readonly volumes?: readonly string[];
+  /** further networks that it is in before it starts */
+  readonly networks?: readonly string[];
+  /** its names in `network` */
+  readonly aliases?: readonly string[];
+  /** where the host listens for it */
+  readonly ports?: readonly PublishedPort[];
+  /** seconds between TERM and KILL when the engine stops it; the engine's own 10 unless said */
+  readonly stopSeconds?: number;
   /** volumes that outlive it, by name, and where they are mounted */
   readonly mounts?: readonly { readonly name: string; readonly path: string }[];
+}
+
+/** `address`: of the host, 0.0.0.0 for all */
+export interface PublishedPort { readonly address: string; readonly host: number; readonly container: number }
+
+/** A program in a running container. */
+export interface Exec {
+  readonly argv: readonly string[];
+  /** the image's own unless said */
+  readonly user?: string;
+  readonly env?: Readonly<Record<string, string>>;
+}
+export interface ExecIo {
+  /** read no faster than it is taken; absent: it has no input */
+  readonly stdin?: AsyncIterable<Buffer>;
+  /** the program waits until it resolves */
+  readonly stdout?: (piece: Buffer) => Promise<void> | void;
+  /** cuts its pipes: a program that reads or writes ends by that */
+  readonly signal: AbortSignal;
 }
 
 /** One that no container has. */
@@ -243,6 +270,8 @@ export abstract class EnginePort {
   abstract waitContainer(id: string, signal?: AbortSignal): Promise<number>;
   /** Runs to the end and removes; an abort kills it and throws the signal's reason. */
   abstract runContainer(spec: ContainerSpec, onLine: (line: string, stream: 'stdout' | 'stderr') => void, signal: AbortSignal): Promise<RunResult>;
+  /** Runs a program in a running container to its end; `stderr`: its last 16 KB. What `stdin` or `stdout` throw cuts it off and is thrown. */
+  abstract exec(id: string, exec: Exec, io: ExecIo): Promise<{ readonly exitCode: number; readonly stderr: string }>;
   /** Ends when the container does (follow) or with the last line; throws StepFailure `engine.stream-lost` when cut off. */
   abstract logs(id: string, options: LogOptions): AsyncIterable<LogLine>;
   /** Ends only by an abort (quietly) or by StepFailure `engine.stream-lost`: read again with `since`. */

@@ -8,6 +8,8 @@ export const LABEL = {
   type: 'berth.type',
   index: 'berth.index',
   release: 'berth.release',
+  /** containers, networks, volumes: the service whose they are */
+  service: 'berth.service',
   /** images: digest of everything the image was made from */
   source: 'berth.source',
   /** volumes: what the app calls it */

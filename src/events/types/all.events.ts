@@ -3,10 +3,11 @@ import type { AuditEvent } from './audit.events.js';
 import type { BackupEvent } from './backup.events.js';
 import type { PipelineEvent } from './deploy.events.js';
 import type { OperationEvent } from './operation.events.js';
+import type { LinkEvent, ServiceEvent } from './service.events.js';
 import type { PluginEvent, PluginSettingEvent } from './plugin.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | RegistryAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent | OperationEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | RegistryAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent | OperationEvent | ServiceEvent | LinkEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -28,6 +29,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
   PluginInstalled: 1, PluginUpdated: 1, PluginEnabled: 1, PluginDisabled: 1, PluginUninstalled: 1, PluginSettingChanged: 1,
   OperationRequested: 1, OperationStepQueued: 1, OperationStepStarted: 1, OperationStepGivenBack: 1, OperationStepDone: 1, OperationStepFailed: 1, OperationSucceeded: 1, OperationFailed: 1, OperationCancelled: 1, OperationRetried: 1, OperationDiscarded: 1,
+  ServiceCreated: 1, ServiceStarted: 1, ServiceStopped: 1, ServiceSettingChanged: 1, ServiceLinked: 1, ServiceUnlinked: 1, ServiceExposed: 1, ServiceUnexposed: 1, ServiceRotated: 1, ServiceImported: 1, ServiceDoomed: 1, ServiceSpared: 1, ServiceDestroyed: 1, AppLinked: 1, AppUnlinked: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,
   AuditCheckpointTaken: 1, AuditFailed: 1,
   BackupTaken: 1, BackupFailed: 1, RestoreBegun: 1, AppRestored: 1, RestoreEnded: 1,

@@ -44,6 +44,8 @@ export interface AppContext {
   readonly buildLimits: BuildLimits;
   readonly limits: Limits;
   readonly mounts: readonly Mount[];
+  /** ids of the services that it is linked to */
+  readonly services: readonly string[];
 }
 
 /** Where the code comes from when it was not pushed. */
@@ -169,6 +171,8 @@ export interface ReleaseSpec {
   readonly port: number;
   /** volumes; none in releases of before there were any */
   readonly mounts?: readonly Mount[];
+  /** ids of services whose networks its containers join */
+  readonly services?: readonly string[];
   readonly stack?: StandsOn;
 }
 export interface ReleaseInput extends ReleaseSpec {

@@ -6,6 +6,8 @@ import type { AppContext, Limits } from '../../events/types/deploy.events.js';
 import { config as configDecider } from '../config/config.decider.js';
 import { processes } from '../processes/process.decider.js';
 import { server, type ServerState } from '../server/server.decider.js';
+import { linksStream } from '../services/service-names.js';
+import { links } from '../services/service.decider.js';
 import { storage } from '../storage/storage.decider.js';
 import { apps, type AppState } from './app.decider.js';
 
@@ -42,12 +44,13 @@ export function withGlobalStack(settings: Readonly<Record<string, string>>, { se
 
 /** Loads the app as a deploy sees it now. @throws Rejected when the app does not exist */
 export async function loadContext(repository: Pick<Repository, 'load'>, config: Config, id: string): Promise<AppContext> {
-  const [app, vars, formation, global, mounts] = await Promise.all([
+  const [app, vars, formation, global, mounts, linked] = await Promise.all([
     repository.load(apps, appStream(id)),
     repository.load(configDecider, configStream(id)),
     repository.load(processes, processStream(id)),
     repository.load(server, 'server'),
     repository.load(storage, storageStream(id)),
+    repository.load(links, linksStream(id)),
   ]);
   if (app.state.status === 'none') throw new Rejected('app.missing', `App ${id} does not exist`, null, 20);
   const settings = withGlobalStack(app.state.settings, global.state);
@@ -58,5 +61,6 @@ export async function loadContext(repository: Pick<Repository, 'load'>, config: 
     buildLimits: { ...limitsOf(settings, 'build-', { memory: config.buildMemory, cpus: config.buildCpus }), timeoutMs: config.buildTimeoutMs },
     limits: limitsOf(settings, '', { memory: 0, cpus: 0 }),
     mounts: mounts.state.mounts,
+    services: Object.keys(linked.state).toSorted(),
   };
 }

@@ -7,6 +7,7 @@ import { change, type Draft } from '../draft.js';
 import type { AppRow, Board } from '../read/board.projection.js';
 import { urlsOf } from '../deploys/follow.js';
 import { appStream, globalDomains, hostsOf, storageStream } from './app-context.js';
+import { unlinkAll } from '../services/link.js';
 import { storage, volumeName } from '../storage/storage.decider.js';
 import { apps } from './app.decider.js';
 import { claims } from './claim.decider.js';
@@ -151,6 +152,7 @@ const destroy = command({
     }
     await change(context, 'apps:destroy', row.id, async (draft) => {
       await draft.cancelAll(row.id, context.actor, 'the app was destroyed');
+      await unlinkAll(draft, row.id);
       if (data) {
         const { state } = await draft.load(storage, storageStream(row.id));
         for (const { name } of state.mounts) await draft.decide(storage, storageStream(row.id), { type: 'Unmount', app: row.id, name });

@@ -26,6 +26,7 @@ import { bundledCommands, isOfPlugin } from '../plugins/foreign.js';
 import { pluginCommands } from '../plugins/plugins.commands.js';
 import { psCommands } from '../processes/ps.commands.js';
 import { projectionCommands } from '../read/projection.commands.js';
+import { serviceAliases, serviceCommands, serviceGroups } from '../services/commands.js';
 import { serverCommands } from '../server/server.commands.js';
 import { storageCommands } from '../storage/storage.commands.js';
 import { traceCommands } from '../trace/trace.commands.js';
@@ -33,15 +34,15 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...stackCommands, ...registryCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...stackCommands, ...serviceCommands, ...registryCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
-const ALIASES: Readonly<Record<string, string>> = { 'plugins-install': 'plugin:install', plugins: 'plugin:list', config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', 'operations:list': 'operations', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', jobs: 'jobs:list', workers: 'workers' };
+const ALIASES: Readonly<Record<string, string>> = { 'plugins-install': 'plugin:install', plugins: 'plugin:list', config: 'config:show', 'deploys:list': 'deploys', 'releases:list': 'releases', 'operations:list': 'operations', '-v': 'version', '--version': 'version', '-h': 'help', '--help': 'help', jobs: 'jobs:list', workers: 'workers', ...serviceAliases };
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', buildpacks: 'Manage buildpack settings for an app', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', operations: 'What takes time and is no deploy', trace: 'See what happened in every step of a deploy', logs: 'What apps print', builder: 'How apps are built', ports: 'Which port of an app answers', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', plugin: 'Manage plugins', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns',
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', plugin: 'Manage plugins', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns', ...serviceGroups,
 };
 
 /** Whether Berth itself has a command, an old spelling or a group of that name. */

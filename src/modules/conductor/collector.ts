@@ -4,6 +4,7 @@ import type { LogWriter } from '../../drivers/logs/log-store.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { appLog } from '../logs/logs.commands.js';
+import { serviceLog } from '../services/service-names.js';
 
 /** bytes kept of one app's log */
 const KEEP = 64 << 20;
@@ -62,20 +63,19 @@ export class LogCollector {
   }
 
   private follow(id: string, labels: Readonly<Record<string, string>>): void {
-    const { app, type, index, release } = readLabels(labels);
-    if (!app || !type || !index || type === 'release' || type === 'buildpack' || this.following.has(id)) return;
-    const done = this.copy(id, app, `${type}.${index}`, Number(release ?? 0)).catch((error: unknown) => {
+    const { app, service, type, index, release } = readLabels(labels);
+    if ((!app && !service) || !type || !index || type === 'release' || type === 'buildpack' || type === 'ambassador' || this.following.has(id)) return;
+    const done = this.copy(id, app ? appLog(app) : serviceLog(service!), `${type}.${index}`, Number(release ?? 0)).catch((error: unknown) => {
       if (!this.stopping.signal.aborted) this.report(`log of ${id.slice(0, 12)}`, error);
     }).finally(() => this.following.delete(id));
     this.following.set(id, done);
   }
 
-  private async copy(id: string, app: string, process: string, release: number): Promise<void> {
+  private async copy(id: string, log: string, process: string, release: number): Promise<void> {
     const { signal } = this.stopping;
-    const log = appLog(app);
     const [last] = await this.core.logs.tail(log, 1, (line) => line.s === process && line.a === release);
     let seen = last?.t ?? 0;
-    const held = this.open(app);
+    const held = this.open(log);
     try {
       while (!signal.aborted) {
         try {
@@ -89,29 +89,29 @@ export class LogCollector {
           }
         } catch (error) {
           if (signal.aborted) return;
-          this.report(`log of ${process} of ${app}`, error);
+          this.report(`${log}: ${process}`, error);
         }
         const state = await this.engine.inspectContainer(id).catch(() => undefined); // engine away: asked again below
         if (state === null || (state !== undefined && !state.running && !state.restarting)) return;
         await new Promise((resolve) => setTimeout(resolve, 500));
       }
     } finally {
-      await this.close(app);
+      await this.close(log);
     }
   }
 
-  private open(app: string): { writer: LogWriter; users: number; lines: number } {
-    let held = this.writers.get(app);
-    if (!held) this.writers.set(app, (held = { writer: this.core.logs.writer(appLog(app)), users: 0, lines: 0 }));
+  private open(log: string): { writer: LogWriter; users: number; lines: number } {
+    let held = this.writers.get(log);
+    if (!held) this.writers.set(log, (held = { writer: this.core.logs.writer(log), users: 0, lines: 0 }));
     held.users += 1;
     return held;
   }
 
-  private async close(app: string): Promise<void> {
-    const held = this.writers.get(app)!;
+  private async close(log: string): Promise<void> {
+    const held = this.writers.get(log)!;
     held.users -= 1;
     if (held.users > 0) return held.writer.flush();
-    this.writers.delete(app);
+    this.writers.delete(log);
     await held.writer.close();
   }
 }

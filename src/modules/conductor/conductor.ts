@@ -87,6 +87,7 @@ export class Conductor {
     core.alone = (work) => conductor.rounds.alone(work);
     core.transfer = new GitTransferDriver({ root: config.root, gitUser: config.gitUser });
     const cachesOf = async (app: string) => (await engine.listCaches()).filter(({ mark }) => mark === `${config.instance}/${app}`);
+    core.exec = (id, exec, io) => engine.exec(id, exec, io);
     core.engine = {
       hasImage: async (id) => (await engine.inspectImage(id)) !== null,
       states: async () => new Map((await engine.listContainers({ instance: config.instance })).map((c) => [c.id, c.state])),

@@ -7,6 +7,7 @@ import type { RouterPort } from '../../drivers/router/router.port.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Reconciler } from '../drift/reconciler.js';
+import { ofServices, ServiceReconciler } from '../services/service-reconciler.js';
 import { settleBranch } from '../sources/branches.js';
 import { edges } from './edges.js';
 import { repaired } from './live-table.js';
@@ -51,6 +52,7 @@ const STOP_SECONDS = 30;
 /** Removes what belongs to nobody and brings the router in line with the log. Each part goes on when another fails. */
 export class Sweeper {
   private readonly reconciler: Reconciler;
+  private readonly services: ServiceReconciler;
   private lookedForPushes = 0;
 
   constructor(
@@ -58,6 +60,7 @@ export class Sweeper {
     private readonly folders: Folders = disk, private readonly clock: Clock = systemClock,
   ) {
     this.reconciler = new Reconciler(core, engine);
+    this.services = new ServiceReconciler(core, engine);
   }
 
   /**
@@ -72,7 +75,7 @@ export class Sweeper {
   }
 
   /** What is there, and what of it belongs to nobody. */
-  private async look(pushes: boolean): Promise<{ readonly containers: readonly ContainerSummary[]; readonly images: readonly Image[]; readonly board: Readonly<Board>; readonly plan: Sweep }> {
+  private async look(pushes: boolean): Promise<{ readonly containers: readonly ContainerSummary[]; readonly images: readonly Image[]; readonly board: Readonly<Board>; readonly plan: Sweep; /** logs of services that are gone */ readonly services: readonly string[] }> {
     const { core: { config: { instance, root } }, folders } = this;
     const of = (labels: Readonly<Record<string, string>>): { app: string; deploy: number } => {
       const read = readLabels(labels);
@@ -82,16 +85,21 @@ export class Sweeper {
       this.engine.listContainers({ instance }), this.engine.listImages({ instance }), this.engine.listNetworks({ instance }), this.engine.listIdleVolumes({ instance }),
       folders.names(join(root, 'sources')), folders.names(join(root, 'repos')), folders.names(join(root, 'logs', 'deploys')), folders.names(join(root, 'logs', 'apps')),
     ]);
+    const services = await folders.names(join(root, 'logs', 'services'));
+    const ours = <T extends { readonly labels: Readonly<Record<string, string>> }>(all: readonly T[]): T[] => all.filter(({ labels }) => readLabels(labels).service === undefined);
     const found: Found = {
-      containers: containers.map((c) => ({ id: c.id, ...of(c.labels) })),
+      containers: ours(containers).map((c) => ({ id: c.id, ...of(c.labels) })),
       images: images.filter((i) => of(i.labels).app !== '').map((i) => ({ id: i.id, ...of(i.labels) })),
-      networks: networks.map((n) => ({ name: n.name, app: of(n.labels).app })),
+      networks: ours(networks).map((n) => ({ name: n.name, app: of(n.labels).app })),
       volumes: volumes.map(({ name, labels }) => ({ name, app: of(labels).app, deploy: readLabels(labels).deploy === undefined ? null : of(labels).deploy, storage: readLabels(labels).storage ?? null })),
       quarantines: pushes ? await this.quarantines(join(root, 'repos'), repositories) : [],
       sources, repositories: repositories.filter((name) => name.endsWith('.git')).map((name) => name.slice(0, -4)), logs: [...new Set([...deployLogs, ...appLogs])],
     };
     const board = await this.core.board.now();
-    return { containers, images, board, plan: planSweep(board, found, this.core.now()) };
+    const { rows } = await this.core.services.now();
+    const plan = planSweep(board, found, this.core.now());
+    const dead = networks.filter(({ labels }) => !rows[readLabels(labels).service ?? ''] && readLabels(labels).service !== undefined).map(({ name }) => name);
+    return { containers, images, board, plan: { ...plan, networks: [...plan.networks, ...dead] }, services: services.filter((name) => !rows[name]) };
   }
 
   /** What a sweep would remove now, and the build caches that nobody has or that are too many. Nothing of it is removed. */
@@ -130,8 +138,11 @@ export class Sweeper {
     // once an hour: the folders are many
     const pushes = this.core.now() - this.lookedForPushes >= LOOK_FOR_PUSHES_MS;
     if (pushes) this.lookedForPushes = this.core.now();
-    const { containers, images, plan, board } = await this.look(pushes);
+    const { containers, images, plan, board, services } = await this.look(pushes);
     await this.each('drift', () => this.reconciler.check(containers));
+    await this.each('services', async () => {
+      for (const id of await this.services.check(ofServices(containers))) await this.each(`container ${id.slice(0, 12)}`, () => this.engine.removeContainer(id));
+    });
     const serving = await this.routes();
     const named = new Map(containers.map((c) => [c.id, c.name]));
     for (const id of plan.containers) {
@@ -151,6 +162,7 @@ export class Sweeper {
     for (const app of plan.repositories) await this.each(`repository ${app}`, () => folders.remove(join(root, 'repos', `${app}.git`)));
     for (const app of Object.keys(board.apps)) await this.each(`branch of ${app}`, () => settleBranch(this.core, app));
     if (pushes || plan.repositories.length > 0) await this.sweepCaches();
+    for (const service of services) await this.each(`logs ${service}`, () => this.core.logs.remove(`services/${service}`));
     for (const app of plan.logs) {
       await this.each(`logs ${app}`, async () => {
         await this.core.logs.remove(`apps/${app}`);

@@ -101,8 +101,8 @@ function complete({ job, attempt, tookMs, output, context }: Extract<PipelineCom
   if (run.step === 'release') {
     const input = run.input as ReleaseStepInput;
     if (input.isNew && !state.releases.some((r) => r.number === input.number && r.deploy === run.deploy)) {
-      const { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port, mounts, stack } = input;
-      const spec = { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port, ...(mounts && { mounts }), ...(stack && { stack }) };
+      const { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port, mounts, services, stack } = input;
+      const spec = { image, imageId, sha, configVersion, processTypes, releaseCommand, check, port, ...(mounts && { mounts }), ...(services && { services }), ...(stack && { stack }) };
       events.push({ type: 'ReleaseCreated', data: { app, deploy: run.deploy, number: input.number, spec, kind: run.kind, by: run.by, why: why(run) } });
     }
   }

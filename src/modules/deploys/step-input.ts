@@ -4,6 +4,9 @@ import { isSource, type PipelineState, type Run } from './pipeline.state.js';
 
 const NO_CHECK = { path: null, timeoutMs: 5000, attempts: 3, waitMs: 5000 } as const;
 
+/** What containers have beside their image and config. */
+const besideConfig = ({ mounts, services }: AppContext): Pick<ReleaseSpec, 'mounts' | 'services'> => ({ ...(mounts.length > 0 && { mounts }), ...(services.length > 0 && { services }) });
+
 /** The release a run makes live: what it built, what it rolls back to, or what is live already with today's config. */
 function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpec {
   const { build, clone } = run.learnt;
@@ -11,15 +14,15 @@ function specOf(run: Run, context: AppContext, state: PipelineState): ReleaseSpe
   if (plan && build) {
     return {
       image: build.image, imageId: build.imageId, sha: clone?.sha ?? null, configVersion: context.configVersion,
-      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build), ...(build.stack && { stack: build.stack }), ...(context.mounts.length > 0 && { mounts: context.mounts }),
+      processTypes: build.processTypes, releaseCommand: build.releaseCommand, check: plan.check, port: portOf(plan, build), ...(build.stack && { stack: build.stack }), ...besideConfig(context),
     };
   }
   const number = run.source.release ?? state.live?.release;
   const release = state.releases.find((r) => r.number === number);
   if (!release) throw new Error(`deploy ${run.deploy} of ${context.name} has no release to start from`);
   if (keepsRelease(run, context, state)) return release.spec;
-  const { mounts: _, ...spec } = release.spec;
-  return { ...spec, configVersion: context.configVersion, ...(context.mounts.length > 0 && { mounts: context.mounts }) };
+  const { mounts: _, services: __, ...spec } = release.spec;
+  return { ...spec, configVersion: context.configVersion, ...besideConfig(context) };
 }
 
 /** Found by detect; what needs no detecting brings its plan along. */
@@ -48,7 +51,7 @@ function imagePlan({ origin }: DeploySource, { settings }: AppContext): BuildPla
 function keepsRelease(run: Pick<Run, 'kind'>, context: AppContext, state: PipelineState): boolean {
   if (run.kind === 'restart') {
     const spec = state.releases.find((r) => r.number === state.live?.release)?.spec;
-    return spec?.configVersion === context.configVersion && JSON.stringify(spec.mounts ?? []) === JSON.stringify(context.mounts);
+    return spec?.configVersion === context.configVersion && JSON.stringify([spec.mounts ?? [], spec.services ?? []]) === JSON.stringify([context.mounts, context.services]);
   }
   return run.kind === 'scale' || run.kind === 'repair' || run.kind === 'domains';
 }

@@ -60,8 +60,8 @@ export async function examine(core: Core): Promise<Check[]> {
   return checks;
 }
 
-function projections({ board, drifts, works }: Core): Check[] {
-  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing]] as const;
+function projections({ board, drifts, works, services }: Core): Check[] {
+  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing], ['services', services.standing]] as const;
   const troubled = all.flatMap(([name, { trouble }]) => (trouble ? [`${name}: ${trouble}`] : []));
   if (troubled.length > 0) return [warn('projections', troubled.join('; '), 'what lists show is right, or of the version before; starts take longer', 'make room if a disk is full; then berth projections:rebuild')];
   return [ok('projections', all.map(([name, { version, serves }]) => (serves === version ? `${name} version ${version}` : `${name} version ${version} is being folded, ${serves} serves`)).join(', '))];
@@ -71,7 +71,8 @@ async function drifting(core: Core): Promise<Check[]> {
   const found: string[] = [];
   const looping: string[] = [];
   const drifts = await core.drifts.now();
-  for (const app of Object.values((await core.board.now()).apps)) {
+  const services = Object.values((await core.services.now()).rows).map(({ id, type, name }) => ({ id, name: `${type}:${name}` }));
+  for (const app of [...Object.values((await core.board.now()).apps), ...services]) {
     const state = drifts[app.id] ?? drift.initial;
     const now = Object.values(state.open);
     if (now.length > 0) found.push(`${app.name}: ${now.map((f) => `${f.subject} ${f.what.replace('container-', '')}`).join(', ')}`);

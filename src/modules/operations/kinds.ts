@@ -1,8 +1,9 @@
 import { DELIVERY, deliveryKind } from '../plugins/delivery.kind.js';
+import { SERVICE_KINDS } from '../services/service.operations.js';
 import type { OperationKind } from './operation.kind.js';
 
 /** Every kind of operation there is. */
-const KINDS: Readonly<Record<string, OperationKind>> = { [DELIVERY]: deliveryKind };
+const KINDS: Readonly<Record<string, OperationKind>> = { ...SERVICE_KINDS, [DELIVERY]: deliveryKind };
 
 export function kindOf(name: string): OperationKind {
   const kind = KINDS[name];

@@ -4,6 +4,7 @@ import { older, supersede } from '../deploys/pipeline.state.js';
 import type { EventType } from '../../events/types/all.events.js';
 import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, RouterSettings, Step } from '../../events/types/deploy.events.js';
 import { OPERATION_EVENTS } from '../../events/types/operation.events.js';
+import { SERVICE_EVENTS } from '../../events/types/service.events.js';
 import type { Shape } from './projection.js';
 
 export interface AppRow {
@@ -241,7 +242,7 @@ function lastContainers(row: DeployRow): readonly LiveContainer[] | undefined {
   return row.steps.findLast((s) => s.step === 'release' && s.status === 'succeeded')?.containers;
 }
 
-const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded', ...OPERATION_EVENTS];
+const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded', ...OPERATION_EVENTS, ...SERVICE_EVENTS];
 
 /** `version`: bump it when the shape or the meaning of Board changes, and say how the former one is looked at until the new one is folded. */
 export const BOARD: Shape<Board> = { version: '4', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '3', adopt: (state) => withVolumes(state as Board) } };

@@ -7,6 +7,7 @@ import { binarySize } from '../../drivers/engine/units.js';
 import type { LiveContainer, ReleaseInput } from '../../events/types/deploy.events.js';
 import type { Additions } from '../../events/types/plugin.events.js';
 import { type StepContext, StepFailure, type StepLog, type StepWork } from '../../events/step.js';
+import { serviceNetwork } from '../../modules/services/service-names.js';
 import { volumeName } from '../../modules/storage/storage.decider.js';
 import { type HttpProbe, httpProbe } from './check.js';
 import { shellCommand } from './command.js';
@@ -40,12 +41,13 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     const image = await engine.inspectImage(input.imageId);
     if (!image) throw new StepFailure('release.no-image', `the image ${input.image} (${input.imageId.slice(7, 19)}) is not on this machine any more`, 'build it again: ps:rebuild, or push');
     const network = await engine.ensureNetwork({ name: networkName(instance, input.app), labels: { instance, app: input.app }, pool: deps.config.networkPool });
+    const networks = await Promise.all((input.services ?? []).map((service) => serviceNetworkOf(engine, deps.config, service)));
     const added = context.added ?? {};
     const env = { ...added.env, ...(await deps.env(input.app, input.configVersion)) };
     const port = input.listen ?? chosenPort(image, input.port);
     const mounts = await mounted(deps, input, image, log, added.mounts ?? []);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
-      name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id,
+      name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id, networks: [...networks, ...(added.networks ?? [])],
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
       labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number }, ...(added.labels && { more: added.labels }),
       volumes: image.volumes.filter((path) => !mounts.some((mount) => mount.path === path)), mounts, memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
@@ -86,6 +88,11 @@ async function mounted({ volumes, config }: ReleaseDeps, input: ReleaseInput, im
     } else if (made && user !== '' && user !== 'root' && uid === undefined) log.warn(`The image runs as ${user}: where it has nothing at ${path}, the volume is root's`);
     return { name: volume, path };
   }));
+}
+
+/** Made here when its service has not got it yet: whoever comes first makes it. */
+async function serviceNetworkOf(engine: EnginePort, { instance, networkPool }: ReleaseDeps['config'], service: string): Promise<string> {
+  return (await engine.ensureNetwork({ name: serviceNetwork(instance, service), labels: { instance, service }, pool: networkPool })).id;
 }
 
 /** By the app's id: it stays when the app is renamed. */

@@ -19,6 +19,7 @@ import { applyToBoard, emptyBoard } from '../../../src/modules/read/board.projec
 import { registryAccess } from '../../../src/modules/registries/registry-access.decider.js';
 import { gitAccess } from '../../../src/modules/sources/git-access.decider.js';
 import { storage } from '../../../src/modules/storage/storage.decider.js';
+import { links, services } from '../../../src/modules/services/service.decider.js';
 import { server } from '../../../src/modules/server/server.decider.js';
 
 /**
@@ -31,7 +32,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links,
 };
 
 describe('events as they were ever written', () => {

@@ -1,0 +1,168 @@
+import { Rejected } from '../../events/decider.js';
+import type { Sealed } from '../../events/sealed.js';
+import type { FollowingDeploy } from '../../events/types/operation.events.js';
+import type { ExposedPort, ServiceContainer, ServiceImage } from '../../events/types/service.events.js';
+import { apps } from '../apps/app.decider.js';
+import { appStream } from '../apps/app-context.js';
+import { claims } from '../apps/claim.decider.js';
+import type { Draft } from '../draft.js';
+import type { OperationKind } from '../operations/operation.kind.js';
+import type { OperationRun } from '../operations/operation.state.js';
+import { linkIn, renewDsns, type LinkWish } from './link.js';
+import { services, type ServiceState } from './service.decider.js';
+import { serviceClaim, serviceStream } from './service-names.js';
+
+/** What the steps of a service's operations are given and answer; secrets sealed with the service's key. */
+export interface ServiceSpec {
+  readonly service: string; readonly type: string; readonly name: string;
+  readonly image: ServiceImage;
+  readonly settings: Readonly<Record<string, string>>;
+  readonly secrets: Readonly<Record<string, Sealed>>;
+}
+export interface ImageStepInput extends ServiceSpec { /** made or pulled although it is there */ readonly fresh: boolean }
+export interface ImageStepOutput { readonly imageId: string }
+export interface StartStepInput extends ServiceSpec { readonly imageId: string }
+export type StartStepOutput = ServiceContainer;
+export interface StopStepInput { readonly service: string; readonly container: string | null; readonly paused: boolean; readonly type: string }
+export interface DumpStepInput extends ServiceSpec { readonly container: string; readonly dump: boolean }
+export interface DumpStepOutput { readonly file: string | null }
+export interface RemoveStepInput { readonly service: string }
+export interface CopyStepInput extends ServiceSpec { readonly container: string; readonly from: ServiceSpec & { readonly container: string } }
+export interface RotateStepInput extends ServiceSpec { readonly container: string }
+export interface ExposeStepInput { readonly service: string; readonly type: string; readonly name: string; readonly ports: readonly ExposedPort[] }
+
+const specOf = ({ id, type, name, image, settings, secrets }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets });
+
+/** The service as the draft has it. @throws Rejected when it is gone */
+async function stateOf(draft: Draft, run: OperationRun): Promise<ServiceState> {
+  const { service } = run.input as { service: string };
+  const { state } = await draft.load(services, serviceStream(service));
+  if (state.status === 'none' || state.status === 'destroyed') throw new Rejected('service.missing', `${run.subject} does not exist any more`, null, 20);
+  return state;
+}
+
+function running(state: ServiceState): string {
+  if (state.container === null || state.wanted !== 'running') throw new Rejected('service.stopped', `${state.type} service ${state.name} does not run`, `start it: berth ${state.type}:start ${state.name}`);
+  return state.container.id;
+}
+
+async function started(draft: Draft, run: OperationRun, image: ServiceImage): Promise<void> {
+  const { service } = run.input as { service: string };
+  await draft.decide(services, serviceStream(service), { type: 'Started', image, container: run.learnt['start'] as StartStepOutput });
+}
+
+/** The deploys of apps whose config was changed; of those that are gone, or never ran, none. */
+export async function deploysOf(draft: Draft, appIds: readonly string[], by: string): Promise<FollowingDeploy[]> {
+  const deploys: FollowingDeploy[] = [];
+  for (const app of appIds) {
+    if ((await draft.load(apps, appStream(app))).state.status !== 'live') continue;
+    const deploy = await draft.deploy(app, 'config', by);
+    if (deploy !== null) deploys.push({ app, deploy });
+  }
+  return deploys;
+}
+
+type WithLink = { service: string; link: LinkWish | null };
+async function linkAfter(draft: Draft, run: OperationRun): Promise<readonly FollowingDeploy[]> {
+  const { service, link } = run.input as WithLink;
+  if (link === null) return [];
+  await linkIn(draft, service, link);
+  return deploysOf(draft, [link.app], run.by);
+}
+
+const SLOW = { image: 30 * 60_000, start: 10 * 60_000, dump: 6 * 3_600_000, copy: 6 * 3_600_000 };
+
+async function startInput(draft: Draft, step: string, run: OperationRun): Promise<unknown> {
+  const state = await stateOf(draft, run);
+  const { image, fresh = false } = run.input as { image?: ServiceImage; fresh?: boolean };
+  const spec = { ...specOf(state), ...(image && { image }) };
+  return step === 'image' ? { ...spec, fresh } satisfies ImageStepInput : { ...spec, imageId: (run.learnt['image'] as ImageStepOutput).imageId } satisfies StartStepInput;
+}
+
+/** Made, and linked when that was asked for. */
+const create: OperationKind = {
+  queue: 'service', steps: ['image', 'start'], deadlines: SLOW, input: startInput,
+  ending: async (draft, run) => {
+    await started(draft, run, (await stateOf(draft, run)).image);
+    return linkAfter(draft, run);
+  },
+};
+
+/** A new container in the place of the old one, on the same data: start, restart, upgrade, changed settings, repair. */
+const replace: OperationKind = {
+  queue: 'service', steps: ['image', 'start'], deadlines: SLOW, input: startInput,
+  ending: async (draft, run) => started(draft, run, (run.input as { image?: ServiceImage }).image ?? (await stateOf(draft, run)).image),
+};
+
+const stop: OperationKind = {
+  queue: 'service', steps: ['stop'],
+  input: async (draft, _, run) => {
+    const { id: service, container, type } = await stateOf(draft, run);
+    return { service, type, container: container?.id ?? null, paused: (run.input as { paused: boolean }).paused } satisfies StopStepInput;
+  },
+  ending: async (draft, run) => { await draft.decide(services, serviceStream((run.input as { service: string }).service), { type: 'Stopped', paused: (run.input as { paused: boolean }).paused }); },
+};
+
+/** Another password, and the DSN of every linked app with it. Types that take it by a new container only get one. */
+const rotate: OperationKind = {
+  queue: 'service', steps: ({ byContainer }: { byContainer: boolean }) => (byContainer ? ['image', 'start'] : ['rotate']), deadlines: SLOW,
+  input: async (draft, step, run) => {
+    const state = await stateOf(draft, run);
+    const secrets = (run.input as { secrets: Record<string, Sealed> }).secrets;
+    if (step === 'rotate') return { ...specOf(state), secrets, container: running(state) } satisfies RotateStepInput;
+    return { ...(await startInput(draft, step, run) as object), secrets };
+  },
+  ending: async (draft, run) => {
+    const { service, secrets } = run.input as { service: string; secrets: Record<string, Sealed> };
+    if (run.learnt['start'] !== undefined) await started(draft, run, (await stateOf(draft, run)).image);
+    await draft.decide(services, serviceStream(service), { type: 'Rotate', secrets });
+    return deploysOf(draft, await renewDsns(draft, service), run.by);
+  },
+};
+
+/** A new service with another one's data. */
+const clone: OperationKind = {
+  queue: 'service', steps: ['image', 'start', 'copy'], deadlines: SLOW,
+  input: async (draft, step, run) => {
+    if (step !== 'copy') return startInput(draft, step, run);
+    const from = (await draft.load(services, serviceStream((run.input as { from: string }).from))).state;
+    return { ...specOf(await stateOf(draft, run)), container: (run.learnt['start'] as StartStepOutput).id, from: { ...specOf(from), container: running(from) } } satisfies CopyStepInput;
+  },
+  ending: async (draft, run) => started(draft, run, (await stateOf(draft, run)).image),
+};
+
+/** A last dump, unless it is not wanted or not to be had; then everything goes. */
+const destroy: OperationKind = {
+  queue: 'service', steps: ['dump', 'remove'], deadlines: SLOW,
+  input: async (draft, step, run) => {
+    const state = await stateOf(draft, run);
+    if (step === 'remove') return { service: state.id } satisfies RemoveStepInput;
+    const { dump } = run.input as { dump: boolean };
+    return { ...specOf(state), dump, container: dump ? running(state) : '' } satisfies DumpStepInput;
+  },
+  ending: async (draft, run) => {
+    const { id: service, type, name } = await stateOf(draft, run);
+    await draft.decide(services, serviceStream(service), { type: 'Destroy', dump: (run.learnt['dump'] as DumpStepOutput).file });
+    await draft.decide(claims, serviceClaim(type, name), { type: 'Release', name: `${type}:${name}`, app: service });
+  },
+  undone: async (draft, run) => {
+    // nothing was removed yet
+    if (run.learnt['dump'] === undefined) await draft.decide(services, serviceStream((run.input as { service: string }).service), { type: 'Spare' });
+  },
+};
+
+const expose: OperationKind = {
+  queue: 'service', steps: ['expose'], deadlines: SLOW,
+  input: async (draft, _, run) => {
+    const { id: service, type, name } = await stateOf(draft, run);
+    return { service, type, name, ports: (run.input as { ports: readonly ExposedPort[] }).ports } satisfies ExposeStepInput;
+  },
+  ending: async (draft, run) => {
+    const { service, ports } = run.input as { service: string; ports: readonly ExposedPort[] };
+    await draft.decide(services, serviceStream(service), ports.length === 0 ? { type: 'Unexpose' } : { type: 'Expose', ports });
+  },
+};
+
+export const SERVICE_KINDS: Readonly<Record<string, OperationKind>> = {
+  'service-create': create, 'service-replace': replace, 'service-stop': stop, 'service-rotate': rotate, 'service-clone': clone, 'service-destroy': destroy, 'service-expose': expose,
+};

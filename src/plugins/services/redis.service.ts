@@ -1,0 +1,71 @@
+import type { ServiceAccess, ServiceExec, ServiceType } from './service-type.js';
+
+const DATA = '/data';
+
+/** The password comes by the environment: the server reads it from a file that nobody else does. */
+const SCRIPT = `#!/bin/sh
+set -eu
+umask 077
+install -d -m 0700 -o redis -g redis ${DATA} /run/redis
+chown -R redis:redis ${DATA}
+{
+  printf 'requirepass "%s"\\n' "$(printf %s "$REDIS_PASSWORD" | sed 's/[\\\\"]/\\\\&/g')"
+  echo 'bind * -::*'
+  echo 'protected-mode no'
+  echo 'dir ${DATA}'
+  echo 'appendonly yes'
+} > /run/redis/berth.conf
+chown redis:redis /run/redis/berth.conf
+unset REDIS_PASSWORD REDISCLI_AUTH
+exec setpriv --reuid=redis --regid=redis --init-groups redis-server /run/redis/berth.conf "$@"
+`;
+
+/**
+ * A second server on the loopback loads the dump, and the first one becomes its replica for a moment: it has the old data until it has all of
+ * the new.
+ */
+const IMPORT = `set -eu
+umask 077
+new=$(mktemp -d ${DATA}/.import-XXXXXX)
+trap 'redis-cli -p 6399 shutdown nosave > /dev/null 2>&1 || true; rm -rf "$new"' EXIT
+trap 'exit 1' TERM INT HUP
+cat > "$new/dump.rdb"
+redis-check-rdb "$new/dump.rdb" > "$new/check" 2>&1 || { tail -n 3 "$new/check" >&2; exit 1; }
+printf 'port 6399\\nbind 127.0.0.1\\ndir %s\\ndbfilename dump.rdb\\nappendonly no\\nsave ""\\nrepl-diskless-sync-delay 0\\ndaemonize yes\\nlogfile %s/log\\n' "$new" "$new" | env -u REDISCLI_AUTH redis-server - > /dev/null
+i=0
+until [ "$(env -u REDISCLI_AUTH redis-cli -p 6399 ping 2> /dev/null)" = PONG ]; do
+  i=$((i + 1)); [ $i -lt 3000 ] || { cat "$new/log" >&2; exit 1; }
+  sleep 0.2
+done
+redis-cli -e replicaof 127.0.0.1 6399 > /dev/null
+i=0
+until redis-cli -e info replication | grep -q 'master_link_status:up'; do
+  i=$((i + 1)); [ $i -lt 3000 ] || { redis-cli -e replicaof no one > /dev/null; echo 'the copy did not come to an end' >&2; exit 1; }
+  sleep 0.2
+done
+redis-cli -e replicaof no one > /dev/null
+`;
+
+const cli = ({ password }: ServiceAccess, argv: readonly string[]): ServiceExec => ({ argv, env: { REDISCLI_AUTH: password } });
+
+export const redis: ServiceType = {
+  type: 'redis', aliases: [], title: 'Redis', version: '8', registry: 'redis:8',
+  packaged: { packages: ['redis-server', 'redis-tools'], lines: [], script: SCRIPT },
+  port: 6379, ports: [], volume: DATA, stopSeconds: 30, variable: 'REDIS_URL',
+  user: () => '',
+  dsn: ({ password, host, port }) => `redis://:${encodeURIComponent(password)}@${host}:${port}`,
+  env: ({ password }) => ({ REDIS_PASSWORD: password }),
+  command: () => null,
+  health: (access) => cli(access, ['redis-cli', '-e', '-h', '127.0.0.1', 'ping']),
+  setup: () => [],
+  rotate: () => null,
+  tellVersion: { argv: ['redis-server', '--version'] },
+  connect: (access, words) => cli(access, ['redis-cli', '-e', ...words]),
+  dumps: {
+    suffix: 'rdb',
+    // the mark of the stream's end, 40 bytes, is part of what comes; readers stop before it
+    out: (access) => cli(access, ['redis-cli', '--rdb', '-']),
+    in: (access) => cli(access, ['sh', '-c', IMPORT]),
+    refuse: (head) => (head.subarray(0, 5).toString('latin1') === 'REDIS' ? null : 'it is not an RDB file as redis-cli --rdb or SAVE write it'),
+  },
+};

@@ -1,0 +1,79 @@
+/** A program in the service's container. No secret in `argv`: it goes in by `stdin` or `env`. */
+export interface ServiceExec {
+  readonly argv: readonly string[];
+  readonly user?: string;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+}
+
+/** Whose and where; `host`: its name in its network. */
+export interface ServiceAccess {
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  /** the name where only letters, digits and underscores will do */
+  readonly database: string;
+  readonly user: string;
+  readonly password: string;
+}
+
+/** An image made of the distribution's packages. */
+export interface PackagedImage {
+  readonly packages: readonly string[];
+  /** lines of the Dockerfile behind the packages' */
+  readonly lines: readonly string[];
+  /** `/usr/local/bin/berth-service`: makes ready what the volume lacks and becomes the server. POSIX sh */
+  readonly script: string;
+}
+
+/** How its data goes out and comes in, as a stream. */
+export interface ServiceDumps {
+  /** ending of a dump's file: `dump`, `rdb` */
+  readonly suffix: string;
+  out(access: ServiceAccess): ServiceExec;
+  /** all of it, or nothing: where that fails the old data is still there */
+  in(access: ServiceAccess): ServiceExec;
+  /** why what begins like this is no dump of this type; null: it may be one. At least 16 bytes, unless the dump is shorter */
+  refuse(head: Buffer): string | null;
+}
+
+/** A type of service: what differs from one to the next, as data. All of it pure. */
+export interface ServiceType {
+  /** first part of its commands' names */
+  readonly type: string;
+  /** other spellings of it */
+  readonly aliases: readonly string[];
+  /** for people */
+  readonly title: string;
+  /** what the stack has, `17`; major versions can read one another's data only when they are the same */
+  readonly version: string;
+  readonly packaged: PackagedImage | null;
+  /** what is pulled when there are no packages, or by wish */
+  readonly registry: string;
+  readonly port: number;
+  /** further ports that it listens on */
+  readonly ports: readonly number[];
+  /** where the container has its data; null: it has none */
+  readonly volume: string | null;
+  /** seconds that it may take to stop in good order */
+  readonly stopSeconds: number;
+  /** config var that an app gets: `DATABASE_URL` */
+  readonly variable: string;
+  /** user names: what apps log in as; null when it has no users */
+  user(name: string): string;
+  dsn(access: ServiceAccess): string;
+  env(access: ServiceAccess): Readonly<Record<string, string>>;
+  /** arguments of the server, for the image's own command; null: its own */
+  command(access: ServiceAccess): readonly string[] | null;
+  /** ends with 0 when it answers by TCP */
+  health(access: ServiceAccess): ServiceExec;
+  /** once it answers: users, databases; may be run any number of times */
+  setup(access: ServiceAccess): readonly ServiceExec[];
+  /** gives the running server this access' password; null: it gets it by a new container */
+  rotate(access: ServiceAccess): readonly ServiceExec[] | null;
+  /** prints the server's version on its first line */
+  readonly tellVersion: ServiceExec;
+  /** the client, for what is piped in */
+  connect(access: ServiceAccess, words: readonly string[]): ServiceExec;
+  readonly dumps: ServiceDumps | null;
+}

@@ -1,0 +1,26 @@
+import type { ServiceAccess, ServiceType } from './service-type.js';
+import { postgres } from './postgres.service.js';
+import { redis } from './redis.service.js';
+
+export const SERVICE_TYPES: readonly ServiceType[] = [postgres, redis];
+
+/** @throws Error no such type: a newer Berth wrote it */
+export function serviceType(name: string): ServiceType {
+  const found = SERVICE_TYPES.find(({ type }) => type === name);
+  if (!found) throw new Error(`this Berth knows no services of type ${name}`);
+  return found;
+}
+
+/** What apps call it in its network. */
+export const hostOf = (type: string, name: string): string => `berth-${type}-${name}`;
+
+export function accessOf(type: ServiceType, name: string, password: string): ServiceAccess {
+  const database = name.replaceAll('-', '_');
+  return { name, host: hostOf(type.type, name), port: type.port, database, user: type.user(database), password };
+}
+
+/** The DSN that an app gets. @param query `pool=5`, or null */
+export const dsnOf = (type: ServiceType, name: string, password: string, query: string | null): string => {
+  const dsn = type.dsn(accessOf(type, name, password));
+  return query === null ? dsn : `${dsn}${dsn.includes('?') ? '&' : '?'}${query}`;
+};

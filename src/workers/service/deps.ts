@@ -1,0 +1,44 @@
+import type { Config } from '../../config.js';
+import type { EnginePort, ExecIo } from '../../drivers/engine/engine.port.js';
+import type { VolumePort } from '../../drivers/engine/volume.port.js';
+import type { Sealed } from '../../events/sealed.js';
+import { StepFailure, type OperationContext } from '../../events/step.js';
+import type { ServiceSpec } from '../../modules/services/service.operations.js';
+import type { ServiceAccess, ServiceExec, ServiceType } from '../../plugins/services/service-type.js';
+import { accessOf, serviceType } from '../../plugins/services/types.js';
+
+export interface ServiceDeps {
+  readonly engine: EnginePort;
+  readonly volumes: Pick<VolumePort, 'ensure' | 'remove' | 'inspect'>;
+  readonly config: Pick<Config, 'instance' | 'root' | 'networkPool' | 'buildProxy'>;
+  readonly unseal: (sealed: Sealed) => Promise<string>;
+  readonly now: () => number;
+}
+
+/** The engine with its calls in the step's log. */
+export const observed = (deps: ServiceDeps, { log }: Pick<OperationContext, 'log'>): EnginePort => deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
+
+/** What the type says of this very service, its password opened. */
+export async function openSpec(deps: Pick<ServiceDeps, 'unseal'>, spec: ServiceSpec): Promise<{ type: ServiceType; access: ServiceAccess }> {
+  const type = serviceType(spec.type);
+  return { type, access: accessOf(type, spec.name, await deps.unseal(spec.secrets['password']!)) };
+}
+
+async function* once(text: string): AsyncGenerator<Buffer> {
+  yield Buffer.from(text);
+}
+
+/** Runs one of a type's programs; answers the exit code and what it printed. */
+export async function runExec(engine: Pick<EnginePort, 'exec'>, container: string, { stdin, ...exec }: ServiceExec, signal: AbortSignal): Promise<{ exitCode: number; stdout: string; stderr: string }> {
+  const pieces: Buffer[] = [];
+  const io: ExecIo = { signal, stdout: (piece) => { pieces.push(piece); }, ...(stdin !== undefined && { stdin: once(stdin) }) };
+  const { exitCode, stderr } = await engine.exec(container, exec, io);
+  return { exitCode, stderr: stderr.trim(), stdout: Buffer.concat(pieces).toString().trim() };
+}
+
+/** The same where it has to go well. @throws StepFailure (machine) */
+export async function mustExec(engine: Pick<EnginePort, 'exec'>, container: string, exec: ServiceExec, signal: AbortSignal): Promise<string> {
+  const { exitCode, stdout, stderr } = await runExec(engine, container, exec, signal);
+  if (exitCode !== 0) throw new StepFailure('service.exec', `${exec.argv[0]} ended with ${exitCode}: ${stderr || stdout || 'it said nothing'}`, 'see the service\'s log', 'machine');
+  return stdout;
+}

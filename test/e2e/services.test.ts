@@ -1,0 +1,269 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+import { Poller, eventsOf, sshing } from './berth.kit.js';
+
+/** PostgreSQL and Redis from the distribution's packages, and an app that writes and reads with what it is linked to. */
+let berth: Fixture;
+
+const APP = `import os, json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+def sql(words, *values):
+    import psycopg
+    with psycopg.connect(os.environ['DATABASE_URL'], connect_timeout=5) as db:
+        db.execute('create table if not exists notes (id serial primary key, text text not null)')
+        rows = db.execute(words, values)
+        return [row[0] for row in rows] if rows.description else []
+
+def kv():
+    import redis
+    return redis.Redis.from_url(os.environ['REDIS_URL'], decode_responses=True)
+
+class Page(BaseHTTPRequestHandler):
+    def do_GET(self):
+        path, _, what = self.path.partition('?')
+        try:
+            if path == '/': body = ' '.join(sorted(key for key in os.environ if key.endswith('_URL'))) or 'nothing'
+            elif path == '/note': sql('insert into notes (text) values (%s)', what); body = 'ok'
+            elif path == '/notes': body = ','.join(sql('select text from notes order by id'))
+            elif path == '/set': kv().set('what', what); body = 'ok'
+            elif path == '/get': body = kv().get('what') or ''
+            else: body = ''
+            code = 200
+        except Exception as error:
+            code, body = 500, repr(error)
+        self.send_response(code); self.end_headers(); self.wfile.write(body.encode())
+    def log_message(self, *args): pass
+
+ThreadingHTTPServer(('', int(os.environ['PORT'])), Page).serve_forever()
+`;
+
+async function ok(args: readonly string[], options: { stdin?: string | Buffer; timeoutMs?: number } = {}): Promise<string> {
+  const { code, out, err } = await berth.cli(args, { timeoutMs: 280_000, ...options });
+  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  return out;
+}
+async function refused(args: readonly string[], options: { stdin?: string | Buffer } = {}): Promise<string> {
+  const { code, out, err } = await berth.cli(args, { timeoutMs: 120_000, ...options });
+  expect(code, `berth ${args.join(' ')}: ${out}`).not.toBe(0);
+  return err;
+}
+const get = async (path: string): Promise<string> => {
+  const { status, body } = await berth.http('shop', path);
+  expect(status, body).toBe(200);
+  return body;
+};
+/** A binary file out of a command: the kit's cli speaks text. */
+async function exported(service: string, file: string): Promise<string> {
+  const path = join(berth.root, 'work', file);
+  const { code, err } = await berth.sh(`"$BERTH" ${service} > "${path}"`);
+  expect(code, err).toBe(0);
+  return path;
+}
+const containersOf = async (type: string, name: string): Promise<{ Id: string; Names: string[]; State: string }[]> => {
+  const { id } = await berth.json<{ id: string }>([`${type}:info`, name]);
+  return berth.engine('GET', `/containers/json?all=1&filters=${encodeURIComponent(JSON.stringify({ label: [`berth.service=${id}`] }))}`);
+};
+
+beforeAll(async () => {
+  berth = await startBerth();
+  const dir = await berth.repo({ 'app.py': APP, 'requirements.txt': 'psycopg[binary]\nredis\n', Procfile: 'web: python app.py\n' });
+  const { code, output } = await berth.push(dir, 'shop');
+  expect(code, output).toBe(0);
+});
+afterAll(async () => {
+  await berth.stop();
+  expect(await berth.owned()).toEqual({ containers: [], networks: [], volumes: [], images: [] });
+});
+
+describe('PostgreSQL', () => {
+  it('is made and wired in one go, and no request is dropped', async () => {
+    expect(await get('/')).toBe('nothing');
+    const poller = new Poller(berth, 'shop', true);
+    const out = await ok(['postgresql:create', 'shop']);
+    await poller.stop();
+    expect(out).toMatch(/-----> Creating PostgreSQL service shop[\s\S]*PostgreSQL 17\.\d+ is ready[\s\S]*Application deployed: shop v2[\s\S]*DSN: postgres:\/\/shop:[0-9a-f]{32}@berth-postgres-shop:5432\/shop\n[\s\S]*shop has it as DATABASE_URL/);
+    expect(poller.failures).toEqual([]);
+    expect(await get('/note?first')).toBe('ok');
+    expect(await get('/notes')).toBe('first');
+    expect(await ok(['--quiet', 'postgres:list'])).toBe('shop\n');
+    expect(await berth.json(['postgres:info', 'shop'])).toMatchObject({ status: 'running', links: 'shop', 'exposed-ports': '-' });
+    expect(await ok(['postgresql:links', 'shop'])).toBe('shop\n');
+    expect(await ok(['postgres:app-links', 'shop'])).toBe('shop\n');
+    // no secret in the log, nor in what the engine shows
+    const { dsn } = await berth.json<{ dsn: string }>(['postgres:info', 'shop']);
+    const password = new URL(dsn).password;
+    const [container] = await containersOf('postgres', 'shop');
+    expect(JSON.stringify(await berth.engine('GET', `/containers/${container!.Id}/json`))).not.toContain(password);
+    expect(JSON.stringify(await eventsOf(berth, '-n', '500'))).not.toContain(password);
+  });
+
+  it('is exported, imported into another one, and cloned', async () => {
+    const dump = await exported('postgres:export shop', 'shop.dump');
+    expect(readFileSync(dump).subarray(0, 5).toString()).toBe('PGDMP');
+    await ok(['postgres:create', 'second', '--memory', '256m']);
+    expect(await ok(['postgres:import', 'second'], { stdin: readFileSync(dump) })).toContain('Imported');
+    expect(await ok(['postgres:connect', 'second', '-At'], { stdin: 'select text from notes' })).toBe('first\n');
+    await ok(['postgres:clone', 'shop', 'third']);
+    expect(await ok(['postgres:connect', 'third', '-At'], { stdin: 'select text from notes' })).toBe('first\n');
+  });
+
+  it('gets an alias as an app\'s second database, and the first place by promote', async () => {
+    expect(await ok(['postgres:link', 'second', 'shop'])).toContain('Linking second to shop as POSTGRES_AQUA_URL');
+    expect(await get('/')).toBe('DATABASE_URL POSTGRES_AQUA_URL');
+    await ok(['postgres:connect', 'second'], { stdin: "insert into notes (text) values ('in second')" });
+    await ok(['postgres:promote', 'second', 'shop']);
+    expect(await get('/notes')).toBe('first,in second');
+    await ok(['postgres:promote', 'shop', 'shop']);
+    expect(await get('/notes')).toBe('first');
+    await ok(['postgres:unlink', 'second', 'shop']);
+    expect(await get('/')).toBe('DATABASE_URL');
+  });
+
+  it('keeps its data through restart, stop and start, pause, upgrade, limits and another password', async () => {
+    await ok(['postgres:restart', 'shop']);
+    await ok(['postgres:stop', 'shop']);
+    expect(await berth.json(['postgres:info', 'shop'])).toMatchObject({ status: 'stopped' });
+    expect(await containersOf('postgres', 'shop')).toEqual([]);
+    expect(await refused(['postgres:export', 'shop'])).toContain('does not run');
+    await ok(['postgres:start', 'shop']);
+    await ok(['postgres:pause', 'shop']);
+    expect((await containersOf('postgres', 'shop')).map(({ State }) => State)).toEqual(['exited']);
+    await ok(['postgres:start', 'shop']);
+    await ok(['postgres:set', 'shop', 'memory', '512m']);
+    expect(await get('/note?again')).toBe('ok');
+    const { dsn } = await berth.json<{ dsn: string }>(['postgres:info', 'shop']);
+    await ok(['postgres:rotate', 'shop']);
+    expect((await berth.json<{ dsn: string }>(['postgres:info', 'shop'])).dsn).not.toBe(dsn);
+    expect(await get('/notes')).toBe('first,again');
+    const id = (await containersOf('postgres', 'shop'))[0]!.Id;
+    const inspected = await berth.engine<{ HostConfig: { Memory: number } }>('GET', `/containers/${id}/json`);
+    expect(inspected.HostConfig.Memory).toBe(512 << 20);
+  });
+
+  it('comes back when its container dies or is removed', async () => {
+    const [before] = await containersOf('postgres', 'shop');
+    await berth.engine('POST', `/containers/${before!.Id}/kill`);
+    await berth.until('the database', async () => (await berth.http('shop', '/notes')).body === 'first,again', 60_000);
+    await berth.engine('DELETE', `/containers/${before!.Id}?force=1`);
+    await berth.until('another container', async () => (await berth.http('shop', '/notes')).body === 'first,again' && (await containersOf('postgres', 'shop'))[0]?.Id !== before!.Id, 90_000);
+  });
+
+  it('listens on a port of the server when it is exposed', async () => {
+    const port = Number(/on port (\d+)/.exec(await ok(['postgres:expose', 'shop']))![1]);
+    const { dsn } = await berth.json<{ dsn: string }>(['postgres:info', 'shop']);
+    const { Client } = await import('pg');
+    const client = new Client({ connectionString: dsn.replace('berth-postgres-shop:5432', `127.0.0.1:${port}`) });
+    await client.connect();
+    expect((await client.query('select text from notes order by id')).rows).toEqual([{ text: 'first' }, { text: 'again' }]);
+    await client.end();
+    await ok(['postgres:unexpose', 'shop']);
+    expect(await containersOf('postgres', 'shop')).toHaveLength(1);
+  });
+
+  it('tells what cannot be', async () => {
+    expect(await refused(['postgres:create', 'shop'])).toContain('exists already');
+    expect(await refused(['postgres:create', 'Sh op'])).toContain('will not do');
+    expect(await refused(['postgres:link', 'shop', 'shop'])).toContain('linked to shop as DATABASE_URL already');
+    expect(await refused(['postgres:link', 'nothing', 'shop'])).toContain('does not exist');
+    expect(await refused(['postgres:link', 'second', 'nothing'])).toContain('App nothing does not exist');
+    expect(await refused(['postgres:unlink', 'second', 'shop'])).toContain('is not linked');
+    expect(await refused(['postgres:destroy', 'shop', '--confirm', 'shop'])).toContain('is linked to shop');
+    expect(await refused(['postgres:destroy', 'second', '--confirm', 'secnod'])).toContain('did not match');
+    expect(await refused(['postgres:upgrade', 'second', '--image-version', '16'])).toContain('may not be able to read the data');
+    // dumps that are none, of another version, or cut off: the data of before is still there
+    const dump = readFileSync(join(berth.root, 'work/shop.dump'));
+    expect(await refused(['postgres:import', 'second'], { stdin: 'select 1' })).toContain('no dump of PostgreSQL');
+    expect(await refused(['postgres:import', 'second'], { stdin: '' })).toContain('nothing came');
+    const newer = Buffer.from(dump);
+    newer[6] = 99;
+    expect(await refused(['postgres:import', 'second'], { stdin: newer })).toContain('unsupported version');
+    for (const part of [0.3, 0.6, 0.95]) expect(await refused(['postgres:import', 'second'], { stdin: dump.subarray(0, Math.floor(dump.length * part)) })).toMatch(/pg_restore ended with 1/);
+    expect(await ok(['postgres:connect', 'second', '-At'], { stdin: 'select text from notes order by id' })).toBe('first\nin second\n');
+    expect((await eventsOf(berth, '--type', 'ServiceImported')).length).toBe(1);
+  });
+
+  it('is destroyed with a last dump', async () => {
+    await ok(['postgres:destroy', 'third', '--confirm', 'third', '--no-dump']);
+    const out = await ok(['postgres:destroy', 'second', '--confirm', 'second']);
+    const file = /Took a last dump: (\S+)/.exec(out)![1]!;
+    expect(readFileSync(file).subarray(0, 5).toString()).toBe('PGDMP');
+    expect((await berth.cli(['postgres:exists', 'second'])).code).toBe(20);
+    expect((await berth.owned()).volumes).toHaveLength(1);
+  });
+});
+
+describe('Redis', () => {
+  it('is made, linked, exported, imported into another one, upgraded, and rotated', async () => {
+    expect(await ok(['redis:create', 'cache', '--app', 'shop'])).toMatch(/Redis 8\.\d[\s\S]*DSN: redis:\/\/:[0-9a-f]{32}@berth-redis-cache:6379[\s\S]*shop has it as REDIS_URL/);
+    expect(await get('/set?blue')).toBe('ok');
+    const dump = await exported('redis:export cache', 'cache.rdb');
+    await ok(['redis:create', 'other', '--password'], { stdin: 'a-password-of-mine\n' });
+    expect(await ok(['redis:info', 'other', '--dsn'])).toBe('redis://:a-password-of-mine@berth-redis-other:6379\n');
+    await ok(['redis:import', 'other'], { stdin: readFileSync(dump) });
+    expect(await ok(['redis:connect', 'other', 'get', 'what'])).toBe('blue\n');
+    await ok(['redis:connect', 'other', 'set', 'what', 'green']);
+    expect(await refused(['redis:import', 'other'], { stdin: readFileSync(dump).subarray(0, -60) })).toMatch(/ended with 1/);
+    expect(await refused(['redis:import', 'other'], { stdin: 'PGDMP but not of this type' })).toContain('no dump of Redis');
+    await ok(['redis:restart', 'other']);
+    expect(await ok(['redis:connect', 'other', 'get', 'what'])).toBe('green\n');
+    await ok(['redis:rotate', 'cache']);
+    expect(await get('/get')).toBe('blue');
+    await ok(['redis:destroy', 'other', '--confirm', 'other']);
+  });
+});
+
+describe('SIGKILL of the worker', () => {
+  interface Row { operation: number; status: string; steps: { step: string; attempt: number; status: string }[] }
+  /** Kills the worker when it has begun that step; answers the operation when it is over. */
+  async function killedIn(step: string, args: readonly string[], group: string): Promise<Row> {
+    const tail = sshing(berth, 'events -t -n 1 --type OperationStepStarted --format json');
+    try {
+      await tail.says(/\n/);
+      const before = (await berth.json<Row[]>(['operations', group]).catch(() => [])).length;
+      const asked = ok([...args, '--detach']);
+      await tail.says(new RegExp(`"step":"${step}"`));
+      berth.kill('service-1');
+      await asked;
+      return await berth.until('its end', async () => {
+        const rows = await berth.json<Row[]>(['operations', group]);
+        return rows.length > before && rows[0]!.status !== 'running' && rows[0]!.status !== 'waiting' && rows[0]!;
+      }, 120_000);
+    } finally {
+      tail.kill();
+    }
+  }
+
+  it('in the image step', async () => {
+    const row = await killedIn('image', ['redis:upgrade', 'cache'], 'redis:cache');
+    expect(row.steps).toMatchObject([{ step: 'image', attempt: 2, status: 'succeeded' }, { step: 'start', status: 'succeeded' }]);
+    expect(await get('/get')).toBe('blue');
+  });
+
+  it.each(['redis', 'postgres'])('in the start step of %s, whose data is being made', async (type) => {
+    for (let n = 1; ; n += 1) {
+      expect(n, 'too quick to be killed').toBeLessThan(10);
+      const name = `killed-${n}`;
+      const row = await killedIn('start', [`${type}:create`, name], `${type}:${name}`);
+      expect(row).toMatchObject({ status: 'succeeded' });
+      expect(await containersOf(type, name)).toHaveLength(1);
+      expect(await ok([`${type}:connect`, name], { stdin: type === 'redis' ? 'ping' : 'select 1' })).toMatch(/PONG|1 row/);
+      await ok([`${type}:destroy`, name, '--confirm', name, '--no-dump']);
+      if (row.steps.at(-1)!.attempt > 1) return;
+    }
+  });
+});
+
+describe('an app', () => {
+  it('that is destroyed leaves its services free to be destroyed', async () => {
+    await ok(['apps:destroy', 'shop', '--confirm', 'shop']);
+    expect(await berth.json(['postgres:links', 'shop'])).toEqual([]);
+    for (const [type, name] of [['postgres', 'shop'], ['redis', 'cache']] as const) await ok([`${type}:destroy`, name, '--confirm', name]);
+    await berth.until('nothing left', async () => {
+      const { containers, networks, volumes } = await berth.owned();
+      return containers.length + networks.length + volumes.length === 0;
+    });
+  });
+});
