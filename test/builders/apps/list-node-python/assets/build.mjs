@@ -3,4 +3,4 @@ import isOdd from 'is-odd';
 import ms from 'ms';
 
 mkdirSync('assets/dist', { recursive: true });
-writeFileSync('assets/dist/app.js', `console.log("built by node: ${ms(3_600_000)} ${isOdd(3)}");\n`);
+writeFileSync('assets/dist/app.js', `console.log("built by node for ${process.env.SHOP_NAME}: ${ms(3_600_000)} ${isOdd(3)}");\n`);
