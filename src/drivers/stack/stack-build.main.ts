@@ -215,9 +215,11 @@ async function settled(docker: Docker, config: Config, image: string, labels: Re
     await make(name);
     const packages = await packagesOf(docker, name);
     const all = { ...labels, [LABEL_VERSION]: contentVersion(labels[LABEL_DEFINITION], packages) };
-    const before = (await inspect(docker, image))?.Config.Labels ?? {};
-    if (Object.entries(all).every(([label, value]) => before[label] === value)) { say(`       the same ${packages.length} packages as before: it stays (version ${all[LABEL_VERSION]})`); return; }
+    const before = await inspect(docker, image);
+    if (before !== null && Object.entries(all).every(([label, value]) => before.Config.Labels?.[label] === value)) { say(`       the same ${packages.length} packages as before: it stays (version ${all[LABEL_VERSION]})`); return; }
     await build(docker, config, image, `FROM ${name}\n`, all, verbose);
+    // the one before, and those below it that only it stood on; what containers or other images need stays
+    if (before !== null) await docker.getImage(before.Id).remove().catch((error: { statusCode?: number }) => { if (error.statusCode !== 404 && error.statusCode !== 409) throw error; });
     say(`       version ${all[LABEL_VERSION]}: ${packages.length} packages`);
   } finally { await docker.getImage(name).remove({ force: true }).catch(gone); }
 }
