@@ -20,6 +20,7 @@ import { DRIFTS, type Drifts } from './drift/drift.projection.js';
 import type { Sources } from './sources/sources.js';
 import { Pipelines } from './deploys/deploys.service.js';
 import { Operations } from './operations/operations.service.js';
+import { COPIES, type Copies } from './copies/copies.projection.js';
 import { serviceKey, SERVICES, type ServiceRow, type Services } from './services/services.projection.js';
 import { WORKS, type Works } from './operations/works.projection.js';
 import type { Leftover } from './conductor/sweep.plan.js';
@@ -43,6 +44,8 @@ export class Core {
   readonly services: Projection<Services>;
   /** operations of every group */
   readonly works: Projection<Works>;
+  /** backups of volumes and services */
+  readonly copies: Projection<Copies>;
   /** what serves, for who asks only that */
   readonly routes: Projection<Board>;
   /** every plugin, and what each remembers */
@@ -104,6 +107,7 @@ export class Core {
     this.drifts = new Projection(store, 'drifts', DRIFTS);
     this.services = new Projection(store, 'services', SERVICES);
     this.works = new Projection(store, 'operations', WORKS);
+    this.copies = new Projection(store, 'copies', COPIES);
     this.routes = new Projection(store, 'routes', ROUTES);
     this.plugins = new Projection(store, 'plugins', PLUGINS);
     this.logs = new LogStore(join(config.root, 'logs'));
@@ -130,9 +134,9 @@ export class Core {
 
   /** The same server standing on another store, without the hands that reach beyond it: for deciding without doing. */
   on(store: EventStore): Core {
-    const { board, drifts, works, services, plugins, logs, workers, probes, engine, git } = this;
+    const { board, drifts, works, copies, services, plugins, logs, workers, probes, engine, git } = this;
     const init = (): Promise<never> => Promise.reject(new Error('no repository is made on a store that is not the server\'s own'));
-    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, services, plugins, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
+    return Object.assign(new Core(this.config, store, this.now), { board, drifts, works, copies, services, plugins, logs, workers, probes, engine, git: git && { resolve: (app: string, commit: string) => git.resolve(app, commit), init } });
   }
 
   /** The app of that name. @throws Rejected with exit code 20 */

@@ -24,18 +24,6 @@ export abstract class CopyStore {
   abstract remove(key: string, signal: AbortSignal): Promise<void>;
 }
 
-/** Where a copy store is, without what opens it. */
-export type CopyPlace =
-  | { readonly type: 'folder'; readonly path: string }
-  | {
-    readonly type: 's3'; readonly bucket: string;
-    /** empty, or with a `/` at its end */
-    readonly prefix: string;
-    /** `https://…`; null: Amazon's of the region */
-    readonly endpoint: string | null;
-    readonly region: string;
-  };
-
 /** What opens a bucket. */
 export interface CopyKey { readonly id: string; readonly secret: string }
 

@@ -1,6 +1,7 @@
 import { isAbsolute, normalize } from 'node:path';
 import { Rejected } from '../../events/decider.js';
-import { type CopyKey, type CopyPlace, type CopyStore, isKey } from './copy-store.port.js';
+import type { CopyPlace } from '../../events/types/copy.events.js';
+import { type CopyKey, type CopyStore, isKey } from './copy-store.port.js';
 import { FolderCopies } from './folder.driver.js';
 
 const BUCKET = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;

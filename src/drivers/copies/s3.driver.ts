@@ -4,7 +4,8 @@ import { Readable } from 'node:stream';
 import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { Upload } from '@aws-sdk/lib-storage';
 import { StepFailure } from '../../events/step.js';
-import { type Copy, CopyStore, isKey, type CopyKey, type CopyPlace } from './copy-store.port.js';
+import type { CopyPlace } from '../../events/types/copy.events.js';
+import { type Copy, CopyStore, isKey, type CopyKey } from './copy-store.port.js';
 
 /** bytes of a part: 10,000 of them at most are one object, 160 GiB; two are held in memory */
 const PART = 16 << 20;

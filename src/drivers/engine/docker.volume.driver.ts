@@ -20,9 +20,15 @@ export class DockerVolumeDriver extends VolumePort {
   private readonly calls: EngineCalls;
   private readonly containers: DockerContainers;
 
-  /** @param instance marks the throw-away containers; the sweeper does not know them */
-  constructor(socket: string, private readonly instance: string) {
+  private readonly holders: string;
+
+  /**
+   * @param instance marks the throw-away containers; the sweeper does not know them
+   * @param owner whose they are, where it is not the API: each tidies up after itself
+   */
+  constructor(socket: string, private readonly instance: string, owner?: string) {
     super();
+    this.holders = owner === undefined ? instance : `${instance}.${owner}`;
     this.calls = new EngineCalls(new Docker({ socketPath: socket }), socket, null);
     this.containers = new DockerContainers(this.calls);
   }
@@ -120,19 +126,22 @@ export class DockerVolumeDriver extends VolumePort {
   override removeContainer(container: string): Promise<void> { return this.containers.remove(container); }
 
   override async tidy(): Promise<void> {
-    const left = await this.calls.run('container.list', undefined, (docker) => docker.listContainers({ all: true, filters: { label: [`${LABEL.holder}=${this.instance}`] } }));
+    const left = await this.calls.run('container.list', undefined, (docker) => docker.listContainers({ all: true, filters: { label: [`${LABEL.holder}=${this.holders}`] } }));
     for (const { Id } of left) await this.containers.remove(Id);
   }
 
+  override async paused(wanted: LabelValues): Promise<readonly Pick<VolumeUser, 'id' | 'labels'>[]> {
+    return (await this.containers.list(wanted)).filter((c) => c.state === 'paused');
+  }
+
   override async unpauseAll(wanted: LabelValues): Promise<void> {
-    const paused = (await this.containers.list(wanted)).filter((c) => c.state === 'paused');
-    for (const { id } of paused) await this.unpause(id);
+    for (const { id } of await this.paused(wanted)) await this.unpause(id);
   }
 
   private async holder(volume: string): Promise<string> {
     const image = await this.emptyImage();
     const made = await this.calls.run('container.create', volume, (docker) => docker.createContainer({
-      name: `${this.instance}-volume-${randomBytes(4).toString('hex')}`, Image: image, Cmd: ['none'], Labels: { [LABEL.holder]: this.instance }, NetworkDisabled: true,
+      name: `${this.instance}-volume-${randomBytes(4).toString('hex')}`, Image: image, Cmd: ['none'], Labels: { [LABEL.holder]: this.holders }, NetworkDisabled: true,
       HostConfig: { NetworkMode: 'none', Mounts: [{ Type: 'volume', Source: volume, Target: `/${AT}`, VolumeOptions: { NoCopy: true } } as never] },
     }));
     return made.id;

@@ -16,6 +16,8 @@ export const LABEL = {
   storage: 'berth.storage',
   /** volumes: the restore that made it */
   restore: 'berth.restore',
+  /** volumes: the job that made it to try a backup in it; it goes with the job */
+  drill: 'berth.drill',
   /** throw-away containers that only hold a volume: the instance whose they are. They have no other label, for whatever has the instance's is swept */
   holder: 'berth.holder',
 } as const;

@@ -40,6 +40,7 @@ export abstract class VolumePort {
   abstract removeContainer(container: string): Promise<void>;
   /** Takes away what a process that died in the middle left: its throw-away containers. Only while nobody reads or writes. */
   abstract tidy(): Promise<void>;
+  abstract paused(labels: LabelValues): Promise<readonly Pick<VolumeUser, 'id' | 'labels'>[]>;
   /** Containers with these labels that are paused go on. */
   abstract unpauseAll(labels: LabelValues): Promise<void>;
 }

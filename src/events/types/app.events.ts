@@ -31,13 +31,17 @@ export interface Mount {
   readonly name: string;
   /** absolute path in the containers */
   readonly path: string;
+  /** which of its volumes: the operation that restored it; absent: the first one */
+  readonly generation?: number;
 }
 
 /** stream `storage-<app id>`: what is not mounted any more is kept until it is said to be destroyed */
 export type StorageEvent =
   | NewEvent<'StorageMounted', { app: string; name: string; path: string }>
   | NewEvent<'StorageUnmounted', { app: string; name: string; path: string }>
-  | NewEvent<'StorageDestroyed', { app: string; name: string }>;
+  | NewEvent<'StorageDestroyed', { app: string; name: string }>
+  /** a volume that was filled beside it takes its place, with the next deploy; `generation`: the operation that filled it */
+  | NewEvent<'StorageReplaced', { app: string; name: string; generation: number }>;
 
 /** stream `keys` */
 export type KeyEvent =

@@ -143,7 +143,7 @@ const destroy = command({
   run: async (context, { app, confirm, storage: data }) => {
     const { core } = context;
     const row = await core.app(app);
-    const { mounts, kept } = (await core.repository.load(storage, storageStream(row.id))).state;
+    const { mounts, kept, generations } = (await core.repository.load(storage, storageStream(row.id))).state;
     const volumes = [...mounts.map(({ name }) => name), ...kept];
     if (!context.force) {
       if (confirm === undefined && context.origin === 'http') throw new Rejected('app.confirm', `This destroys app ${app} for good`, `send confirm=${app}`);
@@ -164,7 +164,7 @@ const destroy = command({
     });
     await core.box.destroyKey(row.id);
     await core.sweep?.();
-    return { app, destroyed: true, kept: data ? [] : volumes.map((name) => volumeName(core.config.instance, row.id, name)) };
+    return { app, destroyed: true, kept: data ? [] : volumes.map((name) => volumeName(core.config.instance, row.id, name, generations[name])) };
   },
   render: ({ app, kept }, out) => {
     out.info(`Destroying ${app} (including all add-ons)`);

@@ -18,7 +18,7 @@ export interface VolumePart {
   readonly bytes: number;
   readonly labels: Readonly<Record<string, string>>;
   /** app id, and what the app calls it; null for a volume that is no app's storage */
-  readonly storage: { readonly app: string; readonly name: string } | null;
+  readonly storage: { readonly app: string; readonly name: string; readonly generation?: number } | null;
   /** nothing wrote into it while it was read */
   readonly still: boolean;
 }

@@ -3,7 +3,7 @@ import type { Volume, VolumePort } from '../../drivers/engine/volume.port.js';
 import { Rejected } from '../../events/decider.js';
 import { bytes } from '../commands/words.js';
 import type { Core } from '../core.js';
-import { volumeName } from '../storage/storage.decider.js';
+import { generationOf, volumeName } from '../storage/storage.decider.js';
 import type { VolumePart } from './archive.js';
 import type { Say } from './telling.js';
 
@@ -21,7 +21,7 @@ export function portOf(core: Core): VolumePort {
 }
 
 /** A container's own, or a build's cache: nothing that a new machine would look for. */
-const goesWithIts = ({ name, labels: marks }: Volume): boolean => /^[0-9a-f]{64}$/.test(name) || readLabels(marks).deploy !== undefined || readLabels(marks).type === CACHE_VOLUME;
+const goesWithIts = ({ name, labels: marks }: Volume): boolean => /^[0-9a-f]{64}$/.test(name) || readLabels(marks).deploy !== undefined || readLabels(marks).type === CACHE_VOLUME || readLabels(marks).drill !== undefined;
 
 /**
  * Volumes that belong to this Berth, or that containers of its apps mount. @param names of volumes, or of apps for all of an app's; empty: all
@@ -79,7 +79,7 @@ export async function readVolumes(core: Core, chosen: readonly Volume[], during:
     let size = 0;
     const still = await heldStill(core, name, during, say, async () => { size = await put(folderOf(parts.length), portOf(core).read(name, signal)); });
     const { app, storage } = readLabels(marks);
-    parts.push({ name, bytes: size, labels: carried(marks), storage: app && storage ? { app, name: storage } : null, still });
+    parts.push({ name, bytes: size, labels: carried(marks), storage: app && storage ? { app, name: storage, ...(generationOf(name) > 0 && { generation: generationOf(name) }) } : null, still });
     say.info(`Volume ${name}, ${bytes(size)}`);
     if (!still) say.warn(`${name} was read while something may have written into it: not every program can read such a copy`);
   }
@@ -89,7 +89,7 @@ export async function readVolumes(core: Core, chosen: readonly Volume[], during:
 export const folderOf = (index: number): string => `volumes/${String(index + 1).padStart(6, '0')}`;
 
 /** An app's storage has this Berth's name for it; every other volume keeps its own. */
-const targetOf = (core: Core, { name, storage }: VolumePart): string => (storage ? volumeName(core.config.instance, storage.app, storage.name) : name);
+const targetOf = (core: Core, { name, storage }: VolumePart): string => (storage ? volumeName(core.config.instance, storage.app, storage.name, storage.generation) : name);
 
 /** @throws Rejected naming the volumes that have something in them */
 export async function refuseFull(core: Core, parts: readonly VolumePart[]): Promise<void> {

@@ -8,6 +8,7 @@ import { buildpackCommands } from '../buildpacks/buildpacks.commands.js';
 import { configCommands } from '../config/config.commands.js';
 import { deployCommands } from '../deploys/deploys.commands.js';
 import { jobCommands } from '../deploys/jobs.commands.js';
+import { storageCopyCommands } from '../copies/storage-copies.commands.js';
 import { doctorCommands } from '../doctor/doctor.commands.js';
 import { domainCommands } from '../domains/domains.commands.js';
 import { diffCommands } from '../history/diff.commands.js';
@@ -34,7 +35,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...stackCommands, ...serviceCommands, ...registryCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...storageCopyCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...stackCommands, ...serviceCommands, ...registryCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */

@@ -5,6 +5,7 @@ import { spaceOf } from '../../drivers/disk/space.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { DockerVolumeDriver } from '../../drivers/engine/docker.volume.driver.js';
 import type { EnginePort } from '../../drivers/engine/engine.port.js';
+import { readLabels } from '../../drivers/engine/labels.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
 import { GitImportDriver } from '../../drivers/git/git.import.js';
 import { GitTransferDriver } from '../../drivers/git/git.transfer.js';
@@ -15,6 +16,7 @@ import { systemClock } from '../../events/clock.js';
 import { Rejected } from '../../events/decider.js';
 import { DailyAudit } from '../audit/checkpoint.js';
 import { settle } from '../backup/settle.js';
+import { BackupKeeper } from '../copies/keeper.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Deliveries } from '../plugins/deliveries.js';
@@ -37,7 +39,7 @@ export class Conductor {
   private collecting: Promise<void> | null = null;
   private stopping = false;
 
-  private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, engine: DockerDriver, private readonly report: Report) {
+  private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, private readonly keeper: BackupKeeper, engine: DockerDriver, private readonly report: Report) {
     this.audit = new DailyAudit(core, report);
     const deliveries = core.pluginHost && new Deliveries(core, core.pluginHost);
     this.rounds = new Rounds({
@@ -49,6 +51,7 @@ export class Conductor {
       },
       sweep: async () => {
         void this.audit.run(); // beside the sweeps, which shall not wait for a long log
+        void keeper.look(); // nor for the queue
         await sweeper.sweep();
       },
       restore: () => sweeper.restore(),
@@ -80,8 +83,9 @@ export class Conductor {
     core.volumes = new DockerVolumeDriver(config.dockerSocket, config.instance);
     const router = new HaproxyDriver(haproxyOptions(config));
     const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
-    const sweeper = new Sweeper(core, heldAsRunning(engine, core.held), router, report);
-    const conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, sweeper, engine, report);
+    const keeper = new BackupKeeper(core, core.volumes, () => conductor.rounds.soon(), report);
+    const sweeper = new Sweeper(core, heldAsRunning(engine, core.held, keeper), router, report);
+    const conductor: Conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, sweeper, keeper, engine, report);
     core.sweep = () => conductor.rounds.sweepNow();
     core.cleanup = { look: () => sweeper.leftovers(), run: async () => { await conductor.rounds.sweepNow(); await sweeper.sweepCaches(); } };
     core.alone = (work) => conductor.rounds.alone(work);
@@ -148,6 +152,7 @@ export class Conductor {
     this.stopping = true;
     await this.rounds.stop();
     await this.audit.stop();
+    await this.keeper.close();
     await this.collector.stop();
     await this.collecting;
     await this.rounds.release();
@@ -156,8 +161,11 @@ export class Conductor {
 }
 
 /** The engine as the sweeper sees it: containers that are held still on purpose run. */
-function heldAsRunning(engine: DockerDriver, held: ReadonlySet<string>): EnginePort {
-  const listContainers: EnginePort['listContainers'] = async (labels) => (await engine.listContainers(labels)).map((c) => (held.has(c.id) ? { ...c, state: 'running' } : c));
+function heldAsRunning(engine: DockerDriver, held: ReadonlySet<string>, keeper: BackupKeeper): EnginePort {
+  const listContainers: EnginePort['listContainers'] = async (labels) => {
+    const apps = await keeper.holding(); // before: what a worker holds now is not over when it is looked at
+    return (await engine.listContainers(labels)).map((c) => (held.has(c.id) || (c.state === 'paused' && apps.has(readLabels(c.labels).app ?? '')) ? { ...c, state: 'running' } : c));
+  };
   return Object.assign(Object.create(engine) as EnginePort, { listContainers });
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { VERSION } from '../../version.js';
 import { newestBackup } from '../backup/newest.js';
+import { nameOf } from '../copies/subject.js';
 import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
@@ -54,14 +55,16 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
+  const copied = Object.values((await core.copies.now()).groups).flatMap((row) => (row.subject && nameOf(row.subject, board) !== null ? [{ ...row, name: nameOf(row.subject, board)! }] : []));
+  if (copied.length > 0) checks.push(judge.copies(copied, now));
   const standing = core.stack && await standings(core, Object.values(board.apps).filter((row) => row.releases.some(({ number, spec }) => number === row.live?.release && spec.stack !== undefined))).catch(() => null); // the engine's own check says that it is away
   if (standing) checks.push(judge.stack(standing));
   checks.push(judge.clock(now, newest?.at ?? null, now - (performance.timeOrigin + performance.now())));
   return checks;
 }
 
-function projections({ board, drifts, works, services }: Core): Check[] {
-  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing], ['services', services.standing]] as const;
+function projections({ board, drifts, works, services, copies }: Core): Check[] {
+  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing], ['services', services.standing], ['copies', copies.standing]] as const;
   const troubled = all.flatMap(([name, { trouble }]) => (trouble ? [`${name}: ${trouble}`] : []));
   if (troubled.length > 0) return [warn('projections', troubled.join('; '), 'what lists show is right, or of the version before; starts take longer', 'make room if a disk is full; then berth projections:rebuild')];
   return [ok('projections', all.map(([name, { version, serves }]) => (serves === version ? `${name} version ${version}` : `${name} version ${version} is being folded, ${serves} serves`)).join(', '))];

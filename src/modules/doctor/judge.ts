@@ -2,6 +2,8 @@ import type { Space } from '../../drivers/disk/space.js';
 import type { Certificate } from '../../drivers/router/haproxy.certificates.js';
 import type { WorkRow } from '../../events/store.port.js';
 import type { NewestBackup } from '../backup/newest.js';
+import type { CopiesRow } from '../copies/copies.projection.js';
+import { interval } from '../copies/schedule.js';
 import type { Integrity } from '../audit/integrity.js';
 import { seconds, when } from '../commands/words.js';
 import { roomOn, roomText, type Disk } from '../server/room.js';
@@ -134,4 +136,28 @@ export function clock(now: number, newestAt: number | null, moved: number): Chec
   if (ahead > CLOCK_MS) return bad('clock', `${when(now)} UTC, but the newest event is of ${when(newestAt!)} UTC`, `the clock was put back by ${age(ahead)}: work that waits for its time waits longer, and times of the log are not in order`, todo);
   if (Math.abs(moved) > CLOCK_MS) return warn('clock', `${when(now)} UTC, put ${moved > 0 ? 'forward' : 'back'} by ${seconds(Math.abs(moved))} since this process started`, 'a jump hands running steps to other workers, once; nothing is lost', todo);
   return ok('clock', `${when(now)} UTC`);
+}
+
+type CopyStanding = Pick<CopiesRow, 'group' | 'schedule' | 'copies' | 'failed'> & { readonly name: string };
+
+/** Backups of volumes and services: of one that has a schedule the newest that is good must not be older than two of its intervals. */
+export function copies(rows: readonly CopyStanding[], now: number): Check {
+  const check = 'copies';
+  const wrong: string[] = [];
+  const worth: string[] = [];
+  for (const { name, schedule, copies: there, failed } of rows) {
+    const taken = there.filter(({ safety }) => !safety);
+    const good = taken.findLast(({ failure }) => failure === null);
+    if (taken.length > 0 && !good) wrong.push(`${name}: no backup can be brought back`);
+    else if (failed) worth.push(`${name}: ${failed.what === 'verify' ? `the trial of backup ${failed.copy}` : 'the last one'} failed ${age(now - failed.at)} ago: ${failed.failure.message}`);
+    if (!schedule) continue;
+    const limit = 2 * interval(schedule, now);
+    if (now - Math.max(good?.at ?? 0, schedule.since) > limit) worth.push(good ? `${name}: the newest is ${age(now - good.at)} old` : `${name}: none was taken in ${age(now - schedule.since)}`);
+  }
+  const means = 'what came since is lost when a disk or a person fails';
+  const todo = 'see: berth storage:backups <app> <name>, berth <service>:backups <name>; then berth jobs:failed';
+  if (wrong.length > 0) return bad(check, [...wrong, ...worth].join('; '), means, todo);
+  if (worth.length > 0) return warn(check, worth.join('; '), means, todo);
+  const newest = rows.flatMap(({ name, copies: there }) => there.filter(({ safety }) => !safety).slice(-1).map(({ at }) => `${name} ${age(now - at)} old`));
+  return ok(check, newest.join(', ') || 'none was taken yet');
 }

@@ -46,6 +46,8 @@ const seen: Cannot = { why: 'it says what was seen, which nobody decided', hint:
 
 const operation: Cannot = { why: 'it is something that an operation did or learnt, not a change that was asked for', hint: 'while it runs: berth operations:cancel <group>; what it did: berth operations:show <group>' };
 
+const own: Cannot = { why: 'it has its own command, and its secrets are not told', hint: 'see: berth help storage' };
+
 /** Every type of event: how it is undone, or why it cannot be. */
 export const UNDO: Rules = {
   ConfigSet: { touches: (d) => Object.keys(d.values), opposite: (d, before) => formerly(d.app, Object.keys(d.values), before) },
@@ -101,6 +103,10 @@ export const UNDO: Rules = {
   StorageMounted: { why: 'containers may have written into it since', hint: 'berth storage:unmount <app> <name>: its data is kept' },
   StorageUnmounted: { why: 'it may have been mounted elsewhere since', hint: 'its data is kept: berth storage:mount <app> <name>:<path>' },
   StorageDestroyed: { why: 'the data is gone', hint: 'a backup may have it: berth backup:list' },
+  StorageReplaced: { why: 'containers have written into what took its place', hint: 'the data of before is in the safety copy: berth storage:backups <app> <name>, then berth storage:restore <app> <name> <backup>' },
+  CopyAuthSet: own, CopyAuthUnset: own, CopyEncryptionSet: own, CopyEncryptionUnset: own, CopyScheduled: own, CopyUnscheduled: own, CopyRetentionSet: own,
+  CopyDue: operation, CopyTaken: { why: 'it is there, and may be needed', hint: 'retention removes it: berth help storage:backup-retention' }, CopyFailed: operation, CopyVerified: operation,
+  CopyExpired: { why: 'the file is gone', hint: 'keep more of them: berth help storage:backup-retention' }, CopyRestored: { why: 'what was there before is in the safety copy', hint: 'restore that one: berth storage:backups <app> <name>' },
   BackupTaken: { why: 'the file is yours', hint: 'remove it where it lies' }, BackupFailed: { why: 'it was not made', hint: 'try again: berth backup' },
   PluginInstalled: { why: 'a plugin is taken away by its own command', hint: 'berth plugin:uninstall <plugin>' }, PluginUpdated: { why: 'what was there before may be gone', hint: 'berth plugin:update <plugin> <committish>' },
   PluginEnabled: { why: 'it has its own command', hint: 'berth plugin:disable <plugin>' }, PluginDisabled: { why: 'it has its own command', hint: 'berth plugin:enable <plugin>' },

@@ -2,6 +2,7 @@ import type { Recorded } from '../../events/event.js';
 import type { AppEvent, ConfigEvent, Formation, KeyEvent, Mount, ProcessEvent, ServerEvent, StorageEvent } from '../../events/types/app.events.js';
 import { older, supersede } from '../deploys/pipeline.state.js';
 import type { EventType } from '../../events/types/all.events.js';
+import { COPY_EVENTS } from '../../events/types/copy.events.js';
 import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, ReleaseSpec, RouterSettings, Step } from '../../events/types/deploy.events.js';
 import { OPERATION_EVENTS } from '../../events/types/operation.events.js';
 import { SERVICE_EVENTS } from '../../events/types/service.events.js';
@@ -59,11 +60,13 @@ export interface Board {
   server: { domains: string[]; trace: boolean; settings: Record<string, string> };
   /** volumes whose data was said to be destroyed: `<app id>.<name>` */
   doomed: string[];
+  /** which volume stands for `<app id>.<name>`, where it is not the first */
+  generations: Record<string, number>;
 }
 
 export type BoardEvent = AppEvent | ConfigEvent | ProcessEvent | KeyEvent | ServerEvent | StorageEvent | PipelineEvent;
 
-export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} }, doomed: [] });
+export const emptyBoard = (): Board => ({ apps: {}, names: {}, deploys: {}, failed: {}, keys: [], tokens: [], server: { domains: [], trace: false, settings: {} }, doomed: [], generations: {} });
 
 function set(record: Record<string, string>, key: string, value: string | null): void {
   if (value === null) delete record[key];
@@ -88,6 +91,13 @@ export function applyToBoard(board: Board, event: Recorded): void {
     case 'GlobalDomainSet': board.server.domains = known.data.domains; return;
     case 'TraceSwitched': board.server.trace = known.data.on; return;
     case 'StorageDestroyed': board.doomed.push(`${known.data.app}.${known.data.name}`); return; // of apps that are gone, too
+    case 'StorageReplaced': {
+      const { app, name, generation } = known.data;
+      board.generations[`${app}.${name}`] = generation;
+      const row = board.apps[app];
+      if (row) row.mounts = row.mounts.map((mount) => (mount.name === name ? { ...mount, generation } : mount));
+      return;
+    }
     case 'ServerSettingChanged': set(board.server.settings, known.data.key, known.data.to); return;
     default: {
       const app = board.apps[(known.data as { app?: string }).app ?? ''];
@@ -124,7 +134,7 @@ function applyToApp(board: Board, app: AppRow, event: Recorded & BoardEvent): vo
       return;
     }
     case 'StorageMounted':
-      app.mounts.push({ name: event.data.name, path: event.data.path });
+      app.mounts.push(mountOf(board, event.data));
       board.doomed = board.doomed.filter((name) => name !== `${app.id}.${event.data.name}`);
       return;
     case 'StorageUnmounted': app.mounts = app.mounts.filter((mount) => mount.name !== event.data.name); return;
@@ -228,6 +238,10 @@ function failedOf(board: Board, app: string, change: (failed: Record<string, Fai
   Object.assign(board.failed, change(own));
 }
 
+function mountOf(board: Board, { app, name, path }: { readonly app: string; readonly name: string; readonly path: string }): Mount {
+  const generation = board.generations[`${app}.${name}`];
+  return { name, path, ...(generation !== undefined && { generation }) };
+}
 const isOpen = (step: StepRow): boolean => step.status === 'queued' || step.status === 'running' || step.status === 'waiting-for-retry';
 
 function done(step: StepRow | undefined, event: Recorded & { data: { tookMs: number; output: unknown } }): void {
@@ -242,14 +256,13 @@ function lastContainers(row: DeployRow): readonly LiveContainer[] | undefined {
   return row.steps.findLast((s) => s.step === 'release' && s.status === 'succeeded')?.containers;
 }
 
-const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded', ...OPERATION_EVENTS, ...SERVICE_EVENTS];
+const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded', ...OPERATION_EVENTS, ...SERVICE_EVENTS, ...COPY_EVENTS];
 
 /** `version`: bump it when the shape or the meaning of Board changes, and say how the former one is looked at until the new one is folded. */
-export const BOARD: Shape<Board> = { version: '4', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '3', adopt: (state) => withVolumes(state as Board) } };
+export const BOARD: Shape<Board> = { version: '5', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '4', adopt: (state) => withGenerations(state as Board) } };
 
-/** A board of before there were volumes. */
-function withVolumes(board: Board): Board {
-  for (const app of Object.values(board.apps)) app.mounts ??= [];
-  board.doomed ??= [];
+/** A board of before another volume could take one's place. */
+function withGenerations(board: Board): Board {
+  board.generations ??= {};
   return board;
 }

@@ -25,8 +25,8 @@ class ReportInput {
 interface Entry { readonly name: string; /** null: kept, and mounted nowhere */ readonly path: string | null; readonly volume: string }
 
 async function entriesOf(core: Core, row: Pick<AppRow, 'id'>): Promise<Entry[]> {
-  const { mounts, kept } = (await core.repository.load(storage, storageStream(row.id))).state;
-  const of = (name: string, path: string | null): Entry => ({ name, path, volume: volumeName(core.config.instance, row.id, name) });
+  const { mounts, kept, generations } = (await core.repository.load(storage, storageStream(row.id))).state;
+  const of = (name: string, path: string | null): Entry => ({ name, path, volume: volumeName(core.config.instance, row.id, name, generations[name]) });
   return [...mounts.map(({ name, path }) => of(name, path)), ...kept.map((name) => of(name, null))];
 }
 

@@ -79,8 +79,8 @@ async function mounted({ volumes, config }: ReleaseDeps, input: ReleaseInput, im
   const own = input.mounts ?? [];
   // the app's own word counts; a plugin's volumes go with the app
   const theirs = added.filter(({ path }) => !own.some((mount) => mount.path === path));
-  return Promise.all([...own.map((mount) => ({ ...mount, storage: mount.name })), ...theirs.map((mount) => ({ ...mount, storage: undefined }))].map(async ({ name, path, storage }) => {
-    const volume = volumeName(config.instance, input.app, name);
+  return Promise.all([...own.map((mount) => ({ ...mount, storage: mount.name, generation: mount.generation })), ...theirs.map((mount) => ({ ...mount, storage: undefined, generation: undefined }))].map(async ({ name, path, storage, generation }) => {
+    const volume = volumeName(config.instance, input.app, name, generation);
     const made = await volumes.ensure(volume, labels({ instance: config.instance, app: input.app, ...(storage !== undefined && { storage }) }));
     if (made) log.detail(`Made the volume ${volume} for ${path}`);
     if (uid !== undefined && uid !== '0') {

@@ -6,12 +6,17 @@ import { DELIVERY } from '../../modules/plugins/delivery.kind.js';
 import { Plugins } from '../../modules/plugins/plugins.service.js';
 import { BUNDLED } from '../../plugins/bundled.js';
 import { startOperations } from '../start.js';
+import { backupWorks } from './backup/backup.works.js';
 import { deliver } from './deliver.js';
 import { serviceWorks } from './service.works.js';
 
-await startOperations((core) => {
+await startOperations((core, report) => {
+  const { dockerSocket, instance } = core.config;
+  const volumes = new DockerVolumeDriver(dockerSocket, instance, process.env['BERTH_WORKER_NAME'] ?? 'service-1');
+  core.volumes = volumes;
+  volumes.tidy().catch((error: unknown) => report('what a worker of this name left in the engine', error));
   const plugins = new Plugins(core, new PluginDriver(), BUNDLED);
   const { config, box, now } = core;
-  const services = serviceWorks({ engine: new DockerDriver(config.dockerSocket), volumes: new DockerVolumeDriver(config.dockerSocket, config.instance), config, unseal: (sealed) => box.unseal(sealed), now });
-  return { ...services, [DELIVERY]: { deliver: deliver(core, plugins) } };
+  const services = serviceWorks({ engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed) => box.unseal(sealed), now });
+  return { ...services, ...backupWorks(core, volumes), [DELIVERY]: { deliver: deliver(core, plugins) } };
 });

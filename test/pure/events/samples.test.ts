@@ -7,6 +7,7 @@ import { apps } from '../../../src/modules/apps/app.decider.js';
 import { claims } from '../../../src/modules/apps/claim.decider.js';
 import { audit } from '../../../src/modules/audit/audit.decider.js';
 import { backups } from '../../../src/modules/backup/backup.decider.js';
+import { copies } from '../../../src/modules/copies/copies.decider.js';
 import { requests } from '../../../src/modules/commands/request.decider.js';
 import { config } from '../../../src/modules/config/config.decider.js';
 import { drift } from '../../../src/modules/drift/drift.decider.js';
@@ -32,7 +33,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links, copies,
 };
 
 describe('events as they were ever written', () => {

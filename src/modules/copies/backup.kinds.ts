@@ -1,0 +1,165 @@
+import { Rejected } from '../../events/decider.js';
+import type { Sealed } from '../../events/sealed.js';
+import type { CopyFacts, CopyPlace, CopySubject, Count } from '../../events/types/copy.events.js';
+import { appStream, storageStream } from '../apps/app-context.js';
+import { apps } from '../apps/app.decider.js';
+import type { During } from '../backup/volumes.js';
+import { operationsStream, type Draft } from '../draft.js';
+import { operations } from '../operations/operation.decider.js';
+import type { OperationKind } from '../operations/operation.kind.js';
+import type { OperationRun } from '../operations/operation.state.js';
+import { storage, volumeName } from '../storage/storage.decider.js';
+import { condemned, copies, type CopyAuth, type KnownCopy } from './copies.decider.js';
+import { copiesStream, groupOf, keyOf } from './subject.js';
+
+/** What a backup is asked with. `folder`: parts of the key before its last; `at`: ms since the epoch */
+export interface BackupWish { readonly subject: CopySubject; readonly place: CopyPlace; readonly folder: readonly string[]; readonly at: number; readonly during?: During }
+/** `passphrase`: of the copy, where it is another one than today's */
+export interface CopyWish { readonly subject: CopySubject; readonly copy: number; readonly folder: readonly string[]; readonly passphrase?: Sealed }
+
+/** What is read and written, as a worker finds it. */
+export type Source = { readonly type: 'volume'; readonly app: string; readonly name: string; readonly volume: string };
+
+export interface Opened { readonly place: CopyPlace; readonly auth: CopyAuth | null }
+export interface DumpInput { readonly source: Source; readonly during: During; readonly passphrase: Sealed | null; readonly key: string }
+/** `spool`: the file in the operation's folder */
+export interface Dumped { readonly bytes: number; readonly sha256: string; readonly count: Count; readonly passphrase: Sealed | null; readonly key: string; readonly spool: string }
+export interface CheckInput extends Opened { readonly key: string; readonly bytes: number; readonly sha256: string }
+export interface StoreInput extends CheckInput { readonly spool: string }
+export interface DrillInput { readonly source: Source; readonly spool: string; readonly bytes: number; readonly sha256: string; readonly passphrase: Sealed | null; /** as it was counted when it was dumped; null: not compared */ readonly count: Count | null }
+export interface PruneInput { readonly gone: readonly ({ readonly copy: number; readonly key: string } & Opened)[] }
+export interface Pruned { readonly gone: readonly number[]; readonly kept: string | null }
+export interface FetchInput extends CheckInput { readonly passphrase: Sealed | null }
+export interface LoadInput extends DrillInput { /** the volume that is filled */ readonly target: string }
+export interface SafetyInput extends PruneInput { readonly source: Source; readonly target: string; readonly place: CopyPlace; readonly key: string; readonly passphrase: Sealed | null }
+/** null: there was nothing to be copied */
+export interface Safe extends Pruned { readonly taken: Pick<CopyFacts, 'key' | 'bytes' | 'sha256' | 'encrypted'> | null }
+
+async function stateOf(draft: Draft, subject: CopySubject) {
+  return (await draft.load(copies, copiesStream(groupOf(subject)))).state;
+}
+
+/** @throws Rejected when it is not there any more */
+export async function sourceOf(draft: Draft, subject: CopySubject): Promise<Source> {
+  if (subject.type !== 'volume') throw new Rejected('backup.subject', 'Berth cannot back this up');
+  const { app, name } = subject;
+  const { state: owner } = await draft.load(apps, appStream(app));
+  const { mounts, kept, generations } = (await draft.load(storage, storageStream(app))).state;
+  if (owner.status !== 'live') throw new Rejected('app.missing', `App ${owner.name || app} does not exist any more`, 'see: berth apps:list', 20);
+  if (!mounts.some((mount) => mount.name === name) && !kept.includes(name)) throw new Rejected('storage.missing', `There is no volume ${name}`, `see: berth storage:list ${owner.name}`);
+  return { type: 'volume', app, name, volume: volumeName(draft.core.config.instance, app, name, generations[name]) };
+}
+
+/** What opens that place. @throws Rejected for a bucket without a key */
+function opened(place: CopyPlace, auth: CopyAuth | null): Opened {
+  if (place.type === 's3' && auth === null) throw new Rejected('copies.key', `There is no key for s3://${place.bucket}`, 'give one: …:backup-auth');
+  return { place, auth: place.type === 's3' ? auth : null };
+}
+
+const removable = (all: readonly KnownCopy[], auth: CopyAuth | null): PruneInput => ({ gone: all.map(({ copy, key, place }) => ({ copy, key, ...opened(place, auth) })) });
+const learnt = <T>(run: OperationRun, step: string): T => run.learnt[step] as T;
+const facts = ({ place }: BackupWish, run: OperationRun): CopyFacts => {
+  const { key, bytes, sha256, passphrase } = learnt<Dumped>(run, 'dump');
+  return { copy: run.operation, safety: false, place, key, bytes, sha256, encrypted: passphrase !== null, count: learnt<{ count: Count }>(run, 'drill').count };
+};
+/** where safety copies are */
+export const safetyPlace = (root: string): CopyPlace => ({ type: 'folder', path: `${root}/copies` });
+
+function failing(what: 'backup' | 'verify' | 'restore', copyOf: (run: OperationRun) => number | null): NonNullable<OperationKind['undone']> {
+  return async (draft, run) => {
+    const group = groupOf((run.input as { subject: CopySubject }).subject);
+    const { state } = await draft.load(operations, operationsStream(group));
+    const failed = Object.values(state.failed).findLast((one) => one.operation === run.operation);
+    if (failed) await draft.decide(copies, copiesStream(group), { type: 'Fail', group, what, operation: run.operation, copy: copyOf(run), step: failed.step ?? failed.steps.at(-1)!, failure: failed.failure });
+  };
+}
+
+/** @throws Rejected when it was removed meanwhile */
+async function copyOf(draft: Draft, { subject, copy }: CopyWish): Promise<{ known: KnownCopy; auth: CopyAuth | null; passphrase: Sealed | null }> {
+  const { copies: all, auth, passphrase } = await stateOf(draft, subject);
+  const known = all.find((one) => one.copy === copy);
+  if (!known) throw new Rejected('backup.missing', `There is no backup ${copy} any more`);
+  return { known, auth, passphrase };
+}
+async function fetchInput(draft: Draft, wish: CopyWish): Promise<FetchInput> {
+  const { known, auth, passphrase } = await copyOf(draft, wish);
+  if (known.encrypted && !wish.passphrase && !passphrase) throw new Rejected('backup.passphrase', `Backup ${known.copy} is encrypted, and its passphrase is not known here any more`, 'give it: --passphrase-stdin');
+  return { ...opened(known.place, auth), key: known.key, bytes: known.bytes, sha256: known.sha256, passphrase: known.encrypted ? (wish.passphrase ?? passphrase) : null };
+}
+async function tryInput(draft: Draft, run: OperationRun): Promise<DrillInput> {
+  const wish = run.input as CopyWish;
+  const { bytes, sha256, passphrase } = await fetchInput(draft, wish);
+  const { known: { count } } = await copyOf(draft, wish);
+  return { source: await sourceOf(draft, wish.subject), ...learnt<{ spool: string }>(run, 'fetch'), bytes, sha256, passphrase, count };
+}
+
+/** Something that waits for a disk or a server is tried for a quarter of an hour. */
+const BACKOFF = [5_000, 30_000, 120_000, 300_000, 600_000];
+/** a large one takes its time, ms */
+const LONG = 12 * 3_600_000;
+const DEADLINES = { dump: LONG, store: LONG, check: LONG, drill: LONG, fetch: LONG, load: LONG, safety: LONG };
+
+/** dumped → written → read back → restored into a throw-away instance and counted → older ones removed */
+const backup: OperationKind = {
+  queue: 'service', steps: ['dump', 'store', 'check', 'drill', 'prune'], deadlines: DEADLINES, backoff: BACKOFF,
+  async input(draft, step, run): Promise<DumpInput | CheckInput | StoreInput | DrillInput | PruneInput> {
+    const wish = run.input as BackupWish;
+    const state = await stateOf(draft, wish.subject);
+    if (step === 'dump') {
+      opened(wish.place, state.auth); // now rather than when all is dumped
+      const { passphrase } = state;
+      return { source: await sourceOf(draft, wish.subject), during: wish.during ?? 'paused', passphrase, key: keyOf(wish.folder, wish.at, run.operation, `.tar${passphrase ? '.age' : ''}`) };
+    }
+    if (step === 'prune') return removable(condemned(state, facts(wish, run)), state.auth);
+    const { key, bytes, sha256, passphrase, count, spool } = learnt<Dumped>(run, 'dump');
+    if (step === 'drill') return { source: await sourceOf(draft, wish.subject), spool, bytes, sha256, passphrase, count };
+    return { ...opened(wish.place, state.auth), key, bytes, sha256, ...(step === 'store' && { spool }) };
+  },
+  async ending(draft, run) {
+    const wish = run.input as BackupWish;
+    const group = groupOf(wish.subject);
+    await draft.decide(copies, copiesStream(group), { type: 'Take', group, subject: wish.subject, facts: facts(wish, run), ...learnt<Pruned>(run, 'prune') });
+  },
+  undone: failing('backup', () => null),
+};
+
+/** read back → restored into a throw-away instance and counted */
+const verify: OperationKind = {
+  queue: 'service', steps: ['fetch', 'drill'], deadlines: DEADLINES, backoff: BACKOFF,
+  input: (draft, step, run) => (step === 'fetch' ? fetchInput(draft, run.input as CopyWish) : tryInput(draft, run)),
+  async ending(draft, run) {
+    const { subject, copy } = run.input as CopyWish;
+    const group = groupOf(subject);
+    await draft.decide(copies, copiesStream(group), { type: 'Verify', group, copy, ...learnt<{ count: Count }>(run, 'drill') });
+  },
+  undone: failing('verify', (run) => (run.input as CopyWish).copy),
+};
+
+/** fetched and compared → loaded beside what is there → a copy of what is there → exchanged, by a deploy like any other */
+const restore: OperationKind = {
+  queue: 'service', steps: ['fetch', 'load', 'safety'], deadlines: DEADLINES, backoff: BACKOFF,
+  async input(draft, step, run): Promise<FetchInput | LoadInput | SafetyInput> {
+    const wish = run.input as CopyWish;
+    if (step === 'fetch') return fetchInput(draft, wish);
+    const source = await sourceOf(draft, wish.subject);
+    const target = volumeName(draft.core.config.instance, source.app, source.name, run.operation);
+    if (step === 'load') return { ...await tryInput(draft, run), target };
+    const state = await stateOf(draft, wish.subject);
+    const fresh = { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), key: keyOf(wish.folder, draft.core.now(), run.operation, `.tar${state.passphrase ? '.age' : ''}`) };
+    return { source, target, place: fresh.place, key: fresh.key, passphrase: state.passphrase, ...removable(condemned(state, fresh), state.auth) };
+  },
+  async ending(draft, run) {
+    const { subject, copy } = run.input as CopyWish;
+    const group = groupOf(subject);
+    const { app, name } = await sourceOf(draft, subject);
+    const { taken, gone, kept } = learnt<Safe>(run, 'safety');
+    if (taken) await draft.decide(copies, copiesStream(group), { type: 'Take', group, subject, facts: { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), ...taken, count: null }, gone, kept });
+    await draft.decide(copies, copiesStream(group), { type: 'Restore', group, copy, operation: run.operation, safety: taken && run.operation });
+    await draft.decide(storage, storageStream(app), { type: 'Replace', app, name, generation: run.operation });
+    const deploy = await draft.deploy(app, 'config', run.by);
+    return deploy === null ? [] : [{ app, deploy }];
+  },
+  undone: failing('restore', (run) => (run.input as CopyWish).copy),
+};
+
+export const backupKinds: Readonly<Record<string, OperationKind>> = { backup, 'backup-verify': verify, restore };
