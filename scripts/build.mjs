@@ -33,7 +33,7 @@ const EXTERNAL = [/^@nestjs\/(microservices|websockets)(\/|$)/, '@fastify/view',
 
 /**
  * Never reached from what we use, but loaded by those who could: 2 MB of source in every process. Docker over SSH, BuildKit sessions of
- * dockerode (we have our own), repeated jobs of BullMQ, class-validator's telephone numbers.
+ * dockerode (we have our own), BullMQ's own counting of times, class-validator's telephone numbers.
  */
 const UNUSED = [[/^ssh2$/, 'docker-modem'], [/^\.\/session$/, 'dockerode'], [/^cron-parser$/, 'bullmq'], [/^libphonenumber-js(\/|$)/, 'class-validator']];
 

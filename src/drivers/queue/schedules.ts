@@ -3,6 +3,8 @@ import { connect } from './bull.js';
 
 /** A line of a schedule; `key` tells it from every other. */
 export interface Tick { readonly key: string; readonly pattern: string; readonly tz: string }
+/** The first time of such a line behind a time, ms since the epoch. */
+export type NextTime = (times: { readonly cron: string; readonly zone: string }, after: number) => number;
 
 const QUEUE = 'schedules';
 
@@ -12,10 +14,14 @@ export class BullSchedules {
   private readonly queue: Queue;
   private readonly worker: Worker;
 
-  /** @param rings told whenever a time came; of several processes one is */
-  constructor(redis: string, prefix: string, rings: () => void, onError: (error: Error) => void) {
+  /**
+   * @param next how times are counted: the queue's own way would load its library in every process
+   * @param rings told whenever a time came; of several processes one is
+   */
+  constructor(redis: string, prefix: string, next: NextTime, rings: () => void, onError: (error: Error) => void) {
     this.connection = connect(redis, onError);
-    const options = { connection: this.connection, prefix };
+    const repeatStrategy = (after: number, { pattern, tz }: { pattern?: string; tz?: string }): number => next({ cron: pattern!, zone: tz! }, after);
+    const options = { connection: this.connection, prefix, settings: { repeatStrategy } };
     this.queue = new Queue(QUEUE, { ...options, skipWaitingForReady: true });
     this.queue.on('error', onError);
     this.worker = new Worker(QUEUE, async () => { rings(); }, { ...options, drainDelay: 5 });

@@ -6,6 +6,7 @@ import { BullSchedules } from '../../drivers/queue/schedules.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { idleSpools, idleVolumes } from './leftovers.plan.js';
+import { nextTime } from './schedule.js';
 import { scheduled, Schedules } from './schedules.js';
 import { spoolRoot } from './spool.js';
 import { appOfGroup } from './subject.js';
@@ -20,7 +21,7 @@ export class BackupKeeper {
 
   constructor(private readonly core: Core, private readonly volumes: VolumePort, rings: () => void, private readonly report: Report) {
     this.schedules = new Schedules(core, report);
-    this.clock = new BullSchedules(core.config.redis, core.config.instance, rings, (error) => report('Redis (schedules)', error));
+    this.clock = new BullSchedules(core.config.redis, core.config.instance, nextTime, rings, (error) => report('Redis (schedules)', error));
   }
 
   /** Sets the clock by the log, asks for what is due, removes what is left over. One at a time; never rejects. */
