@@ -58,9 +58,10 @@ describe('what is left over', () => {
     const all = [of('i.a1.data'), of('i.a1.data.g1'), of('i.a1.data.g2'), of('i.a1.data.g3'), of('i.a1.data.g4'), of('i-drill', `${group}.3.drill`), of('i-drill-2', `${group}.2.drill`)];
     expect(idleVolumes(all, board, works, 2000)).toEqual(['i.a1.data', 'i.a1.data.g1', 'i.a1.data.g4', 'i-drill-2']);
     // the deploy that takes it into use is not over, or failed: the old one serves
-    board.apps['a1'] = { running: 5, live: { release: 1 }, releases: [{ number: 1, spec: { mounts: [{ name: 'data', path: '/d' }] } }] } as never;
+    const failed = (running: number | null) => ({ running, live: { release: 1 }, releases: [{ number: 1, spec: { mounts: [{ name: 'data', path: '/d' }] } }] }) as never;
+    board.apps['a1'] = failed(5);
     expect(idleVolumes([of('i.a1.data'), of('i.a1.data.g1')], board, works, 2000)).toEqual([]);
-    board.apps['a1'] = { ...board.apps['a1']!, running: null };
+    board.apps['a1'] = failed(null);
     expect(idleVolumes([of('i.a1.data'), of('i.a1.data.g1')], board, works, 2000)).toEqual(['i.a1.data.g1']);
   });
 });
