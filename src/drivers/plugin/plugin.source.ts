@@ -28,7 +28,7 @@ export async function readSource(asked: string, committish: string | null): Prom
   };
   if (asked.startsWith('/')) {
     const found = await stat(asked).catch(() => null);
-    if (found === null) throw refuse('is not there');
+    if (found === null) throw refuse('is not there', /^\/(?:home|root)\b/.test(asked) ? 'the service does not see /home and /root: put it elsewhere, below /srv for example' : FORMS);
     if (found.isDirectory()) return only({ type: 'folder', path: asked.replace(/(.)\/+$/, '$1') });
     if (!ARCHIVE.test(asked)) throw refuse('is neither a folder nor a .tar.gz');
     return only({ type: 'tarball', from: asked });

@@ -43,11 +43,12 @@ export function releaseStep(deps: ReleaseDeps): StepWork<'release'> {
     const network = await engine.ensureNetwork({ name: networkName(instance, input.app), labels: { instance, app: input.app }, pool: deps.config.networkPool });
     const networks = await Promise.all((input.services ?? []).map((service) => serviceNetworkOf(engine, deps.config, service)));
     const added = context.added ?? {};
+    const theirs = await thoseThere(engine, added.networks ?? [], log);
     const env = { ...added.env, ...(await deps.env(input.app, input.configVersion)) };
     const port = input.listen ?? chosenPort(image, input.port);
     const mounts = await mounted(deps, input, image, log, added.mounts ?? []);
     const make = (type: string, index: number, cmd: readonly string[] | null): ContainerSpec => ({
-      name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id, networks: [...networks, ...(added.networks ?? [])],
+      name: `${input.name}.${type}.${index}.d${context.deploy}a${attempt}`, image: input.imageId, cmd, network: network.id, networks: [...networks, ...theirs],
       env: { ...env, PORT: String(port), DYNO: `${type}.${index}`, BERTH_APP: input.name, BERTH_RELEASE: `v${input.number}`, ...(input.sha ? { GIT_REV: input.sha } : {}) },
       labels: { instance, app: input.app, deploy: context.deploy, attempt, job, type, index, release: input.number }, ...(added.labels && { more: added.labels }),
       volumes: image.volumes.filter((path) => !mounts.some((mount) => mount.path === path)), mounts, memory: input.limits.memory, cpus: input.limits.cpus, pids: PIDS,
@@ -93,6 +94,16 @@ async function mounted({ volumes, config }: ReleaseDeps, input: ReleaseInput, im
 /** Made here when its service has not got it yet: whoever comes first makes it. */
 async function serviceNetworkOf(engine: EnginePort, { instance, networkPool }: ReleaseDeps['config'], service: string): Promise<string> {
   return (await engine.ensureNetwork({ name: serviceNetwork(instance, service), labels: { instance, service }, pool: networkPool })).id;
+}
+
+/** Networks that plugins named, as far as there are any: one that is wrong about it stops no deploy. */
+async function thoseThere(engine: EnginePort, names: readonly string[], log: StepLog): Promise<readonly string[]> {
+  if (names.length === 0) return names;
+  const known = new Set((await engine.listNetworks({})).map(({ name }) => name));
+  return names.filter((name) => {
+    if (!known.has(name)) log.warn(`A plugin adds the network ${name}, which is not there: it is left out`);
+    return known.has(name);
+  });
 }
 
 /** By the app's id: it stays when the app is renamed. */
