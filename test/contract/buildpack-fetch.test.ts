@@ -22,7 +22,7 @@ const BIN = { 'bin/detect': 'd', 'bin/compile': 'c' };
 const fetcher = (options: FetchOptions = {}): BuildpackFetch => new BuildpackFetch(join(folder, `cache${(caches += 1)}`), { timeoutMs: 10_000, ...options });
 const fetch = (text: string, by: BuildpackFetch = fetcher()): Promise<FetchedBuildpack> => {
   const reference = parseReference(text, SOURCES.settings, []);
-  if (reference.kind === 'own') throw new Error('ours');
+  if (reference.kind === 'own' || reference.kind === 'plugin') throw new Error('ours');
   return by.fetch(reference, signal);
 };
 const failing = (text: string, by?: BuildpackFetch): Promise<StepFailure> => fetch(text, by).then(() => { throw new Error('was fetched'); }, (error: unknown) => { if (error instanceof StepFailure) return error; throw error; });

@@ -12,6 +12,8 @@ import type { BuildOutput, BuildPlan } from '../../src/events/types/deploy.event
 import { cacheVolume, classicBuilds } from '../../src/plugins/builders/classic/classic.runner.js';
 import { buildStep } from '../../src/workers/build/build.step.js';
 import { detectStep, stackFor } from '../../src/workers/detect/detect.step.js';
+import type { Plugin } from '../../src/modules/plugins/active.js';
+import { withPluginBuildpacks } from '../../src/workers/build/plugin-buildpacks.js';
 import type { StepContext, StepFailure } from '../../src/events/step.js';
 import { mark } from './engine.kit.js';
 
@@ -57,7 +59,10 @@ async function build(tar: string, named: string | readonly string[], options: Op
   const packs = typeof named === 'string' ? [named] : named;
   const plan: BuildPlan = await detectStep()(context('detect', { app: 'a1', name: 'demo', source: tar, configVersion: 1, settings: { buildpacks: packs.join('\n'), ...options.settings } }));
   const env = (): Record<string, string> => options.env ?? {};
-  const classic = classicBuilds({ engine, sandbox, fetcher: new BuildpackFetch(join(folder, 'cache'), { timeoutMs: 10_000 }), stack: stackFor(), instance, env, ca: async () => null, proxy: {} });
+  const cache = join(folder, 'cache');
+  const manifest = { buildpacks: { hello: './hello' } } as unknown as Plugin['manifest'];
+  const plugins = { all: async () => [{ name: 'packs', manifest, enabled: true, reason: null, data: '', handlers: null, uid: null, code: join(folder, 'plugin') }] };
+  const classic = classicBuilds({ engine, sandbox, fetcher: withPluginBuildpacks(new BuildpackFetch(cache, { timeoutMs: 10_000, forbidden: [join(folder, 'plugin')] }), new BuildpackFetch(cache), plugins), stack: stackFor(), instance, env, ca: async () => null, proxy: {} });
   return buildStep({ engine, config: { instance, buildCa: options.buildCa && existsSync(bundle) ? bundle : null, buildProxy: {} }, env, classic, mark })(
     context('build', { app: 'a1', name: 'demo', source: tar, plan, configVersion: 1, sha: SHA, limits: { memory: options.memory ?? 0, cpus: 0, timeoutMs: options.timeoutMs ?? 60_000 } }, options.signal));
 }
@@ -105,6 +110,15 @@ describe('a third-party buildpack', () => {
     await engine.removeCaches(await caches());
     expect(await caches()).toEqual([]);
     rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('comes with a plugin, by its name', async () => {
+    repository('plugin/hello', GOOD);
+    const { processTypes } = await build(app, 'plugin:packs/hello', { env: { GREETING: 'salve', SECRET: 's3cret' } });
+    expect(lines.join('\n')).toMatch(/Buildpack plugin:packs\/hello at [0-9a-f]{12}\n[^]*greeting is salve/);
+    expect(processTypes['web']).toBe('bin/serve $PORT');
+    expect((await failing(app, 'plugin:packs/other')).message).toBe('no plugin brings the buildpack plugin:packs/other');
+    expect((await failing(app, 'plugin:none/other')).message).toBe('no plugin brings the buildpack plugin:none/other');
   });
 
   it('detects, compiles, releases; the image runs what it said', async () => {

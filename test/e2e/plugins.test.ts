@@ -229,6 +229,19 @@ describe('folders, tarballs, npm', () => {
     await berth.cli(['--force', 'plugin:uninstall', 'stamp']);
   });
 
+  it('a buildpack of one is named by its name, and must be there', async () => {
+    const folder = join(dir, 'packs');
+    mkdirSync(join(folder, 'cobol/bin'), { recursive: true });
+    scripted('packs', '', { buildpacks: { cobol: './cobol' } })(folder);
+    expect(await refused('plugin:install', folder)).toContain('buildpacks.cobol is "./cobol/bin/detect", which is not in the plugin');
+    for (const part of ['detect', 'compile']) writeFileSync(join(folder, 'cobol/bin', part), '#!/bin/sh\n', { mode: 0o755 });
+    await installed(folder);
+    expect((await berth.cli(['buildpacks:set', 'bare', 'plugin:packs/cobol'])).out).toContain('plugin:packs/cobol');
+    expect(await refused('buildpacks:add', 'bare', 'plugin:packs/fortran')).toContain('it brings: plugin:packs/cobol');
+    expect(await refused('buildpacks:add', 'bare', 'plugin:none/x')).toContain('There is no plugin none');
+    await berth.cli(['--force', 'plugin:uninstall', 'packs']);
+  });
+
   it('says what cannot be a source', async () => {
     for (const [source, why] of [['http://git.example/x.git', 'would come unencrypted'], ['/nowhere', 'is not there'], ['Über', 'is not a source of a plugin'], [`file://${dir}/none.git`, 'could not be fetched'], ['npm:left-pad', 'berth-plugin.json is not there']] as const) expect(await refused('plugin:install', source)).toContain(why);
     expect(await refused('plugin:install', `file://${dir}/guard.git`, '--committish', 'v9')).toContain('at v9 could not be fetched');

@@ -5,7 +5,7 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { spawn } from 'node:child_process';
 import { StepFailure } from '../../events/step.js';
-import type { BuildpackFetcher, FetchedBuildpack } from '../../plugins/builders/classic/classic.port.js';
+import type { FetchedBuildpack } from '../../plugins/builders/classic/classic.port.js';
 import type { BuildpackRef } from '../../plugins/builders/classic/reference.js';
 import { spawnGit } from '../git/git.process.js';
 import { download } from './buildpack-download.js';
@@ -38,16 +38,16 @@ interface Latest { readonly id: string; readonly etag: string | null }
  * Buildpacks out of git, archives and folders. Each is kept as one tar, `<folder>/<hash of its address>/<commit or digest>.tar`, that appears
  * whole or not at all, so that any number of workers may fetch at once. Nothing that is in one is unpacked or run on the host.
  */
-export class BuildpackFetch implements BuildpackFetcher {
+export class BuildpackFetch {
   constructor(private readonly folder: string, private readonly options: FetchOptions = {}) {}
 
-  async fetch(reference: Exclude<BuildpackRef, { kind: 'own' }>, signal: AbortSignal): Promise<FetchedBuildpack> {
+  async fetch(reference: Exclude<BuildpackRef, { kind: 'own' | 'plugin' }>, signal: AbortSignal): Promise<FetchedBuildpack> {
     const fetched = await this.take(reference, signal);
     await this.evict(fetched.file);
     return fetched;
   }
 
-  private async take(reference: Exclude<BuildpackRef, { kind: 'own' }>, signal: AbortSignal): Promise<FetchedBuildpack> {
+  private async take(reference: Exclude<BuildpackRef, { kind: 'own' | 'plugin' }>, signal: AbortSignal): Promise<FetchedBuildpack> {
     switch (reference.kind) {
       case 'git': return this.git(reference.url, reference.ref, signal);
       case 'archive': return this.archive(reference.url, signal);

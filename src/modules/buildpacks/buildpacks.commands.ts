@@ -8,6 +8,7 @@ import { apps } from '../apps/app.decider.js';
 import { AppInput } from '../apps/apps.commands.js';
 import { Arg, command, Flag, forget, Rest, type CommandContext, type Out } from '../commands/command.js';
 import { report } from '../commands/words.js';
+import type { Core } from '../core.js';
 import { change } from '../draft.js';
 import { lookAtApp } from './look.js';
 import { planCommand } from './plan.command.js';
@@ -45,11 +46,23 @@ async function edit(context: CommandContext, name: string, app: string, how: (li
   const row = await context.core.app(app);
   const { answer } = await change(context, name, row.id, async (draft) => {
     const { state } = await draft.load(apps, appStream(row.id));
-    const list = how(listOf(state.settings));
+    const before = listOf(state.settings);
+    const list = how(before);
+    for (const text of list) if (!before.includes(text)) await requirePlugin(context.core, text);
     await draft.decide(apps, appStream(row.id), { type: 'Set', key: SETTING, value: list.length === 0 ? null : list.join('\n') });
     return list;
   });
   return { app, buildpacks: answer, over: row.configKeys.includes('BUILDPACK_URL') ? 'BUILDPACK_URL' : null };
+}
+
+/** One of a plugin must be there: a mistake is said now, not in the next deploy. */
+async function requirePlugin(core: Core, text: string): Promise<void> {
+  const [, plugin, name] = /^plugin:(.+)\/(.+)$/.exec(text) ?? [];
+  if (plugin === undefined || !core.pluginHost) return;
+  const found = (await core.pluginHost.all()).find((each) => each.name === plugin);
+  if (found && Object.hasOwn(found.manifest.buildpacks, name!)) return;
+  const brought = Object.keys(found?.manifest.buildpacks ?? {}).map((each) => `plugin:${plugin}/${each}`);
+  throw new Rejected('buildpacks.bad', found ? `Plugin ${plugin} brings no buildpack ${name}` : `There is no plugin ${plugin}`, found ? `it brings: ${brought.join(' ') || 'none'}` : 'see: berth plugin:list');
 }
 
 function render({ app, buildpacks, over }: Listed, out: Out): void {

@@ -36,7 +36,7 @@ describe('what names a buildpack', () => {
   it('has one spelling that is read as the same again', () => {
     const name = fc.stringMatching(/^[a-z0-9%#? .é-]{1,20}$/).map((part) => `/srv/${part.trim() || 'x'}`).filter((path) => !path.includes('..'));
     fc.assert(fc.property(fc.oneof(
-      name.map((path): BuildpackRef => ({ kind: 'local', path, ref: null })), fc.constantFrom<BuildpackRef>({ kind: 'own', name: 'node' }, { kind: 'git', url: 'git@h:x', ref: 'v1' }, { kind: 'archive', url: 'https://h/x.zip' }),
+      name.map((path): BuildpackRef => ({ kind: 'local', path, ref: null })), fc.constantFrom<BuildpackRef>({ kind: 'own', name: 'node' }, { kind: 'git', url: 'git@h:x', ref: 'v1' }, { kind: 'archive', url: 'https://h/x.zip' }, { kind: 'plugin', plugin: 'packs', name: 'cobol' }),
     ), (reference) => { expect(read(textOf(reference))).toEqual(reference); }));
   });
 });

@@ -15,7 +15,9 @@ export type BuildpackRef =
   /** tar, tar.gz or zip over https */
   | { readonly kind: 'archive'; readonly url: string }
   /** on this machine: a folder, a git repository or an archive */
-  | { readonly kind: 'local'; readonly path: string; readonly ref: string | null };
+  | { readonly kind: 'local'; readonly path: string; readonly ref: string | null }
+  /** one that an installed plugin brings */
+  | { readonly kind: 'plugin'; readonly plugin: string; readonly name: string };
 
 /** What Heroku calls some languages → what ours are called. */
 const HEROKU_NAMES: Readonly<Record<string, string>> = { nodejs: 'node', gradle: 'java' };
@@ -40,7 +42,7 @@ function ownOf(word: string, names: readonly string[]): string | null {
 
 /**
  * Reads a buildpack's name: `python`, `heroku/python`, `https://…[#ref]`, `ssh://…`, `git://…`, `user@host:path`, `https://….tgz`,
- * `file:///…` and `/…`. The last two name something on this machine; a repository may not, for whoever pushes it could read what is there.
+ * `plugin:<plugin>/<name>`, `file:///…` and `/…`. The last two name something on this machine; a repository may not, for whoever pushes it could read what is there.
  * @throws StepFailure `detect.buildpack-url`
  */
 export function parseReference(text: string, from: Source, own: readonly string[] = ownNames()): BuildpackRef {
@@ -53,6 +55,9 @@ export function parseReference(text: string, from: Source, own: readonly string[
     const there = text.startsWith('heroku/') ? `, or Heroku's by its address: https://github.com/heroku/heroku-buildpack-${text.slice(7)}` : '';
     return fail('there is no buildpack of ours with this name', `ours are ${own.join(', ')}; name another by its address${there}`);
   }
+  const brought = /^plugin:([a-z][a-z0-9-]{0,39})\/([a-z][a-z0-9-]{0,39})$/.exec(text);
+  if (brought) return { kind: 'plugin', plugin: brought[1]!, name: brought[2]! };
+  if (text.startsWith('plugin:')) return fail('not a buildpack of a plugin', 'plugin:<plugin>/<name>; see: berth plugin:info <plugin>');
   if (/^urn:cnb:|^docker:\/\/|^cnb:/.test(text)) fail('this is a Cloud Native Buildpack, not one of the classic API');
   if (/^[A-Za-z0-9][\w.-]*\/[\w.-]+$/.test(text)) {
     const [owner, name] = text.split('/') as [string, string];
@@ -102,6 +107,7 @@ export function textOf(reference: BuildpackRef): string {
   const mark = 'ref' in reference && reference.ref !== null ? `#${reference.ref}` : '';
   switch (reference.kind) {
     case 'own': return reference.name;
+    case 'plugin': return `plugin:${reference.plugin}/${reference.name}`;
     case 'local': return `file://${encodeURI(reference.path).replaceAll('#', '%23').replaceAll('?', '%3F')}${mark}`;
     default: return `${reference.url}${mark}`;
   }
