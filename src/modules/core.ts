@@ -79,6 +79,8 @@ export class Core {
   transfer: GitTransfer | null = null;
   /** set where the conductor runs: volumes of the engine */
   volumes: VolumePort | null = null;
+  /** calls of git servers that were not let in, by app, in this process */
+  readonly refusedCalls = new Map<string, { readonly count: number; readonly at: number; readonly why: string }>();
   /** containers that are held still on purpose, in this process: they do not run, and that is no drift */
   readonly held = new Set<string>();
   /** set where repositories are at hand: full id of a commit the app's repository has, or null; makes the bare repository */

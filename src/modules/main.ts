@@ -22,6 +22,7 @@ import { isOurs } from './commands/registry.js';
 import { reporter } from './commands/report.js';
 import { Conductor } from './conductor/conductor.js';
 import { Core } from './core.js';
+import { PushServer } from './hooks/push.server.js';
 import { loginsOf } from './registries/registry-access.js';
 import { PluginInstaller } from './plugins/install.js';
 import { Plugins } from './plugins/plugins.service.js';
@@ -97,6 +98,10 @@ async function main(): Promise<void> {
   };
   await open('ssh', (server) => listenUnix(server, join(config.run, 'ssh.sock'), gid === null ? 0o600 : 0o660, gid));
   if (config.apiPort > 0) await open('http', (server) => new Promise((resolve, reject) => { server.once('error', reject).listen(config.apiPort, '127.0.0.1', resolve); }));
+  // the router passes calls of git servers on to it, and to nothing else of us; whoever is on this machine may call as the world may
+  const hooks = new PushServer(core, report).listener();
+  await listenUnix(hooks, join(config.run, 'hooks.sock'), 0o666, null);
+  servers.push(hooks);
   await conductor.start();
   // last, for whoever waits for us waits for this one
   await open('local', (server) => listenUnix(server, join(config.run, 'admin.sock'), 0o600, null));

@@ -31,7 +31,7 @@ export function withPlugins<S extends Step>(plugins: Asks, box: Box, work: StepW
 
 async function consult<S extends Step>(when: HookTime, registered: readonly Plugin[], context: StepContext<S>, replies: Replies, plugins: Asks, box: Box, output?: StepOutput): Promise<readonly HookReply[]> {
   const known = replies.of(when);
-  const given = known ?? (registered.length === 0 ? [] : await Promise.all(registered.map((plugin) => hook(when, plugin, context, plugins, box, output))));
+  const given = known ?? (registered.length === 0 ? [] : (await Promise.all(registered.map((plugin) => hook(when, plugin, context, plugins, box, output)))).filter((reply) => reply !== null));
   if (known === null && given.length > 0) await replies.record(when, given);
   for (const reply of given) tell(reply, context.log);
   const refusal = given.find(({ refuse }) => refuse !== undefined);
@@ -39,7 +39,7 @@ async function consult<S extends Step>(when: HookTime, registered: readonly Plug
   return given;
 }
 
-async function hook<S extends Step>(when: HookTime, plugin: Plugin, context: StepContext<S>, plugins: Asks, box: Box, output?: StepOutput): Promise<HookReply> {
+async function hook<S extends Step>(when: HookTime, plugin: Plugin, context: StepContext<S>, plugins: Asks, box: Box, output?: StepOutput): Promise<HookReply | null> {
   const { app, step, deploy, job, attempt, input, log, signal } = context;
   const started = performance.now();
   const whose = (): Pick<HookReply, 'plugin' | 'version' | 'tookMs'> => {
@@ -50,6 +50,8 @@ async function hook<S extends Step>(when: HookTime, plugin: Plugin, context: Ste
   try {
     const wanted = { call: 'hook', hook: { step, when }, deploy, job, attempt, input, ...(output !== undefined && { output }) } as Omit<HookCall, 'protocol' | 'plugin' | 'berth' | 'settings' | 'app'>;
     const { answer: { add, refuse, say } } = await plugins.ask(plugin, wanted, { id: app, name: input.name }, signal, (line) => log.output(`${plugin.name}: ${line}`));
+    // one of Berth's own that has nothing to say costs no event
+    if (plugin.handlers !== null && !add && refuse === undefined && !say?.length) return null;
     const mayRefuse = plugin.manifest.hooks.some((each) => each.step === step && each.when === when && each.mayRefuse);
     return {
       ...whose(), ...(add && { add: await sealed(app, add, box) }), ...(say && say.length > 0 && { say }),
@@ -57,7 +59,9 @@ async function hook<S extends Step>(when: HookTime, plugin: Plugin, context: Ste
     };
   } catch (error) {
     signal.throwIfAborted();
-    // whatever is wrong with it: the deploy goes on
+    // with one of Berth's own a deploy does not go on: what it guards would be open
+    if (plugin.handlers !== null) throw new StepFailure('plugin.fault', `plugin ${plugin.name}, which comes with Berth, did not answer: ${(error as Error).message}`, `without it: berth plugin:disable ${plugin.name}`, 'machine', { cause: error });
+    // whatever is wrong with another: the deploy goes on
     return { ...whose(), fault: (error as Error).message.slice(0, 500) };
   }
 }
@@ -71,9 +75,11 @@ function tell({ plugin, say, fault, add }: HookReply, log: StepLog): void {
 type Values<T> = Readonly<Record<string, T>>;
 const each = async <A, B>(values: Values<A>, work: (value: A) => Promise<B>): Promise<Record<string, B>> => Object.fromEntries(await Promise.all(Object.entries(values).map(async ([key, value]) => [key, await work(value)] as const)));
 
-async function sealed(app: string, { env, buildArgs, ...plain }: Additions, box: Box): Promise<SealedAdditions> {
+/** Hashes of passwords stay sealed: only the router's table has them open. */
+async function sealed(app: string, { env, buildArgs, router, ...plain }: Additions, box: Box): Promise<SealedAdditions> {
   const seal = (text: string): ReturnType<Box['seal']> => box.seal(app, text);
-  return { ...plain, ...(env && { env: await each(env, seal) }), ...(buildArgs && { buildArgs: await each(buildArgs, seal) }) };
+  const auth = router?.auth && { ...router.auth, users: await Promise.all(router.auth.users.map(async ({ name, hash }) => ({ name, hash: typeof hash === 'string' ? await seal(hash) : hash }))) };
+  return { ...plain, ...(router && { router: { ...router, ...(auth && { auth }) } }), ...(env && { env: await each(env, seal) }), ...(buildArgs && { buildArgs: await each(buildArgs, seal) }) };
 }
 
 async function opened({ env, buildArgs, ...plain }: SealedAdditions, box: Box): Promise<Additions> {

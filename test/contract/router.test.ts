@@ -10,7 +10,7 @@ import type { LiveContainer, RouteInput, RouterSettings } from '../../src/events
 import type { RouterApp, RouterFixed, RouterRule, RouterServer, RuleTable } from '../../src/drivers/router/router.port.js';
 import { certificatesOf } from '../../src/drivers/router/haproxy.certificates.js';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
-import { passwordHash } from '../../src/drivers/router/router.settings.js';
+import { passwordHash } from '../../src/plugins/contract/password.js';
 import { StepFailure, type StepContext } from '../../src/events/step.js';
 import { routeStep, type RouteDeps } from '../../src/workers/route/route.step.js';
 import { Bench, freePort, PORT, upstream, type Upstream } from './router.harness.js';

@@ -33,7 +33,7 @@ export function haproxyOptions(config: Pick<Config, 'root' | 'run' | 'httpPort'>
   const program = ['/usr/sbin/haproxy', '/usr/local/sbin/haproxy'].find((path) => existsSync(path)) ?? 'haproxy';
   return {
     dir: join(config.root, 'router'), socket: join(config.run, 'haproxy.sock'), masterSocket: join(config.run, 'haproxy-master.sock'), pidFile: join(config.run, 'haproxy.pid'),
-    httpPort: config.httpPort, ipv6: existsSync('/proc/net/if_inet6'), user: workerUser(), program,
+    httpPort: config.httpPort, hooks: join(config.run, 'hooks.sock'), ipv6: existsSync('/proc/net/if_inet6'), user: workerUser(), program,
   };
 }
 

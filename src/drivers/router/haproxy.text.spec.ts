@@ -4,7 +4,7 @@ import { parseStats } from './haproxy.runtime.js';
 import { digestOf, haproxyConfig, haproxyMaps, haproxyShape, ruleIn, tableInConfig, type HaproxySettings } from './haproxy.text.js';
 import type { DesiredTable, RouterFixed, RouterRule, RouterServer } from './router.port.js';
 
-const settings: HaproxySettings = { dir: '/r', socket: '/s/haproxy.sock', httpPort: 80, ipv6: true, user: 'haproxy' };
+const settings: HaproxySettings = { dir: '/r', socket: '/s/haproxy.sock', httpPort: 80, hooks: '/s/hooks.sock', ipv6: true, user: 'haproxy' };
 const server = (name: string, over: Partial<RouterServer> = {}): RouterServer => ({ name, ip: '10.0.0.1', port: 5000, state: 'ready', weight: 100, ...over });
 const table: DesiredTable = { apps: [
   { id: 'b', name: 'second\napp', hosts: ['b.test'], servers: [] },

@@ -9,6 +9,8 @@ export interface HaproxySettings {
   /** path of the runtime socket */
   readonly socket: string;
   readonly httpPort: number;
+  /** path of the socket that takes calls of git servers */
+  readonly hooks: string;
   readonly ipv6: boolean;
   /** user and group of the workers when the master is root, or null */
   readonly user: string | null;
@@ -158,6 +160,7 @@ frontend http
   bind 0.0.0.0:${settings.httpPort}
 ${settings.ipv6 ? `  bind [::]:${settings.httpPort} v6only\n` : ''}  http-request set-var(txn.host) req.hdr(host),host_only,lower,rtrim(.)
   http-request set-var(txn.be) var(txn.host),map_str(${dir}/hosts.map)
+  http-request set-var(txn.be) str(berth_hooks) if !{ var(txn.be) -m found } { var(txn.host) -m beg berth. } { path_beg /hooks/ }
 ${wildcards(dir, 4).join('\n')}
   http-request set-var(txn.probe) bool(true) if { req.hdr(x-berth-probe) -m str -f ${dir}/probe-token }
   http-request set-var(txn.ask) req.hdr(x-berth-server) if { var(txn.probe) -m found } { req.hdr(x-berth-server) -m found }
@@ -177,6 +180,9 @@ ${rules(dir)}
 backend unknown_host
   http-request return status 404 content-type "text/html; charset=utf-8" file ${dir}/404.html hdr Cache-Control no-store if { req.hdr(accept) -m sub text/html }
   http-request return status 404 content-type "text/plain; charset=utf-8" file ${dir}/404.txt hdr Cache-Control no-store
+
+backend berth_hooks
+  server api unix@${settings.hooks}
 
 ${apps.map((app) => `${backend(app, dir)}\n`).join('\n')}`;
 }

@@ -1,4 +1,3 @@
-import { createHmac, randomBytes } from 'node:crypto';
 import { isIP } from 'node:net';
 import { StepFailure } from '../../events/step.js';
 import type { RouterSettings } from '../../events/types/deploy.events.js';
@@ -7,14 +6,6 @@ import type { RouterFixed, RouterRule } from './router.port.js';
 
 /** What an app's settings are for the router. `left`: redirects from hosts that are not the app's, which are not carried out. */
 export interface Edge { readonly rules?: readonly RouterRule[]; readonly fixed?: RouterFixed; readonly left: readonly string[] }
-
-/**
- * `<salt, base64>|<HMAC-SHA-256 of the password under the salt, upper-case hex>`: fast, for the router checks it with every request and must not
- * be held up; so whoever has it can guess fast, and it is kept as a secret.
- */
-export function passwordHash(password: string, salt: Buffer = randomBytes(16)): string {
-  return `${salt.toString('base64')}|${createHmac('sha256', salt).update(password).digest('hex').toUpperCase()}`;
-}
 
 const TARGET = /^(?:https?:\/\/)?[a-z0-9](?:[a-z0-9._-]{0,251}[a-z0-9])?(?::\d{1,5})?$/;
 /** `www.example.com`, `https://example.com:8443`. */

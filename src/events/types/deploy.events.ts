@@ -202,7 +202,7 @@ export interface RouterSettings {
   readonly maintenance?: { readonly page: string | null };
   /** `from`: a host of the app; `to`: a host, with `http://` or `https://` and a port where they matter; path and query are kept */
   readonly redirects?: readonly { readonly from: string; readonly to: string; readonly code: number }[];
-  /** `hash`: as `passwordHash` makes it, sealed in events */
+  /** `hash`: as `passwordHash` of the contract makes it, sealed in events */
   readonly auth?: { readonly users: readonly { readonly name: string; readonly hash: string | Sealed }[]; /** CIDR that need no password */ readonly allow: readonly string[] };
   /** of every answer */
   readonly headers?: Readonly<Record<string, string>>;

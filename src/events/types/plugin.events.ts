@@ -20,6 +20,8 @@ export interface PluginCommand extends Runs {
   readonly reads?: boolean;
   /** `text`: what it prints is shown as it is, and its exit code is the command's; else it answers JSON */
   readonly output?: 'json' | 'text';
+  /** what is to be piped in, for people; the plugin is given it, base64 */
+  readonly piped?: string;
 }
 export interface PluginHook extends Runs { readonly step: Step; readonly when: HookTime; /** its refusal ends the deploy */ readonly mayRefuse?: boolean }
 export interface PluginSubscription extends Runs { readonly types: readonly string[] }

@@ -19,6 +19,7 @@ import { settle } from '../backup/settle.js';
 import { BackupKeeper } from '../copies/keeper.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
+import { Announcer } from '../hooks/announcer.js';
 import { Deliveries } from '../plugins/deliveries.js';
 import { accessOf } from '../sources/git-access.js';
 import type { WorkerStatus } from '../server/worker-status.js';
@@ -35,12 +36,14 @@ export class Conductor {
   private readonly collector: LogCollector;
   private readonly rounds: Rounds;
   private readonly audit: DailyAudit;
+  private readonly announcer: Announcer;
   private recovered = false;
   private collecting: Promise<void> | null = null;
   private stopping = false;
 
   private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, private readonly keeper: BackupKeeper, engine: DockerDriver, private readonly report: Report) {
     this.audit = new DailyAudit(core, report);
+    this.announcer = new Announcer(core, report);
     const deliveries = core.pluginHost && new Deliveries(core, core.pluginHost);
     this.rounds = new Rounds({
       store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, report,
@@ -146,10 +149,12 @@ export class Conductor {
     await rm(join(this.core.config.root, 'incoming'), { recursive: true, force: true }).catch((error: unknown) => this.report('incoming', error));
     await this.writeKeys();
     this.rounds.start();
+    this.announcer.start();
   }
 
   async stop(): Promise<void> {
     this.stopping = true;
+    await this.announcer.stop();
     await this.rounds.stop();
     await this.audit.stop();
     await this.keeper.close();

@@ -111,6 +111,8 @@ export const UNDO: Rules = {
   PluginInstalled: { why: 'a plugin is taken away by its own command', hint: 'berth plugin:uninstall <plugin>' }, PluginUpdated: { why: 'what was there before may be gone', hint: 'berth plugin:update <plugin> <committish>' },
   PluginEnabled: { why: 'it has its own command', hint: 'berth plugin:disable <plugin>' }, PluginDisabled: { why: 'it has its own command', hint: 'berth plugin:enable <plugin>' },
   PluginUninstalled: { why: 'its files are gone', hint: 'berth plugin:install <source>' }, PluginSettingChanged: { why: 'only the plugin knows what it means', hint: 'by the plugin\'s own commands: berth help <plugin>' },
+  WebhookAdded: { why: 'a webhook is taken away by its own command', hint: 'berth webhook:remove <webhook>' }, WebhookRemoved: { why: 'its secret may be in the wrong hands', hint: 'berth webhook:add <url>' }, WebhookDue: operation,
+  PushHookEnabled: { why: 'it has its own command', hint: 'berth github:disable <app>, or gitlab, or gitea' }, PushHookDisabled: { why: 'its secret may be in the wrong hands', hint: 'berth github:enable <app> <repository>, or gitlab, or gitea' }, PushReceived: seen, PushSettled: asked,
   RestoreBegun: { why: 'what was there before is gone', hint: 'berth --force restore FILE with another backup' }, AppRestored: asked, RestoreEnded: { why: 'it only says that a restore is over', hint: 'see: berth backup:list' },
 };
 

@@ -1,10 +1,12 @@
 import { backupKinds } from '../copies/backup.kinds.js';
+import { pushKind, PUSH_KIND } from '../hooks/push.kind.js';
+import { webhookKind, WEBHOOK_KIND } from '../hooks/webhook.delivery.js';
 import { DELIVERY, deliveryKind } from '../plugins/delivery.kind.js';
 import { SERVICE_KINDS } from '../services/service.operations.js';
 import type { OperationKind } from './operation.kind.js';
 
 /** Every kind of operation there is. */
-const KINDS: Readonly<Record<string, OperationKind>> = { ...SERVICE_KINDS, ...backupKinds, [DELIVERY]: deliveryKind };
+const KINDS: Readonly<Record<string, OperationKind>> = { ...SERVICE_KINDS, ...backupKinds, [DELIVERY]: deliveryKind, [WEBHOOK_KIND]: webhookKind, [PUSH_KIND]: pushKind };
 
 export function kindOf(name: string): OperationKind {
   const kind = KINDS[name];

@@ -13,6 +13,8 @@ import { missing, pluginSeal, pluginSettings, pluginStream } from './plugin.deci
 
 /** lines of standard error that are shown */
 const NOTES_MAX = 200;
+/** bytes that may be piped into a command */
+const PIPED_MAX = 1 << 20;
 
 interface Answer {
   readonly plugin: string; readonly say: readonly string[]; readonly notes: readonly string[]; readonly exit: number; readonly data?: unknown;
@@ -44,7 +46,7 @@ function commandOf(manifest: PluginManifest, declared: PluginCommand): AnyComman
   const [, word = name] = name.split(':');
   const made: AnyCommand = {
     name, summary, about: manifest.description, example: example ?? `berth ${name}${declared.arguments.some((each) => each.name === 'app') ? ' blog' : ''}`, input: inputOf(declared.arguments),
-    http: { method: reads ? 'GET' : 'POST', path: `/plugins/${manifest.name}/commands/${word}` }, ...(reads && { reads }),
+    http: { method: reads ? 'GET' : 'POST', path: `/plugins/${manifest.name}/commands/${word}` }, ...(reads && { reads }), ...(declared.piped !== undefined && { piped: declared.piped }),
     run: (context, input) => carryOut(manifest.name, declared, context, input as Record<string, unknown>),
     render: (answer, out) => render(answer as Answer, out),
   };
@@ -77,12 +79,13 @@ async function current(core: Core, name: string): Promise<Plugin> {
   return plugin;
 }
 
-async function carryOut(name: string, { name: command, arguments: words }: PluginCommand, context: CommandContext, input: Readonly<Record<string, unknown>>): Promise<Answer> {
+async function carryOut(name: string, { name: command, arguments: words, piped: wish }: PluginCommand, context: CommandContext, input: Readonly<Record<string, unknown>>): Promise<Answer> {
   const { core, actor, signal } = context;
   const plugin = await current(core, name);
   const row = words.some((each) => each.name === 'app') && typeof input['app'] === 'string' ? await core.app(input['app']) : null;
+  const piped = wish === undefined ? null : await context.stdin(PIPED_MAX);
   const notes: string[] = [];
-  const wanted: Omit<CommandCall, 'protocol' | 'plugin' | 'berth' | 'settings' | 'app'> = { call: 'command', command, input: { ...input }, by: actor };
+  const wanted: Omit<CommandCall, 'protocol' | 'plugin' | 'berth' | 'settings' | 'app'> = { call: 'command', command, input: { ...input }, by: actor, ...(piped && { piped: piped.toString('base64') }) };
   const { answer, exit } = await core.pluginHost!.ask(plugin, wanted, row && { id: row.id, name: row.name }, signal, (line) => { if (notes.length < NOTES_MAX) notes.push(line); }).catch((error: unknown) => {
     throw error instanceof PluginFault ? new Rejected(`plugin.${error.code}`, `Plugin ${name}: ${error.message}`, `what it says of itself: berth plugin:info ${name}; without it: berth plugin:disable ${name}`) : error;
   });

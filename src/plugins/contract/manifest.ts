@@ -99,7 +99,7 @@ function commandOf(read: Reader, value: unknown, at: string, plugin: string, has
   const nothing: PluginCommand = { name: '', summary: '', arguments: [] };
   const of = read.object(value, at, 'an object with name, summary and run');
   if (of === null) return nothing;
-  read.only(of, at, ['name', 'summary', 'example', 'arguments', 'reads', 'output', 'run', 'timeout']);
+  read.only(of, at, ['name', 'summary', 'example', 'arguments', 'reads', 'output', 'piped', 'run', 'timeout']);
   const name = read.take<string>(of, 'name', at, 'text', `for example "${plugin}:greet"`) ?? '';
   const [group, word, ...more] = name.split(':');
   if (name !== '' && around.isOurs(name)) read.fail(`${at}.name`, `is ${quoted(name)}, which is a command of Berth`, `name it ${plugin}:<word>`);
@@ -110,6 +110,7 @@ function commandOf(read: Reader, value: unknown, at: string, plugin: string, has
   const reads = read.take<boolean>(of, 'reads', at, 'boolean', 'true when it changes nothing', true);
   const output = read.take<string>(of, 'output', at, 'text', '"json" or "text"', true);
   if (output !== undefined && output !== 'json' && output !== 'text') read.fail(`${at}.output`, `is ${quoted(output)}`, '"json" or "text"');
+  const piped = read.take<string>(of, 'piped', at, 'text', 'what is to be piped in, for the help', true);
   const words = (read.take<readonly unknown[]>(of, 'arguments', at, 'list', 'a list', true) ?? []).map((each, i) => argumentOf(read, each, `${at}.arguments[${i}]`));
   twice(read, `${at}.arguments`, words.map((each) => each.name));
   const plain = words.filter((each) => each.kind !== 'flag');
@@ -117,7 +118,7 @@ function commandOf(read: Reader, value: unknown, at: string, plugin: string, has
     if (each.kind === 'rest' && i < plain.length - 1) read.fail(`${at}.arguments`, `${each.name} takes all words that are left, and is not the last`, 'put it last');
     if (!each.optional && plain.slice(0, i).some((before) => before.optional)) read.fail(`${at}.arguments`, `${each.name} must be given, and stands behind one that may be left out`, 'put it before that one');
   });
-  return { name, summary, arguments: words, ...runOf(read, of, at, hasMain, 'command'), ...(example !== undefined && { example }), ...(reads !== undefined && { reads }), ...(output !== undefined && { output: output as 'json' | 'text' }) };
+  return { name, summary, arguments: words, ...runOf(read, of, at, hasMain, 'command'), ...(example !== undefined && { example }), ...(reads !== undefined && { reads }), ...(output !== undefined && { output: output as 'json' | 'text' }), ...(piped !== undefined && { piped }) };
 }
 
 /** flags that every command has */

@@ -14,7 +14,7 @@ interface Call {
 }
 export interface CalledApp { readonly id: string; readonly name: string; readonly settings: Readonly<Record<string, string>> }
 
-export interface CommandCall extends Call { readonly call: 'command'; readonly command: string; readonly input: Readonly<Record<string, unknown>>; /** who asked */ readonly by: string }
+export interface CommandCall extends Call { readonly call: 'command'; readonly command: string; readonly input: Readonly<Record<string, unknown>>; /** who asked */ readonly by: string; /** what was piped in, base64, for commands that say so */ readonly piped?: string }
 export interface HookCall extends Call {
   readonly call: 'hook';
   readonly hook: { readonly step: Step; readonly when: HookTime };
@@ -135,10 +135,10 @@ function router(read: Reader, value: unknown): void {
     const redirect = read.object(each, at, '{ from, to, code }');
     if (redirect === null) continue;
     for (const field of ['from', 'to']) {
-      const text = read.take<string>(redirect, field, at, 'text', 'a host or a path');
-      if (text !== undefined && !/^[\x21-\x7e]{1,2000}$/.test(text)) read.fail(`${at}.${field}`, 'is empty, too long, or has spaces in it', 'a host or a path');
+      const text = read.take<string>(redirect, field, at, 'text', 'a host');
+      if (text !== undefined && !/^[\x21-\x7e]{1,300}$/.test(text)) read.fail(`${at}.${field}`, 'is empty, too long, or has spaces in it', 'a host');
     }
-    if (![301, 302, 303, 307, 308].includes(redirect['code'] as number)) read.fail(`${at}.code`, 'is not one of a redirect', '301, 302, 303, 307 or 308');
+    if (![301, 302, 307, 308].includes(redirect['code'] as number)) read.fail(`${at}.code`, 'is not one of a redirect', '301, 302, 307 or 308');
   }
   const auth = of['auth'] === undefined ? null : read.object(of['auth'], 'add.router.auth', '{ users, allow }');
   if (auth !== null) {

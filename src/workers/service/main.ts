@@ -5,6 +5,10 @@ import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
 import { DELIVERY } from '../../modules/plugins/delivery.kind.js';
 import { Plugins } from '../../modules/plugins/plugins.service.js';
 import { BUNDLED } from '../../plugins/bundled.js';
+import { GitDriver } from '../../drivers/git/git.driver.js';
+import { look, PUSH_KIND } from '../../modules/hooks/push.kind.js';
+import { deliver as call, WEBHOOK_KIND } from '../../modules/hooks/webhook.delivery.js';
+import { accessOf } from '../../modules/sources/git-access.js';
 import { startOperations } from '../start.js';
 import { backupWorks } from './backup/backup.works.js';
 import { deliver } from './deliver.js';
@@ -18,5 +22,6 @@ await startOperations((core, report) => {
   const plugins = new Plugins(core, new PluginDriver(), BUNDLED);
   const { config, box, now } = core;
   const services = serviceWorks({ engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed) => box.unseal(sealed), now });
-  return { ...services, ...backupWorks(core, volumes), [DELIVERY]: { deliver: deliver(core, plugins) } };
+  const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
+  return { ...services, ...backupWorks(core, volumes), [DELIVERY]: { deliver: deliver(core, plugins) }, [WEBHOOK_KIND]: { deliver: call(core) }, [PUSH_KIND]: { look: look(git) } };
 });

@@ -21,6 +21,8 @@ import { registryAccess } from '../../../src/modules/registries/registry-access.
 import { gitAccess } from '../../../src/modules/sources/git-access.decider.js';
 import { storage } from '../../../src/modules/storage/storage.decider.js';
 import { links, services } from '../../../src/modules/services/service.decider.js';
+import { pushHooks } from '../../../src/modules/hooks/push.decider.js';
+import { webhooks } from '../../../src/modules/hooks/webhook.decider.js';
 import { server } from '../../../src/modules/server/server.decider.js';
 
 /**
@@ -33,7 +35,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links, copies,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links, copies, webhooks, push: pushHooks,
 };
 
 describe('events as they were ever written', () => {

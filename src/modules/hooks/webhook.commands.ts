@@ -1,0 +1,176 @@
+import { randomBytes } from 'node:crypto';
+import { Transform } from 'class-transformer';
+import { IsInt, IsOptional, IsString, Min } from 'class-validator';
+import { Rejected } from '../../events/decider.js';
+import type { Recorded } from '../../events/event.js';
+import type { OperationEvent } from '../../events/types/operation.events.js';
+import { shown } from '../apps/app.decider.js';
+import { Arg, command, Flag, forget } from '../commands/command.js';
+import { table, when } from '../commands/words.js';
+import type { Core } from '../core.js';
+import { change, operationsStream } from '../draft.js';
+import { operations } from '../operations/operation.decider.js';
+import { operate } from '../operations/operations.service.js';
+import { WEBHOOK_KIND, type DeliveryInput, type DeliveryOutput } from './webhook.delivery.js';
+import { eventsOf, missing, webhookGroup, webhooks, WEBHOOKS_SEAL, WEBHOOKS_STREAM, type Webhook } from './webhook.decider.js';
+
+class AddInput {
+  @IsOptional() @IsString() @Flag('types of events, with commas between; * for all (DeploySucceeded,DeployFailed,DeployCancelled,CrashLoopDetected)', { type: 'string', label: 'types' }) events?: string;
+  @IsOptional() @Flag('it may stand at a private address: only root on the server can say so') private?: boolean;
+  @IsString() @Arg('where to send them: http:// or https://') url!: string;
+  @IsOptional() @IsString() @Arg('only events of this app; of all when there is none', { optional: true }) app?: string;
+}
+class OneInput {
+  @IsString() @Arg('its id, as webhook:list says') webhook!: string;
+}
+class DeliveriesInput extends OneInput {
+  @IsOptional() @Transform(({ value }) => (typeof value === 'string' && /^\d{1,9}$/.test(value) ? Number(value) : value)) @IsInt() @Min(1) @Flag('how many at most, the newest (20)', { type: 'number', short: 'n', label: 'n' }) num?: number;
+}
+class RedeliverInput extends OneInput {
+  @Transform(({ value }) => (typeof value === 'string' && /^#?\d{1,9}$/.test(value) ? Number(value.replace('#', '')) : value)) @IsInt({ message: 'delivery: a number as webhook:deliveries lists it' }) @Min(1) @Arg('its number, as webhook:deliveries says') delivery!: number;
+}
+class ListInput {
+  @IsOptional() @IsString() @Arg('those that are told of this app; all when there is none', { optional: true }) app?: string;
+}
+
+async function hookOf(core: Core, id: string): Promise<Webhook> {
+  const { all } = (await core.repository.load(webhooks, WEBHOOKS_STREAM)).state;
+  if (!Object.hasOwn(all, id)) throw missing(id);
+  return all[id]!;
+}
+
+function checkUrl(text: string): string {
+  const url = URL.canParse(text) ? new URL(text) : null;
+  if (!url || !['http:', 'https:'].includes(url.protocol) || text.length > 2000) throw new Rejected('webhook.url', `'${shown(text)}' is not an address to call`, 'for example: https://ci.example.com/berth');
+  if (url.username !== '' || url.password !== '') throw new Rejected('webhook.url', 'The address has a user or a password in it', 'calls are signed: check the signature where they arrive');
+  return url.href;
+}
+
+const add = command({
+  name: 'webhook:add', summary: 'Call an address when something happens; the secret that signs the calls is shown once', example: 'berth webhook:add --events DeploySucceeded,DeployFailed https://ci.example.com/berth blog', input: AddInput, http: { method: 'POST', path: '/webhooks' },
+  run: async (context, { url: text, app, events: words, private: anywhere = false }) => {
+    const { core } = context;
+    const row = app === undefined ? null : await core.app(app);
+    const url = checkUrl(text);
+    const events = eventsOf(words);
+    if (anywhere && context.origin !== 'local') throw new Rejected('webhook.private', 'Only on the server itself can be said that private addresses may be called', 'as root on the server: berth webhook:add --private …');
+    if ((await core.store.key(WEBHOOKS_SEAL)) === null) await core.box.createKey(WEBHOOKS_SEAL);
+    const secret = `whsec_${randomBytes(32).toString('base64')}`;
+    const sealed = { url: await core.box.seal(WEBHOOKS_SEAL, url), secret: await core.box.seal(WEBHOOKS_SEAL, secret) };
+    const from = await core.store.head();
+    const { answer } = await change(context, 'webhook:add', 'webhooks', (draft) => draft.decide(webhooks, WEBHOOKS_STREAM, { type: 'Add', app: row?.id ?? null, ...sealed, events, private: anywhere, from }));
+    return { webhook: (answer[0]!.data as { webhook: string }).webhook, app: row?.name ?? null, url, events, secret };
+  },
+  render: ({ webhook, app, url, events, secret }, out) => {
+    out.info(`Added webhook ${webhook}: ${url} is called for ${app ?? 'all apps'}`);
+    out.detail(`events: ${events.join(' ')}`);
+    out.detail(`secret, shown this once: ${secret}`);
+    out.detail(`try it: berth webhook:test ${webhook}`);
+  },
+});
+
+const remove = command({
+  name: 'webhook:remove', summary: 'Call an address no more; deliveries that wait are cancelled', example: 'berth webhook:remove w1', input: OneInput, http: { method: 'DELETE', path: '/webhooks/:webhook' },
+  run: async (context, { webhook }) => {
+    await change(context, 'webhook:remove', 'webhooks', async (draft) => {
+      await draft.decide(webhooks, WEBHOOKS_STREAM, { type: 'Remove', webhook });
+      const group = webhookGroup(webhook);
+      for (;;) {
+        const { state } = await draft.load(operations, operationsStream(group));
+        if (!state.running && state.waiting.length === 0) return;
+        await draft.operation(group, { type: 'Cancel', operation: null, by: context.actor, reason: 'the webhook was removed' });
+      }
+    });
+    return { webhook };
+  },
+  render: ({ webhook }, out) => out.info(`Removed webhook ${webhook}`),
+});
+
+const list = command({
+  name: 'webhook:list', summary: 'List the webhooks', example: 'berth webhook:list', input: ListInput, http: { method: 'GET', path: '/webhooks' }, reads: true,
+  run: async ({ core }, { app }) => {
+    const only = app === undefined ? null : (await core.app(app)).id;
+    const { all } = (await core.repository.load(webhooks, WEBHOOKS_STREAM)).state;
+    const { apps } = await core.board.now();
+    const wanted = Object.values(all).filter((hook) => only === null || hook.app === null || hook.app === only);
+    return Promise.all(wanted.map(async (hook) => ({ webhook: hook.webhook, app: hook.app === null ? null : (apps[hook.app]?.name ?? `${hook.app} (destroyed)`), url: await core.box.unseal(hook.url), events: hook.events, private: hook.private })));
+  },
+  render: (rows, out) => {
+    if (rows.length === 0) return out.info('There is no webhook: berth webhook:add https://…');
+    for (const line of table(['ID', 'APP', 'ADDRESS', 'EVENTS'], rows.map((r) => [r.webhook, r.app ?? '(all)', `${r.url}${r.private ? ' (may be private)' : ''}`, r.events.join(' ')]))) out.line(line);
+  },
+});
+
+export interface Delivery { readonly number: number; readonly event: string; readonly position: number | null; readonly id: string; readonly at: string; readonly state: 'waiting' | 'delivered' | 'failed' | 'cancelled'; readonly attempts: number; readonly status: number | null; readonly tookMs: number | null; readonly why: string | null; readonly again: string | null }
+
+/** A webhook's deliveries, from the stream of its operations. Pure. */
+export function deliveriesOf(events: readonly Recorded[]): Delivery[] {
+  const rows = new Map<number, Delivery>();
+  for (const recorded of events) {
+    const { type, data } = recorded as unknown as OperationEvent;
+    const { operation } = data;
+    const put = (more: Partial<Delivery>): void => { const row = rows.get(operation); if (row) rows.set(operation, { ...row, ...more }); };
+    switch (type) {
+      case 'OperationRequested': {
+        const { event, position, delivery } = data.input as DeliveryInput;
+        rows.set(operation, { number: operation, event, position, id: delivery, at: new Date(recorded.at).toISOString(), state: 'waiting', attempts: 0, status: null, tookMs: null, why: null, again: null });
+        break;
+      }
+      case 'OperationStepStarted': put({ attempts: (rows.get(operation)?.attempts ?? 0) + 1 }); break;
+      case 'OperationStepDone': put({ ...(data.output as DeliveryOutput), why: null, again: null }); break;
+      case 'OperationStepFailed': put({ why: data.failure.message, again: data.retryAt === null ? null : new Date(data.retryAt).toISOString(), tookMs: data.tookMs, status: Number(/^it answered (\d{3})\b/.exec(data.failure.message)?.[1] ?? 0) || null }); break;
+      case 'OperationSucceeded': put({ state: 'delivered' }); break;
+      case 'OperationFailed': put({ state: 'failed', why: data.failure.message, again: null }); break;
+      case 'OperationCancelled': put({ state: 'cancelled', why: data.reason, again: null }); break;
+      case 'OperationRetried': put({ state: 'waiting' }); break;
+      default: break;
+    }
+  }
+  return [...rows.values()].reverse();
+}
+
+const deliveries = command({
+  name: 'webhook:deliveries', summary: 'List what a webhook was told, and what it answered; the newest first', example: 'berth webhook:deliveries w1', input: DeliveriesInput, http: { method: 'GET', path: '/webhooks/:webhook/deliveries' }, reads: true,
+  run: async ({ core }, { webhook, num = 20 }) => {
+    await hookOf(core, webhook);
+    const { last } = (await core.repository.load(operations, operationsStream(webhookGroup(webhook)))).state;
+    return { webhook, last, deliveries: deliveriesOf(await core.store.readStream(operationsStream(webhookGroup(webhook)))).slice(0, num) };
+  },
+  render: ({ webhook, deliveries: rows }, out) => {
+    if (rows.length === 0) return out.info(`Webhook ${webhook} was told nothing yet: berth webhook:test ${webhook}`);
+    for (const line of table(['DELIVERY', 'EVENT', 'AT (UTC)', 'STATE', 'STATUS', 'TOOK', 'ATTEMPTS', 'WHY'], rows.map((r) => [
+      String(r.number), r.position === null ? r.event : `${r.event} #${r.position}`, when(Date.parse(r.at)), r.state, r.status === null ? '-' : String(r.status), r.tookMs === null ? '-' : `${r.tookMs} ms`, String(r.attempts), `${r.why ?? ''}${r.again === null ? '' : `; again at ${when(Date.parse(r.again)).slice(11)}`}`,
+    ]))) out.line(line);
+  },
+});
+
+interface Asked { readonly webhook: string; readonly delivery: number }
+const asked = ({ webhook, delivery }: Asked): string => `Delivery ${delivery} of webhook ${webhook} was asked for: berth webhook:deliveries ${webhook}`;
+
+const redeliver = command({
+  name: 'webhook:redeliver', summary: 'Deliver once more, with the same delivery id', example: 'berth webhook:redeliver w1 7', input: RedeliverInput, http: { method: 'POST', path: '/webhooks/:webhook/deliveries/:delivery' },
+  run: async (context, { webhook, delivery }): Promise<Asked> => {
+    await hookOf(context.core, webhook);
+    const group = webhookGroup(webhook);
+    const found = (await context.core.store.readStream(operationsStream(group))).find((event) => event.type === 'OperationRequested' && (event.data as { operation: number }).operation === delivery);
+    if (!found) throw new Rejected('webhook.delivery', `Webhook ${webhook} has no delivery ${delivery}`, `see: berth webhook:deliveries ${webhook}`);
+    const { input } = found.data as { input: DeliveryInput };
+    const { answer } = await change(context, 'webhook:redeliver', group, (draft) => operate(draft, group, { kind: WEBHOOK_KIND, subject: `webhook ${webhook}`, input, by: context.actor }));
+    return { webhook, delivery: answer };
+  },
+  render: (answer, out) => out.info(asked(answer)),
+});
+
+const test = command({
+  name: 'webhook:test', summary: 'Call a webhook once to see whether it answers', example: 'berth webhook:test w1', input: OneInput, http: { method: 'POST', path: '/webhooks/:webhook/test' },
+  run: async (context, { webhook }): Promise<Asked> => {
+    await hookOf(context.core, webhook);
+    const group = webhookGroup(webhook);
+    const input: DeliveryInput = { webhook, position: null, event: 'Test', delivery: `msg_${webhook}_${randomBytes(8).toString('hex')}` };
+    const { answer } = await change(context, 'webhook:test', group, (draft) => operate(draft, group, { kind: WEBHOOK_KIND, subject: `webhook ${webhook}`, input, by: context.actor }));
+    return { webhook, delivery: answer };
+  },
+  render: (answer, out) => out.info(asked(answer)),
+});
+
+export const webhookCommands = [forget(add), forget(remove), forget(list), forget(deliveries), forget(redeliver), forget(test)];
