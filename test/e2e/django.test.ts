@@ -55,12 +55,24 @@ describe('the Django sample', () => {
     expect((await deployOf(berth, 'blog', 2)).steps.map((step) => `${step.step} ${step.status}`)).toEqual(['clone', 'detect', 'build', 'release', 'route'].map((step) => `${step} succeeded`));
   });
 
+  it('moves to PostgreSQL with one command: created, wired, migrated, and no request fails', async () => {
+    const poller = new Poller(berth, 'blog', true, '/healthz');
+    const { code, out: stdout } = await berth.cli(['postgresql:create', 'blog'], { timeoutMs: 280_000 });
+    await poller.stop();
+    expect(code, stdout).toBe(0);
+    expect(stdout).toMatch(/Creating PostgreSQL service blog[\s\S]*Running the release command: python manage\.py migrate[\s\S]*Applying blog\.0002_first_posts[\s\S]*Application deployed: blog v3[\s\S]*DATABASE_URL/);
+    expect(poller.failures).toEqual([]);
+    expect(await page()).toContain('Changed for Berth');
+    const { out: rows } = await berth.cli(['postgres:connect', 'blog', '-At'], { stdin: 'select count(*) from blog_post' });
+    expect(Number(rows)).toBeGreaterThan(0);
+  });
+
   it('refuses a migration that cannot be: the release before serves on', async () => {
     await berth.commit(dir, { 'blog/migrations/0003_wrong.py': 'raise RuntimeError("no way forward")\n' });
     const { code, output } = await berth.push(dir, 'blog');
     expect(code).not.toBe(0);
     expect(output).toContain('RuntimeError: no way forward');
-    expect(output).toContain('v2 goes on serving');
+    expect(output).toContain('v3 goes on serving');
     expect(await page()).toContain('Changed for Berth');
   });
 });

@@ -8,9 +8,9 @@ export type Step = (typeof STEPS)[number];
 
 /**
  * Why a deploy exists. `push` and `rebuild` run every step; `rollback` and the rest run release and route; `domains` only route.
- * `repair` is the reconciler's: containers that should run and do not are started anew, the others stay.
+ * `link` is `config` with the release command: an app got another database. `repair` is the reconciler's: containers that should run and do not are started anew, the others stay.
  */
-export type DeployKind = 'push' | 'rebuild' | 'rollback' | 'config' | 'scale' | 'restart' | 'domains' | 'repair';
+export type DeployKind = 'push' | 'rebuild' | 'rollback' | 'config' | 'link' | 'scale' | 'restart' | 'domains' | 'repair';
 
 /** process type → command; null = the image's own command */
 export type ProcessTypes = Readonly<Record<string, string | null>>;

@@ -159,7 +159,7 @@ describe('while a deploy runs', () => {
 
   it.each<[DeployKind, DeployKind, DeployKind]>([
     ['config', 'domains', 'config'], ['config', 'scale', 'config'], ['config', 'restart', 'config'], ['restart', 'scale', 'restart'], ['restart', 'domains', 'restart'], ['scale', 'domains', 'scale'],
-    ['domains', 'scale', 'scale'], ['scale', 'restart', 'restart'], ['restart', 'config', 'config'], ['domains', 'domains', 'domains'],
+    ['domains', 'scale', 'scale'], ['scale', 'restart', 'restart'], ['restart', 'config', 'config'], ['link', 'config', 'link'], ['config', 'link', 'link'], ['domains', 'domains', 'domains'],
   ])('%s that waits, then %s: the newer one does the work of %s, so that neither is lost', (first, second, does) => {
     const life = live();
     life.request('push');
@@ -257,6 +257,12 @@ describe('what a change does', () => {
     life.request('config');
     expect(life.released).toMatchObject({ number: 2, isNew: true, configVersion: 3, imageId: 'sha256:1.1', runReleaseCommand: false });
     expect(life.work(1)).toEqual(['ContainersStarted 2', 'ReleaseCreated 2', 'StepQueued 2 route']);
+  });
+
+  it('another database makes a new release of the same image, and the release command makes it ready', () => {
+    const life = live().change({ configVersion: 3 });
+    life.request('link');
+    expect(life.released).toMatchObject({ number: 2, isNew: true, configVersion: 3, imageId: 'sha256:1.1', runReleaseCommand: true });
   });
 
   it('domains only switches routes', () => {

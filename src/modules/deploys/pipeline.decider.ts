@@ -59,7 +59,7 @@ function covered(run: Run, state: PipelineState, app: string): PipelineEvent[] {
 }
 
 /** What changes more comes later: one of these does all that those before it do. */
-const REACH: readonly DeployKind[] = ['domains', 'repair', 'scale', 'restart', 'config'];
+const REACH: readonly DeployKind[] = ['domains', 'repair', 'scale', 'restart', 'config', 'link'];
 
 /** The kind that does what both were asked for: of source kinds the newer one. */
 const joined = (older: DeployKind, newer: DeployKind): DeployKind => (REACH.indexOf(older) > REACH.indexOf(newer) ? older : newer);

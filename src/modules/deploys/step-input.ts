@@ -76,7 +76,7 @@ function releaseInput(run: Run, context: AppContext, state: PipelineState): Rele
   return {
     ...spec, ...listenOf(context.settings), app: context.app, name: context.name,
     number: keeps ? state.live!.release : nextRelease(state),
-    isNew: !keeps, runReleaseCommand: run.kind === 'push' || run.kind === 'rebuild',
+    isNew: !keeps, runReleaseCommand: run.kind === 'push' || run.kind === 'rebuild' || run.kind === 'link',
     formation, limits: context.limits, hosts: context.hosts,
     keep: (run.kind === 'scale' || run.kind === 'repair') && state.live ? kept(state.live.containers, formation) : [],
   };

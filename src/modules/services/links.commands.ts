@@ -29,14 +29,14 @@ export function linkCommands(type: ServiceType): AnyCommand[] {
   const http = (path: string): string => `/services/${t}${path}`;
 
   /** A decision over both sides and the app's config; the app is deployed in the same transaction. */
-  const both = async <T>(context: CommandContext, name: string, service: string, app: string, noRestart: boolean | undefined, decide: (draft: Parameters<typeof linkIn>[0], id: string, appId: string) => Promise<T>): Promise<DeployAnswer & { answer: T }> => {
+  const both = async <T>(context: CommandContext, name: string, service: string, app: string, kind: 'link' | 'config' | null, decide: (draft: Parameters<typeof linkIn>[0], id: string, appId: string) => Promise<T>): Promise<DeployAnswer & { answer: T }> => {
     const row = await context.core.service(t, service);
     const owner = await context.core.app(app);
     const { answer } = await change(context, name, owner.id, async (draft) => {
       const { state } = await draft.load(services, serviceStream(row.id));
       if (state.status === 'destroyed') throw new Rejected('service.missing', `${t} service ${service} does not exist any more`, `see: berth ${t}:list`, 20);
       const answered = await decide(draft, row.id, owner.id);
-      return { answered, deploy: noRestart ? null : await draft.deploy(owner.id, 'config', context.actor) };
+      return { answered, deploy: kind === null ? null : await draft.deploy(owner.id, kind, context.actor) };
     });
     return { app: owner.id, name: owner.name, deploy: answer.deploy, answer: answer.answered };
   };
@@ -44,7 +44,7 @@ export function linkCommands(type: ServiceType): AnyCommand[] {
   const link = command({
     name: `${t}:link`, summary: `Link a ${type.title} service to an app: its DSN becomes a config var, and the app can reach it`, example: `berth ${t}:link blog blog`, input: LinkInput, http: { method: 'POST', path: http('/:service/links') },
     run: async (context, { service, app, alias, querystring, noRestart }) => {
-      const { answer: key, ...rest } = await both(context, `${t}:link`, service, app, noRestart, async (draft, id, appId) => {
+      const { answer: key, ...rest } = await both(context, `${t}:link`, service, app, noRestart ? null : 'link', async (draft, id, appId) => {
         const { state } = await draft.load(services, serviceStream(id));
         if (state.container === null) throw new Rejected('service.not-ready', `${type.title} service ${service} is not ready yet`, `see: berth operations ${t}:${service}`);
         return linkIn(draft, id, { app: appId, appName: app, alias: alias ?? null, query: querystring ?? null });
@@ -60,7 +60,7 @@ export function linkCommands(type: ServiceType): AnyCommand[] {
   const unlink = command({
     name: `${t}:unlink`, summary: `Take a ${type.title} service away from an app, and its config var with it`, example: `berth ${t}:unlink blog blog`, input: UnlinkInput, http: { method: 'DELETE', path: http('/:service/links/:app') },
     run: async (context, { service, app, noRestart }) => {
-      const { answer: key, ...rest } = await both(context, `${t}:unlink`, service, app, noRestart, (draft, id, appId) => unlinkIn(draft, id, appId, app));
+      const { answer: key, ...rest } = await both(context, `${t}:unlink`, service, app, noRestart ? null : 'config', (draft, id, appId) => unlinkIn(draft, id, appId, app));
       return { ...rest, service, key };
     },
     render: ({ service, name, key, deploy }, out) => {
@@ -72,7 +72,7 @@ export function linkCommands(type: ServiceType): AnyCommand[] {
   const promote = command({
     name: `${t}:promote`, summary: `Make a linked ${type.title} service the app's ${type.variable}; what was that gets the other's config var`, example: `berth ${t}:promote blog-2 blog`, input: UnlinkInput, http: { method: 'POST', path: http('/:service/links/:app/promote') },
     run: async (context, { service, app, noRestart }) => {
-      const { answer, ...rest } = await both(context, `${t}:promote`, service, app, noRestart, (draft, id, appId) => promoteIn(draft, id, appId, app));
+      const { answer, ...rest } = await both(context, `${t}:promote`, service, app, noRestart ? null : 'link', (draft, id, appId) => promoteIn(draft, id, appId, app));
       return { ...rest, service, ...answer };
     },
     render: ({ service, name, key, other }, out) => {

@@ -52,11 +52,11 @@ async function started(draft: Draft, run: OperationRun, image: ServiceImage): Pr
 }
 
 /** The deploys of apps whose config was changed; of those that are gone, or never ran, none. */
-export async function deploysOf(draft: Draft, appIds: readonly string[], by: string): Promise<FollowingDeploy[]> {
+export async function deploysOf(draft: Draft, appIds: readonly string[], kind: 'config' | 'link', by: string): Promise<FollowingDeploy[]> {
   const deploys: FollowingDeploy[] = [];
   for (const app of appIds) {
     if ((await draft.load(apps, appStream(app))).state.status !== 'live') continue;
-    const deploy = await draft.deploy(app, 'config', by);
+    const deploy = await draft.deploy(app, kind, by);
     if (deploy !== null) deploys.push({ app, deploy });
   }
   return deploys;
@@ -67,7 +67,7 @@ async function linkAfter(draft: Draft, run: OperationRun): Promise<readonly Foll
   const { service, link } = run.input as WithLink;
   if (link === null) return [];
   await linkIn(draft, service, link);
-  return deploysOf(draft, [link.app], run.by);
+  return deploysOf(draft, [link.app], 'link', run.by);
 }
 
 const SLOW = { image: 30 * 60_000, start: 10 * 60_000, dump: 6 * 3_600_000, copy: 6 * 3_600_000 };
@@ -116,7 +116,7 @@ const rotate: OperationKind = {
     const { service, secrets } = run.input as { service: string; secrets: Record<string, Sealed> };
     if (run.learnt['start'] !== undefined) await started(draft, run, (await stateOf(draft, run)).image);
     await draft.decide(services, serviceStream(service), { type: 'Rotate', secrets });
-    return deploysOf(draft, await renewDsns(draft, service), run.by);
+    return deploysOf(draft, await renewDsns(draft, service), 'config', run.by);
   },
 };
 
