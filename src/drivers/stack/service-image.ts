@@ -8,6 +8,8 @@ import { stackImages } from './stack.js';
 /** What a service's image adds to the stack's base. */
 export interface Packaged {
   readonly packages: readonly string[];
+  /** files that must be there before the packages come: path → text */
+  readonly before?: Readonly<Record<string, string>>;
   readonly lines: readonly string[];
   /** `/usr/local/bin/berth-service` */
   readonly script: string | null;
@@ -16,12 +18,13 @@ export interface Packaged {
 const SCRIPT = 'berth-service';
 
 /** Dockerfile of a service's image. Pure. */
-export function serviceDockerfile({ packages, lines, script }: Packaged, base = stackImages().base): string {
+export function serviceDockerfile({ packages, before = {}, lines, script }: Packaged, base = stackImages().base): string {
   return [
     `FROM ${base}`,
     // named when it is to be made anew: the packages are fetched again
     'ARG FRESH=',
-    `RUN export DEBIAN_FRONTEND=noninteractive && : "$FRESH" && install -d /etc/postgresql-common && echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf \\\n && apt-get update -q && apt-get upgrade -qy && apt-get install -qy ${packages.join(' ')} && apt-get clean \\\n && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/lib/redis/* /var/lib/mysql /var/lib/rabbitmq/*`,
+    ...Object.entries(before).map(([path, text]) => `RUN install -D /dev/null ${path} && echo '${text}' > ${path}`),
+    `RUN export DEBIAN_FRONTEND=noninteractive && : "$FRESH" \\\n && apt-get update -q && apt-get upgrade -qy && apt-get install -qy ${packages.join(' ')} && apt-get clean \\\n && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/lib/redis/* /var/lib/mysql /var/lib/rabbitmq/*`,
     ...lines,
     ...(script === null ? [] : [`COPY ${SCRIPT} /usr/local/bin/${SCRIPT}`, `ENTRYPOINT ["/usr/local/bin/${SCRIPT}"]`]),
     '',

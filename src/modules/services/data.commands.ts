@@ -97,7 +97,7 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
     renderItem,
   });
   const enter = command({
-    name: `${t}:enter`, summary: `Run a program in the container of a ${type.title} service`, example: `berth ${t}:enter blog ls -l ${type.volume ?? '/'}`, input: WordsInput, http: { method: 'POST', path: http('/:service/enter') }, piped: 'what the program reads',
+    name: `${t}:enter`, summary: `Run a program in the container of a ${type.title} service`, example: `berth ${t}:enter blog ls -l /`, input: WordsInput, http: { method: 'POST', path: http('/:service/enter') }, piped: 'what the program reads',
     async *stream(context, { service, words }) {
       if (!words?.length) throw new Rejected('service.interactive', 'Which program?', `for example: berth ${t}:enter ${service} ls -l; a shell, on the server itself: docker exec -it ${(await context.core.service(t, service)).container?.name ?? '<container>'} sh`);
       yield* output(context, service, () => ({ argv: words }), '');

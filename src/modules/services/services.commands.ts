@@ -2,7 +2,7 @@ import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import type { ServiceImage } from '../../events/types/service.events.js';
 import type { ServiceType } from '../../plugins/services/service-type.js';
-import { dsnOf, hostOf } from '../../plugins/services/types.js';
+import { dsnOf, hostOf, serverImage } from '../../plugins/services/types.js';
 import { parseSize } from '../apps/app-context.js';
 import { claims } from '../apps/claim.decider.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext, type OperationAnswer } from '../commands/command.js';
@@ -86,8 +86,8 @@ function settingsOf({ memory, cpu }: { memory?: string; cpu?: string }): Record<
 
 function imageOf(type: ServiceType, image: string | undefined, version: string | undefined): ServiceImage {
   if (image === undefined && version === undefined && type.packaged !== null) return { source: 'packages', reference: type.version };
-  const reference = `${(image ?? type.registry).replace(/(?<=[^:/]):[^:/]+$/, (tag) => (version === undefined ? tag : ''))}${version === undefined ? '' : `:${version}`}`;
-  if (!/^[a-z0-9][a-zA-Z0-9._:/@-]{0,250}$/.test(reference)) throw new Rejected('service.image', `'${reference.slice(0, 80)}' is not the name of an image`, `for example: ${type.registry}`);
+  const reference = `${(image ?? type.registry.reference).replace(/(?<=[^:/]):[^:/]+$/, (tag) => (version === undefined ? tag : ''))}${version === undefined ? '' : `:${version}`}`;
+  if (!/^[a-z0-9][a-zA-Z0-9._:/@-]{0,250}$/.test(reference)) throw new Rejected('service.image', `'${reference.slice(0, 80)}' is not the name of an image`, `for example: ${type.registry.reference}`);
   return { source: 'registry', reference };
 }
 
@@ -225,7 +225,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
       const { apps } = await context.core.board.now();
       return {
         service, dsn, id: row.id, version: row.container?.version ?? '-', status: await statusOf(context, row), links: row.links.map(({ app }) => apps[app]?.name ?? app).join(' ') || '-',
-        'exposed-ports': row.exposed.map(({ host, container }) => `${host}->${container}`).join(' ') || '-', 'data-dir': type.volume === null ? '-' : serviceVolume(context.core.config.instance, row.id), 'internal-host': `${hostOf(t, service)}:${type.port}`,
+        'exposed-ports': row.exposed.map(({ host, container }) => `${host}->${container}`).join(' ') || '-', 'data-dir': serverImage(type, row.image.source).volume === null ? '-' : serviceVolume(context.core.config.instance, row.id), 'internal-host': `${hostOf(t, service)}:${type.port}`,
         container: row.container?.name ?? '-', image: row.image.source === 'packages' ? `Debian packages (${type.packaged?.packages.join(', ')})` : row.image.reference, memory: row.settings['memory'] ?? 'no limit', created: new Date(row.createdAt).toISOString(),
       };
     },
@@ -258,7 +258,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
       const next = image === undefined && imageVersion === undefined ? row.image : imageOf(type, image, imageVersion);
       const major = (reference: string): string | null => /:(\d+)[^:/]*$/.exec(`:${reference}`)?.[1] ?? null;
       const [from, to] = [row.container?.version.split('.')[0] ?? null, major(next.reference)];
-      if (type.volume !== null && !context.force && from !== null && to !== null && from !== to) throw new Rejected('service.major', `${type.title} ${to} may not be able to read the data of ${from}`, `move it by a dump: berth ${t}:create ${service}-${to} --image-version ${to}, then berth ${t}:export ${service} | berth ${t}:import ${service}-${to}; or, when you know that it does: --force`);
+      if (serverImage(type, row.image.source).volume !== null && !context.force && from !== null && to !== null && from !== to) throw new Rejected('service.major', `${type.title} ${to} may not be able to read the data of ${from}`, `move it by a dump: berth ${t}:create ${service}-${to} --image-version ${to}, then berth ${t}:export ${service} | berth ${t}:import ${service}-${to}; or, when you know that it does: --force`);
       return { service, ...await operateOn(context, `${t}:upgrade`, row, 'service-replace', { image: next, fresh: true }) };
     },
     render: ({ service }, out) => out.info(`Upgrading ${type.title} service ${service}`),

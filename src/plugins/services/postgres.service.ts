@@ -1,7 +1,9 @@
 import type { ServiceAccess, ServiceExec, ServiceType } from './service-type.js';
 
 const BIN = '/usr/lib/postgresql/17/bin';
-const DATA = '/var/lib/postgresql/data';
+/** not `data`: the registry's image would put a volume of its own there */
+const VOLUME = '/var/lib/postgresql';
+const DATA = `${VOLUME}/cluster`;
 
 /** A literal of SQL; standard_conforming_strings is on. */
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
@@ -30,23 +32,25 @@ if [ ! -e "$data" ]; then
   echo 'host all all all scram-sha-256' >> "$data.new/pg_hba.conf"
   mv "$data.new" "$data"
 fi
+# the registry's image has another number for this user
+[ "$(stat -c %U "$data")" = postgres ] || chown -R postgres:postgres "$data"
 exec setpriv --reuid=postgres --regid=postgres --init-groups ${BIN}/postgres -D "$data" "$@"
 `;
 
 export const postgres: ServiceType = {
-  type: 'postgres', aliases: ['postgresql'], title: 'PostgreSQL', version: '17', registry: 'postgres:17',
+  type: 'postgres', aliases: ['postgresql'], title: 'PostgreSQL', version: '17',
+  registry: { reference: 'postgres:17', volume: VOLUME, env: ({ password: secret }) => ({ PGDATA: DATA, POSTGRES_PASSWORD: secret }), command: () => null },
   packaged: {
     packages: ['postgresql-17'],
     // the package's own cluster is not wanted
-    lines: ['RUN rm -rf /var/lib/postgresql/17 /etc/postgresql', `ENV PATH=${BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, 'STOPSIGNAL SIGINT'],
-    script: SCRIPT,
+    before: { '/etc/postgresql-common/createcluster.conf': 'create_main_cluster = false' },
+    lines: [`ENV PATH=${BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, 'STOPSIGNAL SIGINT'],
+    script: SCRIPT, volume: VOLUME, env: () => ({}), command: () => null,
   },
-  port: 5432, ports: [], volume: '/var/lib/postgresql', stopSeconds: 60, variable: 'DATABASE_URL',
+  port: 5432, ports: [], stopSeconds: 60, variable: 'DATABASE_URL',
   // pg_ is the server's own
   user: (name) => (name.startsWith('pg_') ? `svc_${name}` : name),
   dsn: ({ user, password: secret, host, port, database }) => `postgres://${user}:${encodeURIComponent(secret)}@${host}:${port}/${database}`,
-  env: () => ({}),
-  command: () => null,
   health: () => ({ argv: ['pg_isready', '-q', '-h', '127.0.0.1', '-p', '5432'] }),
   setup: (access) => [
     asAdmin(psql('postgres'), `SELECT 'CREATE ROLE ${identifier(access.user)} LOGIN SUPERUSER' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = ${literal(access.user)})\\gexec\n${password(access)}\nSELECT 'CREATE DATABASE ${identifier(access.database)} OWNER ${identifier(access.user)}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = ${literal(access.database)})\\gexec\n`),

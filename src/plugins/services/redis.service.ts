@@ -49,13 +49,16 @@ redis-cli -e replicaof no one > /dev/null
 const cli = ({ password }: ServiceAccess, argv: readonly string[]): ServiceExec => ({ argv, env: { REDISCLI_AUTH: password } });
 
 export const redis: ServiceType = {
-  type: 'redis', aliases: [], title: 'Redis', version: '8', registry: 'redis:8',
-  packaged: { packages: ['redis-server', 'redis-tools'], lines: [], script: SCRIPT },
-  port: 6379, ports: [], volume: DATA, stopSeconds: 30, variable: 'REDIS_URL',
+  type: 'redis', aliases: [], title: 'Redis', version: '8',
+  registry: {
+    reference: 'redis:8', volume: DATA, env: ({ password }) => ({ REDIS_PASSWORD: password }),
+    // by its input: not in the list of processes
+    command: () => ['sh', '-c', 'printf \'requirepass "%s"\\n\' "$REDIS_PASSWORD" | exec docker-entrypoint.sh redis-server - --dir /data --appendonly yes'],
+  },
+  packaged: { packages: ['redis-server', 'redis-tools'], lines: [], script: SCRIPT, volume: DATA, env: ({ password }) => ({ REDIS_PASSWORD: password }), command: () => null },
+  port: 6379, ports: [], stopSeconds: 30, variable: 'REDIS_URL',
   user: () => '',
   dsn: ({ password, host, port }) => `redis://:${encodeURIComponent(password)}@${host}:${port}`,
-  env: ({ password }) => ({ REDIS_PASSWORD: password }),
-  command: () => null,
   health: (access) => cli(access, ['redis-cli', '-e', '-h', '127.0.0.1', 'ping']),
   setup: () => [],
   rotate: () => null,

@@ -17,9 +17,26 @@ export interface ServiceAccess {
   readonly password: string;
 }
 
+/** How a type's server runs in one kind of image. Both kinds have the same data at the same place in the volume, so that a service may change over. */
+interface ServerImage {
+  /** where the container has its volume; null: it keeps nothing */
+  readonly volume: string | null;
+  env(access: ServiceAccess): Readonly<Record<string, string>>;
+  /** words for the image's own entry point; null: its own */
+  command(access: ServiceAccess): readonly string[] | null;
+}
+
+/** An image of a registry, run as it wants to be run. */
+export interface RegistryImage extends ServerImage {
+  /** what is pulled when nobody says another: `postgres:17` */
+  readonly reference: string;
+}
+
 /** An image made of the distribution's packages. */
-export interface PackagedImage {
+export interface PackagedImage extends ServerImage {
   readonly packages: readonly string[];
+  /** files that must be there before the packages come: path → text without quotes */
+  readonly before?: Readonly<Record<string, string>>;
   /** lines of the Dockerfile behind the packages' */
   readonly lines: readonly string[];
   /** `/usr/local/bin/berth-service`: makes ready what the volume lacks and becomes the server. POSIX sh */
@@ -49,29 +66,24 @@ export interface ServiceType {
   readonly version: string;
   readonly packaged: PackagedImage | null;
   /** what is pulled when there are no packages, or by wish */
-  readonly registry: string;
+  readonly registry: RegistryImage;
   readonly port: number;
   /** further ports that it listens on */
   readonly ports: readonly number[];
-  /** where the container has its data; null: it has none */
-  readonly volume: string | null;
   /** seconds that it may take to stop in good order */
   readonly stopSeconds: number;
   /** config var that an app gets: `DATABASE_URL` */
   readonly variable: string;
-  /** user names: what apps log in as; null when it has no users */
+  /** what apps log in as; empty for a type without users */
   user(name: string): string;
   dsn(access: ServiceAccess): string;
-  env(access: ServiceAccess): Readonly<Record<string, string>>;
-  /** arguments of the server, for the image's own command; null: its own */
-  command(access: ServiceAccess): readonly string[] | null;
   /** ends with 0 when it answers by TCP */
   health(access: ServiceAccess): ServiceExec;
   /** once it answers: users, databases; may be run any number of times */
   setup(access: ServiceAccess): readonly ServiceExec[];
   /** gives the running server this access' password; null: it gets it by a new container */
   rotate(access: ServiceAccess): readonly ServiceExec[] | null;
-  /** prints the server's version on its first line */
+  /** prints the server's version, the first thing in it that looks like one; a program that fails tells nothing */
   readonly tellVersion: ServiceExec;
   /** the client, for what is piped in */
   connect(access: ServiceAccess, words: readonly string[]): ServiceExec;

@@ -1,4 +1,4 @@
-import type { ServiceAccess, ServiceType } from './service-type.js';
+import type { PackagedImage, RegistryImage, ServiceAccess, ServiceType } from './service-type.js';
 import { postgres } from './postgres.service.js';
 import { redis } from './redis.service.js';
 
@@ -24,3 +24,8 @@ export const dsnOf = (type: ServiceType, name: string, password: string, query: 
   const dsn = type.dsn(accessOf(type, name, password));
   return query === null ? dsn : `${dsn}${dsn.includes('?') ? '&' : '?'}${query}`;
 };
+
+/** How its server runs in the kind of image that it has. */
+export function serverImage(type: ServiceType, source: 'packages' | 'registry'): RegistryImage | PackagedImage {
+  return (source === 'packages' ? type.packaged : null) ?? type.registry;
+}

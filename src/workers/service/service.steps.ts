@@ -19,7 +19,7 @@ export function imageStep(deps: ServiceDeps): OperationWork<ImageStepInput, Imag
     const type = serviceType(input.type);
     const { source, reference } = input.image;
     if (source === 'packages') {
-      if (type.packaged === null) throw new StepFailure('service.no-packages', `${type.title} is not among the distribution's packages`, `name an image: --image ${type.registry}`);
+      if (type.packaged === null) throw new StepFailure('service.no-packages', `${type.title} is not among the distribution's packages`, `name an image: --image ${type.registry.reference}`);
       const imageId = await ensureServiceImage(engine, serviceImageName(type.type, type.version, type.packaged), type.packaged, { proxy: deps.config.buildProxy, log, signal, fresh: input.fresh ? job : null });
       return { imageId };
     }

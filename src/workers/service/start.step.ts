@@ -6,6 +6,8 @@ import { StepFailure, type OperationContext, type OperationWork } from '../../ev
 import { parseSize } from '../../modules/apps/app-context.js';
 import type { StartStepInput, StartStepOutput } from '../../modules/services/service.operations.js';
 import { serviceNetwork, serviceVolume } from '../../modules/services/service-names.js';
+import type { Config } from '../../config.js';
+import { serverImage } from '../../plugins/services/types.js';
 import type { ServiceAccess, ServiceType } from '../../plugins/services/service-type.js';
 import { mustExec, observed, openSpec, runExec, type ServiceDeps } from './deps.js';
 
@@ -29,7 +31,8 @@ export function startStep(deps: ServiceDeps): OperationWork<StartStepInput, Star
     for (const left of all) if (left.labels['berth.job'] === job && Number(readLabels(left.labels).attempt) < attempt) await engine.removeContainer(left.id);
     const old = all.filter((c) => c.labels['berth.job'] !== job);
     const network = await engine.ensureNetwork({ name: serviceNetwork(instance, input.service), labels: { instance, service: input.service }, pool: deps.config.networkPool });
-    const spec = await specOf(deps, context, type, access, network.name);
+    const spec = containerOf(deps.config, context, type, access, network.name);
+    for (const { name } of spec.mounts ?? []) await deps.volumes.ensure(name, labels({ instance, service: input.service }));
 
     for (const { id } of old) {
       log.detail(`Stopping ${input.type} ${input.name}`);
@@ -59,16 +62,15 @@ export function startStep(deps: ServiceDeps): OperationWork<StartStepInput, Star
 
 const isServer = (container: ContainerSummary): boolean => readLabels(container.labels).type === 'service';
 
-async function specOf(deps: ServiceDeps, { input, job, attempt, operation }: Context, type: ServiceType, access: ServiceAccess, network: string): Promise<ContainerSpec> {
-  const { instance } = deps.config;
-  const volume = serviceVolume(instance, input.service);
-  if (type.volume !== null) await deps.volumes.ensure(volume, labels({ instance, service: input.service }));
+/** The container of a service. Pure. */
+export function containerOf({ instance }: Pick<Config, 'instance'>, { input, job, attempt, operation }: Pick<Context, 'input' | 'job' | 'attempt' | 'operation'>, type: ServiceType, access: ServiceAccess, network: string): ContainerSpec {
+  const image = serverImage(type, input.image.source);
   return {
-    name: `${instance}.${input.type}.${input.name}.o${operation}a${attempt}`, image: input.imageId, cmd: type.command(access), env: type.env(access),
+    name: `${instance}.${input.type}.${input.name}.o${operation}a${attempt}`, image: input.imageId, cmd: image.command(access), env: image.env(access),
     labels: { instance, service: input.service, job, attempt, type: 'service', index: 1 }, network, aliases: [access.host],
     memory: parseSize(input.settings['memory']), cpus: Number(input.settings['cpu'] ?? 0), pids: 0,
     // the engine brings it back after a crash and a reboot; what it does not, the reconciler does
-    restart: 'unless-stopped', stopSeconds: type.stopSeconds, mounts: type.volume === null ? [] : [{ name: volume, path: type.volume }],
+    restart: 'unless-stopped', stopSeconds: type.stopSeconds, mounts: image.volume === null ? [] : [{ name: serviceVolume(instance, input.service), path: image.volume }],
   };
 }
 
