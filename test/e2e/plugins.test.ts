@@ -322,6 +322,7 @@ describe('plugins that are not as they should be', () => {
     await berth.until('diary is disabled', async () => (await listed())['diary']?.enabled === false);
     expect((await listed())['diary']!.reason).toContain('its files are not on this server: berth plugin:update diary');
     expect((await listed())['guard']!.enabled).toBe(true);
+    expect((await berth.cli(['doctor'])).out).toMatch(/plugins.*diary: it does not load: its files are not on this server/);
     expect(Object.keys(await listed()).sort()).toEqual(['diary', 'guard']);
     await berth.until('nothing is left of it', async () => readdirSync(join(berth.root, 'plugins/.incoming')).length === 0);
     repository('diary', from('typescript'));

@@ -61,7 +61,9 @@ export class PluginFetch {
         case 'tarball': return await this.tarball(source.from, into, stop);
         case 'folder':
           if (!(await stat(source.path).catch(() => null))?.isDirectory()) throw new Rejected('plugin.source', `There is no folder ${source.path} any more`, 'install it from elsewhere: berth plugin:uninstall, then plugin:install');
-          await cp(source.path, into, { recursive: true, verbatimSymlinks: true, filter: (file) => basename(file) !== '.git' });
+          await cp(source.path, into, { recursive: true, verbatimSymlinks: true, filter: (file) => basename(file) !== '.git' }).catch((error: NodeJS.ErrnoException) => {
+            throw error.code?.startsWith('ERR_FS_CP') ? new Rejected('plugin.files', `It holds what is no file, folder or link: ${error.message.slice(0, 200)}`, 'leave it out') : error;
+          });
           return null;
       }
     } catch (error) {

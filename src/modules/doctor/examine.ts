@@ -8,6 +8,7 @@ import { nameOf } from '../copies/subject.js';
 import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
+import { DOES_NOT_LOAD } from '../plugins/plugin.decider.js';
 import { standings } from '../stack/standing.js';
 import { bad, ok, warn, type Check } from './check.js';
 import * as judge from './judge.js';
@@ -51,7 +52,7 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(...await drifting(core));
   const failed = Object.values(board.failed).filter(({ superseded }) => superseded === null).length + Object.keys(works.failed).length;
   checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys or operations ended there; what served goes on serving', 'see: berth jobs:failed'));
-  checks.push(...projections(core));
+  checks.push(...await plugins(core), ...projections(core));
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
@@ -63,8 +64,17 @@ export async function examine(core: Core): Promise<Check[]> {
   return checks;
 }
 
-function projections({ board, drifts, works, services, copies }: Core): Check[] {
-  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing], ['services', services.standing], ['copies', copies.standing]] as const;
+/** Nothing where no plugin was installed. */
+async function plugins(core: Core): Promise<Check[]> {
+  const all = Object.values((await core.plugins.now()).registry.installed);
+  if (all.length === 0) return [];
+  const broken = all.filter(({ enabled, reason }) => !enabled && reason?.startsWith(DOES_NOT_LOAD));
+  if (broken.length > 0) return [warn('plugins', broken.map(({ name, reason }) => `${name}: ${reason}`).join('; '), 'they take part in nothing; deploys go on without them', 'berth plugin:update <plugin>, or berth plugin:uninstall <plugin>')];
+  return [ok('plugins', `${all.filter(({ enabled }) => enabled).length} of ${all.length} enabled`)];
+}
+
+function projections({ board, drifts, works, services, copies, plugins: registered }: Core): Check[] {
+  const all = [['board', board.standing], ['drift', drifts.standing], ['operations', works.standing], ['services', services.standing], ['copies', copies.standing], ['plugins', registered.standing]] as const;
   const troubled = all.flatMap(([name, { trouble }]) => (trouble ? [`${name}: ${trouble}`] : []));
   if (troubled.length > 0) return [warn('projections', troubled.join('; '), 'what lists show is right, or of the version before; starts take longer', 'make room if a disk is full; then berth projections:rebuild')];
   return [ok('projections', all.map(([name, { version, serves }]) => (serves === version ? `${name} version ${version}` : `${name} version ${version} is being folded, ${serves} serves`)).join(', '))];

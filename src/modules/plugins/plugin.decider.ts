@@ -8,6 +8,9 @@ export const pluginStream = (name: string): string => `plugin-${name}`;
 /** id of the key that seals what it remembers of the whole server */
 export const pluginSeal = (name: string): string => `plugin-${name}`;
 
+/** begins the reason of those that were not disabled by hand */
+export const DOES_NOT_LOAD = 'it does not load';
+
 /** users of plugins, each its own: a range that neither accounts nor systemd take */
 const UIDS = { from: 60_600, to: 61_183 } as const;
 

@@ -12,7 +12,7 @@ import type { Core } from '../core.js';
 import { change } from '../draft.js';
 import { masked } from '../history/mask.js';
 import type { Plugin } from './active.js';
-import { missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
+import { DOES_NOT_LOAD, missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
 import { testCommand } from './test.command.js';
 
 const NAME = { pattern: /^[a-z][a-z0-9-]{0,39}$/, message: 'a plugin\'s name has lower-case letters, digits and hyphens' } as const;
@@ -124,9 +124,6 @@ const update = command({
     return failed.length > 0 ? 1 : 0;
   },
 });
-
-/** begins the reason of those that were not disabled by hand */
-export const DOES_NOT_LOAD = 'it does not load';
 
 const enable = command({
   name: 'plugin:enable', summary: 'Let a plugin take part again', example: 'berth plugin:enable hello', input: NameInput, http: { method: 'POST', path: '/plugins/:plugin/enable' },

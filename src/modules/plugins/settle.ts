@@ -1,8 +1,7 @@
 import { BUNDLED } from '../../plugins/bundled.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
-import { plugins, PLUGINS_STREAM } from './plugin.decider.js';
-import { DOES_NOT_LOAD } from './plugins.commands.js';
+import { DOES_NOT_LOAD, plugins, PLUGINS_STREAM } from './plugin.decider.js';
 
 /**
  * At the start: what installations that died left goes, and a plugin that does not load any more (Berth was upgraded, a program or its files are

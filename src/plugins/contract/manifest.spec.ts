@@ -20,7 +20,9 @@ describe('a manifest', () => {
 
   it.each([
     [{ name: 'ps', commands: [] }, 'name is "ps", which Berth itself has commands of: choose another name'],
+    [{ name: 'constructor', commands: [] }, 'name is "constructor"'],
     [{ name: 'Hello', commands: [] }, 'name is "Hello": lower-case'],
+    [{ description: 'a\u001b[2Jb' }, 'description has characters that cannot be printed'],
     [{ version: '1' }, 'version is "1": three numbers'],
     [{ berth: '>=2' }, 'berth wants Berth >=2: this is Berth 1.4.0'],
     [{ protocol: 2 }, 'protocol is 2: this Berth speaks protocol 1'],

@@ -30,7 +30,7 @@ const NOT_YET = { builders: 'bring a buildpack (buildpacks), or a hook before de
 
 /** Reads a manifest as it was written, and says everything that is wrong with it. Pure. */
 export function readManifest(text: string, around: Surroundings): Judged {
-  const read = new Reader();
+  const read = new Reader(true);
   let raw: unknown;
   try {
     raw = JSON.parse(text);
@@ -42,7 +42,7 @@ export function readManifest(text: string, around: Surroundings): Judged {
   read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks'], NOT_YET);
 
   const name = read.take<string>(of, 'name', '', 'text', 'its name, for example "hello"') ?? '';
-  if (name !== '' && (!NAME.test(name) || name.length > 40)) read.fail('name', `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  if (name !== '' && (!NAME.test(name) || name.length > 40 || name === 'constructor')) read.fail('name', `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
   else if (around.isOurs(name)) read.fail('name', `is ${quoted(name)}, which Berth itself has commands of`, 'choose another name');
   const version = read.take<string>(of, 'version', '', 'text', 'for example "1.0.0"') ?? '';
   if (version !== '' && semver.valid(version) === null) read.fail('version', `is ${quoted(version)}`, 'three numbers, for example "1.0.0"');

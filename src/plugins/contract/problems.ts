@@ -14,9 +14,15 @@ export const quoted = (value: unknown, max = 60): string => {
   return text.length > max ? `${text.slice(0, max)}…` : text;
 };
 
+/** what could write elsewhere on a terminal */
+const UNPRINTABLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]|^[^]{1001}/;
+
 /** Reads JSON that a stranger wrote, and collects everything that is wrong with it. Pure. */
 export class Reader {
   readonly problems: Problem[] = [];
+
+  /** @param printed texts are shown as they are, and must be harmless */
+  constructor(private readonly printed = false) {}
 
   fail(field: string, what: string, fix: string): void {
     this.problems.push({ field, what, fix });
@@ -30,6 +36,7 @@ export class Reader {
       if (!optional) this.fail(path, 'is missing', fix);
       return undefined;
     }
+    if (this.printed && shape === 'text' && typeof value === 'string' && UNPRINTABLE.test(value)) this.fail(path, 'has characters that cannot be printed, or is longer than 1000', fix);
     if (isShape[shape](value)) return value as T;
     this.fail(path, `is ${shapeOf(value)}`, fix);
     return undefined;

@@ -11,7 +11,7 @@ export function withPluginBuildpacks(plain: BuildpackFetch, own: BuildpackFetch,
       if (reference.kind !== 'plugin') return plain.fetch(reference, signal);
       const { plugin: wanted, name } = reference;
       const plugin = (await plugins.all()).find((each) => each.name === wanted);
-      const folder = plugin?.manifest.buildpacks[name];
+      const folder = plugin && Object.hasOwn(plugin.manifest.buildpacks, name) ? plugin.manifest.buildpacks[name] : undefined;
       if (!plugin?.code || folder === undefined) throw new StepFailure('build.buildpack', `no plugin brings the buildpack plugin:${wanted}/${name}`, plugin ? `berth plugin:info ${wanted} shows what it brings` : `is it installed? berth plugin:list`);
       if (!plugin.enabled) throw new StepFailure('build.buildpack', `the plugin of the buildpack plugin:${wanted}/${name} is disabled: ${plugin.reason}`, `berth plugin:enable ${wanted}`);
       return own.fetch({ kind: 'local', path: join(plugin.code, folder), ref: null }, signal);
