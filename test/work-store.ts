@@ -61,6 +61,7 @@ export class WorkStore extends EventStore {
   override async release() {}
   override async putKey(id: string, wrapped: Uint8Array) { this.keys.set(id, wrapped); }
   override async key(id: string) { return this.keys.get(id) ?? null; }
+  override async keyIds() { return [...this.keys.keys()].sort(); }
   override async destroyKey(id: string) { this.keys.delete(id); }
   override async forgetSnapshots() {}
   override async saveSnapshot() {}

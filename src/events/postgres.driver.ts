@@ -191,6 +191,10 @@ export class PostgresStore extends EventStore {
     return row ? new Uint8Array(row.wrapped) : null;
   }
 
+  override async keyIds(): Promise<string[]> {
+    return (await this.#all<{ id: string }>('SELECT id FROM keys ORDER BY id COLLATE "C"')).map(({ id }) => id);
+  }
+
   override async destroyKey(id: string): Promise<void> {
     await this.#run('DELETE FROM keys WHERE id = $1', id);
     // the dead row goes with the table's old file; the server's own WAL keeps it until its segments are recycled

@@ -189,6 +189,10 @@ export class SqliteStore extends EventStore {
     return this.#read(() => this.#get<{ wrapped: Uint8Array }>('SELECT wrapped FROM keys WHERE id = ? AND gone = 0', id)?.wrapped ?? null);
   }
 
+  override async keyIds(): Promise<string[]> {
+    return this.#read(() => (this.#statement('SELECT id FROM keys WHERE gone = 0 ORDER BY id').all() as unknown as { id: string }[]).map(({ id }) => id));
+  }
+
   override async destroyKey(id: string): Promise<void> {
     await this.#write(() => this.#run('UPDATE keys SET wrapped = zeroblob(length(wrapped)), gone = 1 WHERE id = ?', id));
     // the WAL still holds the page as it was: empty it as soon as no reader of another process needs it

@@ -158,6 +158,8 @@ export abstract class EventStore {
   /** Wrapped (never clear) key material; `destroyKey` overwrites it in the database file. */
   abstract putKey(id: string, wrapped: Uint8Array): Promise<void>;
   abstract key(id: string): Promise<Uint8Array | null>;
+  /** of those that were not destroyed, sorted */
+  abstract keyIds(): Promise<string[]>;
   abstract destroyKey(id: string): Promise<void>;
 
   /** A projection's state at a position; a cache, thrown away when `version` differs. */

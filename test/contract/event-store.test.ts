@@ -566,11 +566,13 @@ describe.each(kinds.filter((kind) => kind.available))('event store on $kind', ({
     await store.putKey('app-299', wrapped[299]!);
     expect(Buffer.from((await store.key('app-7'))!)).toEqual(wrapped[7]);
     expect(await store.key('none')).toBeNull();
+    expect(await store.keyIds()).toEqual(wrapped.map((_, n) => `app-${n}`).sort());
     if (kind === 'sqlite') expect(holds(place.url, wrapped[7]!)).toBe(true);
     const doomed = wrapped.map((_, n) => n).filter((n) => n % 3 !== 0);
     for (const n of doomed) await store.destroyKey(`app-${n}`);
     for (const n of [1, 2, 298]) expect(await store.key(`app-${n}`)).toBeNull();
     expect(Buffer.from((await store.key('app-297'))!)).toEqual(wrapped[297]);
+    expect(await store.keyIds()).not.toContain('app-298');
     if (kind === 'sqlite') {
       expect(doomed.filter((n) => holds(place.url, wrapped[n]!))).toEqual([]);
       expect(holds(place.url, wrapped[297]!)).toBe(true);

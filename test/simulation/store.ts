@@ -200,6 +200,7 @@ export class SimStore extends EventStore {
 
   override async putKey(): Promise<void> { /* no secrets here */ }
   override async key(): Promise<Uint8Array | null> { return null; }
+  override async keyIds(): Promise<string[]> { return []; }
   override async destroyKey(): Promise<void> { /* no secrets here */ }
   override async saveSnapshot(): Promise<void> { /* logs are short here */ }
   override async snapshot(): Promise<null> { return null; }

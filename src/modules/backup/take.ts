@@ -96,14 +96,14 @@ export const commitOf = (app: AppRow): string | null => app.releases.find((r) =>
 
 async function keysOf(core: Core, writer: ArchiveWriter, board: Board, say: Pick<Say, 'detail' | 'warn'>): Promise<void> {
   const wrapped: Record<string, string> = {};
-  for (const app of Object.values(board.apps)) {
-    const key = await core.store.key(app.id);
-    if (key) wrapped[app.id] = Buffer.from(key).toString('base64');
-    else if (app.configKeys.length > 0) say.warn(`The key of ${app.name} is not there (destroyed meanwhile?): its config vars cannot be brought back from this`);
+  // of apps, of services, and of what the server itself keeps sealed: logins, webhooks, plugins
+  for (const id of await core.store.keyIds()) {
+    const key = await core.store.key(id);
+    if (key) wrapped[id] = Buffer.from(key).toString('base64');
   }
-  // seals what other servers know us by
-  const git = await core.store.key('git');
-  if (git) wrapped['git'] = Buffer.from(git).toString('base64');
+  for (const app of Object.values(board.apps)) {
+    if (wrapped[app.id] === undefined && app.configKeys.length > 0) say.warn(`The key of ${app.name} is not there (destroyed meanwhile?): its config vars cannot be brought back from this`);
+  }
   await writer.add('keys/apps.json', Buffer.from(JSON.stringify(wrapped)));
   await writer.add('keys/master.key', await readFile(join(core.config.root, 'keys', 'master.key')));
   if (existsSync(auditKeyFile(core.config.root))) await writer.add('keys/audit.key', await readFile(auditKeyFile(core.config.root)));

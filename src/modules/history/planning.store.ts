@@ -40,6 +40,7 @@ export class PlanningStore extends EventStore {
 
   override putKey(id: string, wrapped: Uint8Array): Promise<void> { this.keysMade.set(id, wrapped); return Promise.resolve(); }
   override async key(id: string): Promise<Uint8Array | null> { return this.keysMade.get(id) ?? this.real.key(id); }
+  override async keyIds(): Promise<string[]> { return [...new Set([...await this.real.keyIds(), ...this.keysMade.keys()])].sort(); }
   override destroyKey(id: string): Promise<void> { if (!this.keysMade.delete(id)) this.keysDestroyed.push(id); return Promise.resolve(); }
   override saveSnapshot(): Promise<void> { return Promise.resolve(); }
   override forgetSnapshots(): Promise<void> { return Promise.resolve(); }
