@@ -49,7 +49,8 @@ const refused = async (...args: string[]): Promise<string> => {
   return err;
 };
 const env = async (name: string): Promise<string> => (await berth.http('shop', `/env/${name}`)).body;
-const listed = async (): Promise<Record<string, { enabled: boolean; reason: string | null; version: string }>> => Object.fromEntries((await berth.json<{ name: string; enabled: boolean; reason: string | null; version: string }[]>(['plugin:list'])).map((each) => [each.name, each]));
+/** Those that do not come with Berth. */
+const listed = async (): Promise<Record<string, { enabled: boolean; reason: string | null; version: string }>> => Object.fromEntries((await berth.json<{ name: string; enabled: boolean; reason: string | null; version: string; bundled: boolean }[]>(['plugin:list'])).filter(({ bundled }) => !bundled).map((each) => [each.name, each]));
 const push = async (version: string): Promise<{ code: number; output: string }> => {
   await berth.commit(clone, { version: `${version}\n` });
   return berth.push(clone, 'shop');
