@@ -301,6 +301,21 @@ describe('plugins that are not as they should be', () => {
     await berth.cli(['--force', 'plugin:uninstall', 'sick']);
   });
 
+  it('a worker that dies while a plugin is asked: what was answered before holds, the rest is asked anew', async () => {
+    const script = 'cd "$BERTH_PLUGIN_DATA"; echo x >> "$1"; n=$(wc -l < "$1"); [ "$1$n" != after1 ] || sleep 1000; echo "{\\"add\\":{\\"env\\":{\\"ASKED\\":\\"$n\\"}}}"';
+    await installed(`file://${repository('slow', scripted('slow', script, { hooks: [{ when: 'before', step: 'release', run: ['./run.sh', 'before'] }, { when: 'after', step: 'release', run: ['./run.sh', 'after'], timeout: 60 }] }))}`);
+    const data = join(berth.root, 'plugins/.data/slow');
+    const pushed = push('six');
+    await berth.until('it is asked afterwards', async () => existsSync(join(data, 'after')), 60_000);
+    await berth.program('release-1').down();
+    berth.program('release-1').start();
+    const { code, output } = await pushed;
+    expect(code, output).toBe(0);
+    expect(await env('ASKED')).toBe('1');
+    expect([readFileSync(join(data, 'before'), 'utf8'), readFileSync(join(data, 'after'), 'utf8')]).toEqual(['x\n', 'x\nx\n']);
+    await berth.cli(['--force', 'plugin:uninstall', 'slow']);
+  });
+
   it('a command that hangs or prints garbage ends with what was wrong', async () => {
     await installed(`file://${repository('odd', scripted('odd', '[ "$BERTH_COMMAND" = odd:hang ] && sleep 1000; echo "<html>"', { commands: ['hang', 'talk'].map((word) => ({ name: `odd:${word}`, summary: word, run: ['./run.sh'], timeout: 1 })) }))}`);
     expect(await refused('odd:hang')).toContain('Plugin odd: it did not end within 1 s, and was killed');
