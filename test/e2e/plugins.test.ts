@@ -49,6 +49,11 @@ const refused = async (...args: string[]): Promise<string> => {
   return err;
 };
 const env = async (name: string): Promise<string> => (await berth.http('shop', `/env/${name}`)).body;
+/** No process of the plugin goes on. */
+async function noneLeft(plugin: string): Promise<void> {
+  const uid = (await berth.json<{ user: number }>(['plugin:info', plugin])).user;
+  await berth.until('no process of it is left', async () => execFileSync('ps', ['-eo', 'uid=']).toString().split('\n').every((line) => Number(line) !== uid), 60_000);
+}
 /** Those that do not come with Berth. */
 const listed = async (): Promise<Record<string, { enabled: boolean; reason: string | null; version: string }>> => Object.fromEntries((await berth.json<{ name: string; enabled: boolean; reason: string | null; version: string; bundled: boolean }[]>(['plugin:list'])).filter(({ bundled }) => !bundled).map((each) => [each.name, each]));
 const push = async (version: string): Promise<{ code: number; output: string }> => {
@@ -296,8 +301,7 @@ describe('plugins that are not as they should be', () => {
     expect(pids()).toEqual(before);
     expect(existsSync('/etc/berth-was-here')).toBe(false);
     // nothing of theirs goes on
-    const uid = (await berth.json<{ user: number }>(['plugin:info', 'sick'])).user;
-    await berth.until('no process of it is left', async () => execFileSync('ps', ['-eo', 'uid=']).toString().split('\n').every((line) => Number(line) !== uid));
+    await noneLeft('sick');
     await berth.cli(['--force', 'plugin:uninstall', 'sick']);
   });
 
@@ -313,6 +317,7 @@ describe('plugins that are not as they should be', () => {
     expect(code, output).toBe(0);
     expect(await env('ASKED')).toBe('1');
     expect([readFileSync(join(data, 'before'), 'utf8'), readFileSync(join(data, 'after'), 'utf8')]).toEqual(['x\n', 'x\nx\n']);
+    await noneLeft('slow');
     await berth.cli(['--force', 'plugin:uninstall', 'slow']);
   });
 

@@ -1,10 +1,11 @@
 import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { constants, existsSync } from 'node:fs';
-import { access, chown, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { access, chown, mkdir, readdir, readFile, readlink, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
+import { alive } from '../tool/alive.js';
 import { PluginFault, type PluginPrograms, type PluginRun } from './plugin.port.js';
 
 /** programs of the server that a plugin may name */
@@ -51,7 +52,7 @@ export class PluginDriver implements PluginPrograms {
     const file = program.startsWith('/') ? program : program.includes('/') ? join(code, program) : await findProgram(program);
     if (file === null) throw new PluginFault('start', `${program} is not on this server`);
     await ownFolder(data, uid);
-    const run = randomBytes(8).toString('hex');
+    const run = `${process.pid}.${randomBytes(8).toString('hex')}`;
     const [first, ...words] = [...(uid === null ? [] : this.limits), file, ...rest];
     const child = spawn(first!, words, {
       cwd: code, detached: true, stdio: ['pipe', 'pipe', 'pipe'], ...(uid !== null && { uid, gid: uid }),
@@ -97,7 +98,7 @@ export class PluginDriver implements PluginPrograms {
       });
       lines();
       kill('SIGKILL'); // whatever it left behind in its group
-      if (fault !== null) await killStrays(run, uid);
+      if (fault !== null && uid !== null) await killMarked((each) => each === uid, (mark) => mark === run); // those that left the group
       signal.throwIfAborted();
       if (fault !== null) throw fault as PluginFault;
       if (status === null) throw new PluginFault('signal', `it was killed by ${by}`);
@@ -134,15 +135,24 @@ function lineByLine(onLine: (line: string) => void): (bytes?: Buffer) => void {
   };
 }
 
-/** Processes of this run that left its group. */
-async function killStrays(run: string, uid: number | null): Promise<void> {
-  if (uid === null) return;
+/** Kills the processes of plugins of which `ours` says so, by the mark in their environment. */
+async function killMarked(isPlugin: (uid: number) => boolean, ours: (mark: string) => boolean): Promise<number> {
+  const space = await readlink('/proc/self/ns/pid');
+  let killed = 0;
   await Promise.all((await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(async (pid) => {
     try {
-      if ((await stat(`/proc/${pid}`)).uid !== uid || !(await readFile(`/proc/${pid}/environ`, 'latin1')).split('\0').includes(`${MARK}=${run}`)) return;
+      if (!isPlugin((await stat(`/proc/${pid}`)).uid)) return;
+      const mark = (await readFile(`/proc/${pid}/environ`, 'latin1')).split('\0').find((each) => each.startsWith(`${MARK}=`))?.slice(MARK.length + 1);
+      // in a container beside us the numbers of processes mean others
+      if (mark === undefined || !ours(mark) || (await readlink(`/proc/${pid}/ns/pid`)) !== space) return;
       process.kill(Number(pid), 'SIGKILL');
-    } catch {
-      // it has ended
+      killed += 1;
+    } catch (error) {
+      if (!['ENOENT', 'ESRCH', 'EACCES'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error; // it has ended, or is not ours to look at
     }
   }));
+  return killed;
 }
+
+/** What plugins were doing for processes of ours that died: nobody waits for it, and nobody else would end it. Answers how many were killed. */
+export const killOrphans = (uids: { readonly from: number; readonly to: number }): Promise<number> => killMarked((uid) => uid >= uids.from && uid <= uids.to, (mark) => !alive(Number(mark.split('.')[0])));

@@ -9,6 +9,7 @@ import { readLabels } from '../../drivers/engine/labels.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
 import { GitImportDriver } from '../../drivers/git/git.import.js';
 import { GitTransferDriver } from '../../drivers/git/git.transfer.js';
+import { killOrphans } from '../../drivers/plugin/plugin.driver.js';
 import { BullDispatcher, connect } from '../../drivers/queue/bull.js';
 import { workerKeys } from '../../drivers/queue/worker-status.js';
 import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driver.js';
@@ -20,6 +21,7 @@ import { BackupKeeper } from '../copies/keeper.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Announcer } from '../hooks/announcer.js';
+import { UIDS } from '../plugins/plugin.decider.js';
 import { Deliveries } from '../plugins/deliveries.js';
 import { accessOf } from '../sources/git-access.js';
 import type { WorkerStatus } from '../server/worker-status.js';
@@ -55,6 +57,7 @@ export class Conductor {
       sweep: async () => {
         void this.audit.run(); // beside the sweeps, which shall not wait for a long log
         void keeper.look(); // nor for the queue
+        if (Object.keys((await core.plugins.now()).registry.installed).length > 0) await killOrphans(UIDS).catch((error: unknown) => report('what plugins left behind', error));
         await sweeper.sweep();
       },
       restore: () => sweeper.restore(),

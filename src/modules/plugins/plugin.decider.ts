@@ -12,7 +12,7 @@ export const pluginSeal = (name: string): string => `plugin-${name}`;
 export const DOES_NOT_LOAD = 'it does not load';
 
 /** users of plugins, each its own: a range that neither accounts nor systemd take */
-const UIDS = { from: 60_600, to: 61_183 } as const;
+export const UIDS = { from: 60_600, to: 61_183 } as const;
 
 export interface Installed extends PluginCode { readonly name: string; readonly uid: number; readonly enabled: boolean; /** why it is not enabled */ readonly reason: string | null }
 /** Those that were installed, and those of Berth's own that were disabled: name → why. */
