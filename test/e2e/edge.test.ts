@@ -130,7 +130,7 @@ describe('webhook', () => {
 
   it('tells of what happens, signed, once each; again with the same id while it fails, and over a kill', async () => {
     const { webhook: id, secret } = shown(await ok(['webhook:add', '--private', '--events', 'DeploySucceeded', `${base}/hook`, 'blog']));
-    await ok(['ps:restart', 'blog']);
+    await ok(['domains:add', 'blog', 'more0.test']); // a deploy of the route alone
     expect(await settled(id, 1)).toMatchObject({ state: 'delivered', status: 200, attempts: 1, event: 'DeploySucceeded' });
     const [call] = got;
     expect(call).toMatchObject({ path: '/hook', headers: { 'x-berth-event': 'DeploySucceeded', 'content-type': 'application/json' } });
@@ -138,7 +138,7 @@ describe('webhook', () => {
     expect(call!.headers).toMatchObject(signatures(secret, String(call!.headers['webhook-id']), Number(call!.headers['webhook-timestamp']), call!.body));
 
     status = 500;
-    await ok(['ps:restart', 'blog']);
+    await ok(['domains:add', 'blog', 'more1.test']); // a deploy of the route alone
     await berth.until('it to fail once', async () => (await rows(id))[0]!.why !== null);
     berth.kill('service-1');
     status = 200;
@@ -156,7 +156,7 @@ describe('webhook', () => {
     expect(spawnSync('grep', ['-rlaF', '--', secret, berth.root], { encoding: 'utf8' }).stdout).toBe('');
     await ok(['webhook:remove', id]);
     const calls = got.length;
-    await ok(['ps:restart', 'blog']);
+    await ok(['domains:add', 'blog', 'more2.test']); // a deploy of the route alone
     expect(got).toHaveLength(calls);
   });
 

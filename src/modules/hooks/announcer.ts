@@ -21,6 +21,8 @@ export class Announcer {
   private cursor: number | null = null;
   private known: ReadonlySet<string> = new Set();
   private timer: NodeJS.Timeout | null = null;
+  /** when it is, on the monotonic clock */
+  private due = 0;
   private looking: Promise<void> | null = null;
   private unlisten: (() => void) | null = null;
 
@@ -39,7 +41,10 @@ export class Announcer {
   }
 
   private soon(ms: number): void {
-    if (this.timer || this.looking || !this.unlisten) return;
+    const at = performance.now() + ms;
+    if (this.looking || !this.unlisten || (this.timer && this.due <= at)) return;
+    if (this.timer) clearTimeout(this.timer);
+    this.due = at;
     this.timer = setTimeout(() => {
       this.timer = null;
       this.looking = this.look().catch((error: unknown) => this.report('webhooks', error)).finally(() => {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { given } from '../../../test/given.js';
 import { WorkStore } from '../../../test/work-store.js';
 import type { Config } from '../../config.js';
@@ -138,6 +138,18 @@ describe('webhooks', () => {
     const rows = deliveriesOf(await store.readStream('operations-webhook-w1'));
     expect(rows.map(({ number, event, position }) => [number, event, position])).toEqual([3, 2, 1].map((n) => [n, 'TraceSwitched', store.log.filter(({ type }) => type === 'TraceSwitched')[n - 1]!.position]));
     expect(new Set(rows.map(({ id }) => id)).size).toBe(3);
+  }));
+
+  it('are told soon, however long it was quiet before', () => world(async (core, store) => {
+    let listener = (): void => {};
+    store.changes = (call: () => void) => { listener = call; return () => {}; };
+    const announcer = new Announcer(core, () => {});
+    announcer.start();
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+    await trace(core, true);
+    listener();
+    await vi.waitFor(async () => expect(deliveriesOf(await store.readStream('operations-webhook-w1'))).toHaveLength(1), 10_000);
+    await announcer.stop();
   }));
 
   it('are called with a signature, and what they answer is judged', () => world(async (core, store, got, answer, secret) => {
