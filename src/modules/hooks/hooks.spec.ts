@@ -142,7 +142,7 @@ describe('webhooks', () => {
 
   it('are told soon, however long it was quiet before', () => world(async (core, store) => {
     let listener = (): void => {};
-    store.changes = (call: () => void) => { listener = call; return () => {}; };
+    Object.assign(store, { changes: (call: () => void) => { listener = call; return () => {}; } });
     const announcer = new Announcer(core, () => {});
     announcer.start();
     await new Promise((resolve) => { setTimeout(resolve, 50); });
