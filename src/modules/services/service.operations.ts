@@ -136,6 +136,9 @@ const destroy: OperationKind = {
   queue: 'service', steps: ['dump', 'remove'], deadlines: SLOW,
   input: async (draft, step, run) => {
     const state = await stateOf(draft, run);
+    if (state.links.length > 0) throw new Rejected('service.linked', `${state.type} service ${state.name} was linked meanwhile`, `first: berth ${state.type}:unlink ${state.name} <app>`);
+    // retried after it was spared
+    if (state.status === 'live') await draft.decide(services, serviceStream(state.id), { type: 'Doom' });
     if (step === 'remove') return { service: state.id } satisfies RemoveStepInput;
     const { dump } = run.input as { dump: boolean };
     return { ...specOf(state), dump, container: dump ? running(state) : '' } satisfies DumpStepInput;

@@ -1,6 +1,4 @@
-import { createWriteStream } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
-import { once } from 'node:events';
 import { join } from 'node:path';
 import { ensureServiceImage, serviceImageName } from '../../drivers/stack/service-image.js';
 import type { EnginePort } from '../../drivers/engine/engine.port.js';
@@ -81,23 +79,16 @@ export function dumpStep(deps: ServiceDeps): OperationWork<DumpStepInput, DumpSt
 }
 
 async function dumpTo(engine: EnginePort, container: string, file: string, exec: Parameters<EnginePort['exec']>[1], signal: AbortSignal): Promise<number> {
-  const out = createWriteStream(file, { mode: 0o600, flush: true });
-  let broken: Error | null = null;
-  out.on('error', (error) => { broken = error; });
-  let bytes = 0;
-  const { exitCode, stderr } = await engine.exec(container, exec, {
-    signal,
-    stdout: async (piece) => {
-      if (broken) throw broken;
-      bytes += piece.length;
-      if (!out.write(piece)) await Promise.race([once(out, 'drain'), once(out, 'close')]);
-    },
-  }).catch(async (error: unknown) => { out.destroy(); throw error; });
-  await new Promise<void>((resolve, reject) => { out.once('error', reject); out.end(() => resolve()); if (broken) reject(broken); });
-  if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
-  const handle = await open(file);
-  await handle.sync().finally(() => handle.close());
-  return bytes;
+  const out = await open(file, 'w', 0o600);
+  try {
+    let bytes = 0;
+    const { exitCode, stderr } = await engine.exec(container, exec, { signal, stdout: async (piece) => { await out.appendFile(piece); bytes += piece.length; } });
+    if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
+    await out.sync();
+    return bytes;
+  } finally {
+    await out.close();
+  }
 }
 
 /** Containers, network and data of the service. */

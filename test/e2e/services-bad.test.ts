@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+import { eventsOf } from './berth.kit.js';
+
+/** `npm run test:services`: longer streams */
+const ALL = process.env['BERTH_SERVICES'] === 'all';
+const MIB = ALL ? 2048 : 150;
+
+/** Services when things go wrong in the middle: large streams, containers and processes that die. */
+let berth: Fixture;
+
+beforeAll(async () => {
+  berth = await startBerth();
+  await ok(['postgres:create', 'db']);
+  // 40 MB that do not compress, and one line that a broken import would change
+  await ok(['postgres:connect', 'db'], "create table noise as select n, (select string_agg(md5(random()::text || n || m), '') from generate_series(1, 64) m) as text from generate_series(1, 20000) n; create table notes (text text); insert into notes values ('kept');");
+  expect((await berth.sh('cd "$BERTH_ROOT/work" && "$BERTH" postgres:export db > dump')).code).toBe(0);
+});
+afterAll(async () => {
+  await berth.stop();
+  expect(await berth.owned()).toEqual({ containers: [], networks: [], volumes: [], images: [] });
+});
+
+async function ok(args: readonly string[], stdin?: string): Promise<string> {
+  const { code, out, err } = await berth.cli(args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
+  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  return out;
+}
+/** most memory that the API ever had, MB */
+const peak = (): number => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${berth.program('api').pid}/status`, 'utf8'))![1]) / 1000;
+const container = async (): Promise<string> => (await berth.json<{ container: string }>(['postgres:info', 'db'])).container;
+const kept = async (): Promise<void> => { await berth.until('the data of before', async () => (await berth.cli(['postgres:connect', 'db', '-At'], { stdin: 'select text from notes; select count(*) from noise' })).out === 'kept\n20000\n', 90_000); };
+
+describe('a stream of any length', () => {
+  it('comes in and goes out with back-pressure: the API grows by no more than a little', async () => {
+    const before = peak();
+    const inward = await berth.sh(`head -c ${MIB}M /dev/zero | "$BERTH" postgres:enter db wc -c`);
+    expect(inward.out.trim(), inward.err).toBe(String(MIB * 2 ** 20));
+    const outward = await berth.sh(`"$BERTH" postgres:enter db head -c ${MIB}M /dev/zero | { sleep 1; wc -c; }`);
+    expect(outward.out.trim(), outward.err).toBe(String(MIB * 2 ** 20));
+    const grown = peak() - before;
+    expect(grown, `${before} MB before`).toBeLessThan(100);
+  });
+});
+
+describe('an import that is cut off', () => {
+  const slow = '{ head -c 8M "$BERTH_ROOT/work/dump"; sleep 6; } | "$BERTH" postgres:import db';
+
+  it('by its container\'s death leaves the old data', async () => {
+    const importing = berth.sh(slow);
+    await sleep(1500);
+    await berth.engine('POST', `/containers/${await container()}/kill`);
+    const { code, err } = await importing;
+    expect(code).not.toBe(0);
+    expect(err).toMatch(/pg_restore ended with|does not run/);
+    await kept();
+  });
+
+  it('by the death of whoever sends it, or of the API, leaves the old data', async () => {
+    const { code } = await berth.sh('head -c 8M "$BERTH_ROOT/work/dump" | timeout -s KILL 3 "$BERTH" postgres:import db; { head -c 8M "$BERTH_ROOT/work/dump"; sleep 4; } | timeout -s KILL 2 "$BERTH" postgres:import db');
+    expect(code).not.toBe(0);
+    const importing = berth.sh(slow);
+    await sleep(1500);
+    berth.kill('api');
+    expect((await importing).code).not.toBe(0);
+    await kept();
+    expect(await eventsOf(berth, '--type', 'ServiceImported')).toEqual([]);
+  });
+});
+
+describe('an export', () => {
+  it('whose container dies is no success', async () => {
+    const exporting = berth.sh('"$BERTH" postgres:export db | { sleep 4; wc -c; }; exit 0');
+    await sleep(1500);
+    await berth.engine('POST', `/containers/${await container()}/kill`);
+    expect((await exporting).err).toMatch(/pg_dump ended with/);
+    await kept();
+  });
+});
