@@ -155,7 +155,7 @@ Match User berth
   AllowAgentForwarding no
   PermitTunnel no
   X11Forwarding no
-  PermitTTY no
+  PermitTTY yes
   PermitUserRC no
   AcceptEnv GIT_PROTOCOL LANG
 CONF

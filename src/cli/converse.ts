@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { createReadStream, fstatSync } from 'node:fs';
 import { openDoor, type Door } from './door.js';
 import { Input } from './input.js';
@@ -18,11 +19,13 @@ export interface Conversation {
 /** Runs one command at the API with this process's stdin, stdout and stderr, and ends the process with the command's code. */
 export function converse(what: Conversation): void {
   const terminal = process.stdout.isTTY === true;
+  const typed = terminal && process.stdin.isTTY === true;
   const hello: CliRequest = {
     argv: what.argv,
     stdin: readable(),
     columns: terminal ? process.stdout.columns : 0,
     color: terminal && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb',
+    ...(typed && { terminal: { term: process.env['TERM'] ?? 'dumb', rows: process.stdout.rows } }),
     ...(what.as !== undefined && { as: what.as }),
   };
   process.stdout.on('error', () => { process.exit(READER_GONE); });
@@ -54,6 +57,7 @@ export function converse(what: Conversation): void {
         typed((line) => { answer(door, line === null ? { error: 'no terminal' } : { answer: line }); });
       } else if ('need' in frame) {
         if (frame.need === 'stdin') pump(door, input);
+        else if (frame.need === 'terminal') keys(door);
         else if (!what.files) answer(door, { error: 'files are read on your side: pipe it in' });
         else pump(door, new Input(() => createReadStream(frame.path)), frame.path);
       } // else: a newer server's frame that an older client may leave out
@@ -69,6 +73,17 @@ export function converse(what: Conversation): void {
     },
   });
   door.send(encode(hello));
+}
+
+/** Every key as it is typed, and every change of the window's size. Node gives the terminal back when this program ends. */
+function keys(door: Door): void {
+  const { stdin, stdout } = process;
+  stdin.setRawMode(true);
+  // Node's raw mode goes on making \r\n of the program's \n; where there is no stty, that is all that is wrong
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
+  stdin.on('data', (piece: Buffer) => { door.send(encode({ in: piece.toString('base64') })); });
+  stdin.on('end', () => { door.send(encode({ end: true })); });
+  stdout.on('resize', () => { door.send(encode({ size: [stdout.columns, stdout.rows] })); });
 }
 
 /** A line from the terminal that is not shown while it is typed; null without a terminal. */

@@ -27,6 +27,8 @@ export interface CliRequest {
   /** width of the terminal; 0 = the output is not a terminal */
   readonly columns: number;
   readonly color: boolean;
+  /** what both ends of a conversation can be typed at and shown on; absent where they are not one terminal */
+  readonly terminal?: { readonly term: string; readonly rows: number };
   /** who is calling, `key:<name>`; only believed on `ssh.sock` */
   readonly as?: string;
 }
@@ -37,6 +39,8 @@ export type ClientFrame =
   | { readonly in: string }
   /** that was all of it */
   | { readonly end: true }
+  /** the terminal's size has changed: columns and rows */
+  | { readonly size: readonly [number, number] }
   /** one line typed, without its newline */
   | { readonly answer: string }
   /** what was asked for cannot be had */
@@ -56,6 +60,8 @@ export type ServerFrame =
   /** bytes for standard output, base64 */
   | { readonly b: string }
   | { readonly need: 'stdin' }
+  /** from now on every key is sent as it is typed, and what comes is shown as it is */
+  | { readonly need: 'terminal' }
   | { readonly need: 'file'; readonly path: string }
   /** `hidden`: what is typed is not shown */
   | { readonly ask: string; readonly hidden?: boolean };

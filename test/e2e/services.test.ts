@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
 import { Poller, eventsOf, sshing } from './berth.kit.js';
+import { Terminal } from './terminal.js';
 
 /** PostgreSQL and Redis from the distribution's packages, and an app that writes and reads with what it is linked to. */
 let berth: Fixture;
@@ -149,6 +150,37 @@ describe('PostgreSQL', () => {
     await berth.until('the database', async () => (await berth.http('shop', '/notes')).body === 'first,again', 60_000);
     await berth.engine('DELETE', `/containers/${before!.Id}?force=1`);
     await berth.until('another container', async () => (await berth.http('shop', '/notes')).body === 'first,again' && (await containersOf('postgres', 'shop'))[0]?.Id !== before!.Id, 90_000);
+  });
+
+  it('has a client and a shell at a terminal, here and over SSH', async () => {
+    const berthCommand = (await berth.sh('printf %s "$BERTH"')).out;
+    const psql = new Terminal(berth, `${berthCommand} postgres:connect shop`, { rows: 33, columns: 99 });
+    await psql.sees(/shop=[#>] $/);
+    psql.type('select 40 + 2 as answer;\r');
+    await psql.sees(/ {5}42\r\n/);
+    psql.type('\\q\r');
+    expect(await psql.exit()).toBe(0);
+
+    const shell = new Terminal(berth, `ssh -t ${berth.sshOptions.map((word) => `'${word}'`).join(' ')} root@127.0.0.1 postgres:enter shop`, { rows: 33, columns: 99 });
+    await shell.sees(/[#$] $/);
+    shell.type('stty size; echo "kind: $TERM"\r');
+    await shell.sees(/33 99\r\nkind: xterm-256color/);
+    shell.type('sleep 1000\r');
+    await shell.sees(/sleep 1000\r\n/);
+    shell.type('\x03');
+    await shell.sees(/[#$] $/);
+    shell.type('exit 7\r');
+    expect(await shell.exit()).toBe(7);
+
+    // a window that is closed leaves nothing behind in the container
+    const left = new Terminal(berth, `${berthCommand} postgres:enter shop`, { rows: 24, columns: 80 });
+    await left.sees(/[#$] $/);
+    const [container] = await containersOf('postgres', 'shop');
+    const shells = async (): Promise<number> => (await berth.engine<{ Processes: string[][] }>('GET', `/containers/${container!.Id}/top`)).Processes.filter((row) => /^(?:bash|sh)$/.test(row.at(-1)!)).length;
+    expect(await shells()).toBe(1);
+    left.close();
+    await berth.until('no shell', async () => (await shells()) === 0, 30_000);
+    await left.exit();
   });
 
   it('listens on a port of the server when it is exposed', async () => {

@@ -223,6 +223,9 @@ export class Fixture {
     return run('ssh', [...this.sshArgs(options.key ?? this.key), 'root@127.0.0.1', '--', ...(command === '' ? [] : [command])], { ...options, env: this.gitEnv(options.key) });
   }
 
+  /** of `ssh`, for the test's own key */
+  get sshOptions(): readonly string[] { return this.sshArgs(this.key); }
+
   get key(): string { return join(this.root, 'ssh/id_test'); }
 
   gitEnv(key?: string): NodeJS.ProcessEnv {
@@ -519,7 +522,7 @@ async function addSshd(fixture: Fixture, add: (name: string, command: Constructo
   writeFileSync(config, [
     `Port ${fixture.sshPort}`, 'ListenAddress 127.0.0.1', `HostKey ${join(dir, 'host_key')}`, `PidFile ${join(fixture.runDir, 'sshd.pid')}`,
     `AuthorizedKeysFile ${join(dir, 'authorized_keys')}`, 'StrictModes no', `UsePAM ${locked ? 'yes' : 'no'}`, 'PermitRootLogin forced-commands-only',
-    'PasswordAuthentication no', 'KbdInteractiveAuthentication no', 'AllowTcpForwarding no', 'X11Forwarding no', 'PermitTTY no', 'AllowAgentForwarding no',
+    'PasswordAuthentication no', 'KbdInteractiveAuthentication no', 'AllowTcpForwarding no', 'X11Forwarding no', 'PermitTTY yes', 'AllowAgentForwarding no',
     'AcceptEnv GIT_PROTOCOL LANG', 'MaxStartups 100', 'UseDNS no',
     // the installed server has its sockets where shell.cjs looks; this one has not
     `SetEnv BERTH_RUN=${fixture.runDir} BERTH_TEST_RUN=${fixture.env['BERTH_TEST_RUN'] ?? ''}`, '',

@@ -113,9 +113,12 @@ export interface Exec {
   readonly user?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
+export interface TerminalSize { readonly columns: number; readonly rows: number }
 export interface ExecIo {
   /** read no faster than it is taken; absent: it has no input */
   readonly stdin?: AsyncIterable<Buffer>;
+  /** instead of `stdin`: it has a terminal; its errors come with its output */
+  readonly terminal?: TerminalSize & { readonly term: string; typed(): AsyncIterable<Buffer | TerminalSize> };
   /** the program waits until it resolves */
   readonly stdout?: (piece: Buffer) => Promise<void> | void;
   /** cuts its pipes: a program that reads or writes ends by that */

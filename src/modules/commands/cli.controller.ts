@@ -7,6 +7,7 @@ import { encode, Lines, NDJSON, type ClientFrame, type CliRequest, type GitOpenR
 import { Rejected } from '../../events/decider.js';
 import { Core } from '../core.js';
 import { openRepository, PushDesk } from '../git/push.js';
+import type { TerminalSize } from '../../drivers/engine/engine.port.js';
 import { CliDoor, explain, type Caller } from './door.js';
 import { REPORT, type Report } from './report.js';
 import { originOf } from './origin.js';
@@ -55,6 +56,10 @@ class FrameStream {
   }
 }
 
+/** As a program takes it, whatever the client says. */
+const sizeOf = (columns: unknown, rows: unknown): TerminalSize => ({ columns: within(columns, 80), rows: within(rows, 24) });
+const within = (value: unknown, fallback: number): number => (Number.isInteger(value) && (value as number) > 0 && (value as number) < 1000 ? value as number : fallback);
+
 /** frames that wait for a slow reader before the caller is told to wait; about 90 kB each */
 const FRAMES_HELD = 64;
 
@@ -102,6 +107,16 @@ class CallerInput {
       if ('end' in frame) return;
       if ('error' in frame) throw new Rejected('input.file', frame.error);
       if ('in' in frame) yield Buffer.from(frame.in, 'base64');
+    }
+  }
+
+  /** What is typed at a terminal, until it is gone. */
+  async *typed(): AsyncGenerator<Buffer | TerminalSize> {
+    for (;;) {
+      const frame = await this.next();
+      if ('end' in frame || 'error' in frame) return;
+      if ('in' in frame) yield Buffer.from(frame.in, 'base64');
+      if ('size' in frame) yield sizeOf(frame.size[0], frame.size[1]);
     }
   }
 
@@ -163,6 +178,12 @@ export class CliController {
       if (origin === 'ssh' && !/^key:[A-Za-z0-9._@-]{1,64}$/.test(actor)) throw new Rejected('cli.actor', 'the SSH shell did not say whose key it was');
       const caller: Caller = {
         argv: call.argv, origin, actor, columns: Number(call.columns) || 0, color: call.color === true, hasStdin: call.stdin === true, signal: stream.signal,
+        ...(call.terminal && {
+          terminal: {
+            ...sizeOf(call.columns, call.terminal.rows), term: /^[\w.+-]{1,40}$/.test(call.terminal.term) ? call.terminal.term : 'dumb',
+            typed: () => { stream.send({ need: 'terminal' }); return asked.input.typed(); },
+          },
+        }),
         write: (channel, text) => stream.send(channel === 'o' ? { o: text } : channel === 'e' ? { e: text } : { b: text }),
         drained: () => stream.drained(),
         read: (what, limit) => { stream.send(what); return asked.input.bytes(limit); },

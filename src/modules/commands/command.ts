@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { ApiProperty } from '@nestjs/swagger';
+import type { TerminalSize } from '../../drivers/engine/engine.port.js';
 import type { Core } from '../core.js';
 
 /** Where a wish comes from: the server's own shell, an SSH key, or HTTP with a token. */
@@ -24,6 +25,14 @@ export interface Out {
   warn(text: string): void;
 }
 
+/** Somebody's terminal, to be handed to a program. */
+export interface Terminal extends TerminalSize {
+  /** kind of terminal: `xterm-256color` */
+  readonly term: string;
+  /** takes it over: keys as they are typed, and new sizes of the window; bytes that are written are shown as they are */
+  typed(): AsyncIterable<Buffer | TerminalSize>;
+}
+
 export interface CommandContext {
   readonly core: Core;
   /** `root@host`, `key:<name>`, `token:<name>` */
@@ -39,6 +48,8 @@ export interface CommandContext {
   /** the same piece by piece, however much it is; no faster than it is taken */
   input(): AsyncIterable<Buffer>;
   readonly hasStdin: boolean;
+  /** where somebody types and reads; absent where input or output is something else, and over HTTP */
+  readonly terminal?: Terminal;
   /** a file on the caller's side */
   file(path: string, limit?: number): Promise<Buffer>;
   /** a line typed by a person */

@@ -4,7 +4,7 @@ import { deployLog, followDeploy } from '../deploys/follow.js';
 import { followOperation, operationLog, printOperation } from '../operations/follow.js';
 import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
-import type { AnyCommand, CommandContext, DeployAnswer, OperationAnswer } from './command.js';
+import type { AnyCommand, CommandContext, DeployAnswer, OperationAnswer, Terminal } from './command.js';
 import { foreignCommands } from '../plugins/foreign.js';
 import { explain } from './explain.js';
 import { FrameOut } from './out.js';
@@ -21,6 +21,7 @@ export interface Caller {
   readonly columns: number;
   readonly color: boolean;
   readonly hasStdin: boolean;
+  readonly terminal?: Terminal;
   readonly signal: AbortSignal;
   write(channel: 'o' | 'e' | 'b', text: string): void;
   /** resolves when the caller has taken what was written */
@@ -146,7 +147,7 @@ export class CliDoor {
       if (!caller.hasStdin) throw new Rejected('stdin.none', 'Nothing was piped in', 'for example: berth … < file');
     };
     return {
-      core, actor: caller.actor, origin: caller.origin, signal: caller.signal, json: global.json, force: global.force, hasStdin: caller.hasStdin,
+      core, actor: caller.actor, origin: caller.origin, signal: caller.signal, json: global.json, force: global.force, hasStdin: caller.hasStdin, ...(caller.terminal && !global.json && { terminal: caller.terminal }),
       stdin: async (limit = 1 << 20) => {
         piped();
         return caller.read({ need: 'stdin' }, limit);

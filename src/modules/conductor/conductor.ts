@@ -183,7 +183,7 @@ async function writeAuthorizedKeys(core: Core): Promise<void> {
   const home = process.env['BERTH_HOME'] ?? join(dirname(process.argv[1]!), '..');
   const node = process.env['BERTH_HOME'] ? join(home, 'node_modules', `node-linux-${process.arch}`, 'bin', 'node') : process.execPath;
   const shell = join(home, 'dist', 'shell.cjs');
-  const lines = (await core.board.now()).keys.map(({ name, key }) => `restrict,command="exec ${node} ${shell} --key ${name}" ${key} ${name}`);
+  const lines = (await core.board.now()).keys.map(({ name, key }) => `restrict,pty,command="exec ${node} ${shell} --key ${name}" ${key} ${name}`);
   const text = `# written by Berth: berth ssh-keys:add, ssh-keys:remove\n${lines.map((line) => `${line}\n`).join('')}`;
   if (await readFile(file, 'utf8').catch(() => null) === text) return;
   await mkdir(dirname(file), { recursive: true });

@@ -26,6 +26,8 @@ class LogsInput extends ServiceInput {
   @IsOptional() @Transform(({ value }) => (typeof value === 'string' ? Number(value) : value)) @IsInt({ message: 'num: how many lines, a whole number' }) @Min(0) @Max(1_000_000) @Flag('how many lines (100)', { type: 'number', short: 'n', label: 'n' }) num?: number;
 }
 
+/** the best shell that the image has */
+const SHELL = ['/bin/sh', '-c', 'if command -v bash > /dev/null; then exec bash; fi; exec sh'];
 /** pieces that wait for a slow reader before the program is told to wait */
 const HELD = 8;
 
@@ -54,7 +56,7 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
     const { stdin, ...wanted } = program(access);
     const given = stdin === undefined ? context.hasStdin ? context.input() : undefined : (async function* () { yield Buffer.from(stdin); })();
     exec(container, wanted, {
-      ...(given && { stdin: given }), signal: AbortSignal.any([context.signal, over.signal]),
+      ...(given ? { stdin: given } : context.terminal && { terminal: context.terminal }), signal: AbortSignal.any([context.signal, over.signal]),
       stdout: async (piece) => {
         queue.push(piece);
         wake();
@@ -88,19 +90,20 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
     return exitCode;
   };
 
+  const client = type.connect(accessOf(type, 'x', ''), []).argv[0]!;
   const connect = command({
-    name: `${t}:connect`, summary: `Run ${type.connect(accessOf(type, 'x', ''), []).argv[0]} in a ${type.title} service on what is piped in, or with the words that are given`, example: `berth ${t}:connect blog < commands`, input: WordsInput, http: { method: 'POST', path: http('/:service/connect') }, piped: 'what the program reads',
+    name: `${t}:connect`, summary: `Run ${client} in a ${type.title} service: at your terminal, on what is piped in, or with the words that are given`, example: `berth ${t}:connect blog`, input: WordsInput, http: { method: 'POST', path: http('/:service/connect') }, piped: 'what the program reads',
     async *stream(context, { service, words }) {
-      if (!context.hasStdin && !words?.length) throw new Rejected('service.interactive', 'There is no terminal in the service: pipe in what it shall do', `for example: echo … | berth ${t}:connect ${service}; on the server itself: docker exec -it ${(await context.core.service(t, service)).container?.name ?? '<container>'} …`);
+      if (!context.terminal && !context.hasStdin && !words?.length) throw new Rejected('service.interactive', `There is neither a terminal nor anything piped in for ${client}`, `over SSH: ssh -t … ${t}:connect ${service}; or: echo … | berth ${t}:connect ${service}`);
       yield* output(context, service, (access) => type.connect(access, words ?? []), '');
     },
     renderItem,
   });
   const enter = command({
-    name: `${t}:enter`, summary: `Run a program in the container of a ${type.title} service`, example: `berth ${t}:enter blog ls -l /`, input: WordsInput, http: { method: 'POST', path: http('/:service/enter') }, piped: 'what the program reads',
+    name: `${t}:enter`, summary: `Run a program, or a shell, in the container of a ${type.title} service`, example: `berth ${t}:enter blog ls -l /`, input: WordsInput, http: { method: 'POST', path: http('/:service/enter') }, piped: 'what the program reads',
     async *stream(context, { service, words }) {
-      if (!words?.length) throw new Rejected('service.interactive', 'Which program?', `for example: berth ${t}:enter ${service} ls -l; a shell, on the server itself: docker exec -it ${(await context.core.service(t, service)).container?.name ?? '<container>'} sh`);
-      yield* output(context, service, () => ({ argv: words }), '');
+      if (!context.terminal && !words?.length) throw new Rejected('service.interactive', 'There is no terminal for a shell', `over SSH: ssh -t … ${t}:enter ${service}; or name a program: berth ${t}:enter ${service} ls -l`);
+      yield* output(context, service, () => ({ argv: words?.length ? words : SHELL }), '');
     },
     renderItem,
   });

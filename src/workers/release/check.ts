@@ -1,7 +1,7 @@
 import { request } from 'node:http';
-import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { HealthCheck } from '../../events/types/deploy.events.js';
+import { tcpProbe } from '../tcp-probe.js';
 
 /** One GET; answers the status. Throws when there is no answer within timeoutMs. */
 export type HttpProbe = (target: { readonly ip: string; readonly port: number; readonly path: string; readonly host: string }, timeoutMs: number, signal: AbortSignal) => Promise<number>;
@@ -15,19 +15,6 @@ export const httpProbe: HttpProbe = ({ ip, port, path, host }, timeoutMs, signal
   asked.on('error', reject);
   asked.end();
 });
-
-/** Whether the port takes a connection. */
-export function tcpProbe(ip: string, port: number, timeoutMs: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const socket = connect({ host: ip, port });
-    socket.setTimeout(timeoutMs, () => socket.destroy(new Error(`no connection within ${timeoutMs} ms`)));
-    socket.on('connect', () => {
-      socket.destroy();
-      resolve();
-    });
-    socket.on('error', reject);
-  });
-}
 
 export interface CheckTarget { readonly ip: string; readonly port: number; readonly host: string }
 export type CheckResult =

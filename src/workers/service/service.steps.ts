@@ -1,5 +1,6 @@
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureServiceImage, serviceImageName } from '../../drivers/stack/service-image.js';
 import type { EnginePort } from '../../drivers/engine/engine.port.js';
 import { readLabels } from '../../drivers/engine/labels.js';
@@ -7,7 +8,26 @@ import { StepFailure, type OperationWork } from '../../events/step.js';
 import type { CopyStepInput, DumpStepInput, DumpStepOutput, ExposeStepInput, ImageStepInput, ImageStepOutput, RemoveStepInput, RotateStepInput, StopStepInput } from '../../modules/services/service.operations.js';
 import { serviceNetwork, serviceVolume } from '../../modules/services/service-names.js';
 import { hostOf, serviceType } from '../../plugins/services/types.js';
+import { tcpProbe } from '../tcp-probe.js';
 import { mustExec, observed, openSpec, type ServiceDeps } from './deps.js';
+
+/** longest that the way into a service takes to be there, ms */
+const AMBASSADOR_MS = 15_000;
+
+/** Waits until the ambassador takes connections: the engine's own end of a published port takes them before anybody is behind it. */
+async function answering(engine: EnginePort, id: string, port: number, signal: AbortSignal): Promise<void> {
+  for (const until = Date.now() + AMBASSADOR_MS; ;) {
+    signal.throwIfAborted();
+    const state = await engine.inspectContainer(id);
+    try {
+      if (!state?.running || state.ip === null) throw new Error(`its container ${state === null ? 'is gone' : `ended with ${state.exitCode}`}`);
+      return await tcpProbe(state.ip, port, 1000);
+    } catch (error) {
+      if (Date.now() > until) throw new StepFailure('service.not-exposed', `nothing answers behind port ${port}: ${(error as Error).message}`, null, 'machine', { cause: error });
+      await sleep(100);
+    }
+  }
+}
 
 /** The image is made of packages, or pulled. */
 export function imageStep(deps: ServiceDeps): OperationWork<ImageStepInput, ImageStepOutput> {
@@ -160,6 +180,7 @@ export function exposeStep(deps: ServiceDeps): OperationWork<ExposeStepInput, nu
       if (/port is already allocated|address already in use/i.test((error as Error).message)) throw new StepFailure('service.port-taken', `a port of ${input.ports.map(({ host }) => host).join(', ')} is in use on this server`, 'choose another: berth <type>:expose <service> <port>', 'user', { cause: error });
       throw error;
     });
+    for (const { container } of input.ports) await answering(engine, id, container, signal);
     log.info(`Listening on ${input.ports.map(({ host, container }) => `${host} for ${container}`).join(', ')}`);
     return null;
   };
