@@ -19,16 +19,16 @@ export class Plugins {
   constructor(private readonly core: Seen, private readonly programs: PluginPrograms, private readonly bundled: readonly BundledPlugin[]) {}
 
   async all(): Promise<Plugin[]> {
-    return pluginsOf((await this.core.plugins.now()).registry, this.bundled, this.core.config);
+    return pluginsOf(await this.core.plugins.now(), this.bundled, this.core.config);
   }
 
   async enabled(): Promise<Plugin[]> {
     return (await this.all()).filter((plugin) => plugin.enabled);
   }
 
-  /** Asks one, which is told what it remembers. @throws PluginFault */
+  /** Asks one, which is told what it remembers: as of when it was looked up. @throws PluginFault */
   async ask<W extends Wanted>(plugin: Plugin, wanted: W, app: { readonly id: string; readonly name: string } | null, signal: AbortSignal, onLine: (line: string) => void): Promise<Asked<W['call']>> {
-    const settings = (await this.core.plugins.now()).settings[plugin.name] ?? pluginSettings.initial;
+    const { settings = pluginSettings.initial } = plugin;
     const called: CalledApp | null = app && { ...app, settings: await this.open(settings.apps[app.id] ?? {}) };
     const call = {
       protocol: 1, plugin: { name: plugin.name, version: plugin.manifest.version, data: plugin.data }, berth: { version: VERSION, instance: this.core.config.instance },
