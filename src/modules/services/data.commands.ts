@@ -115,7 +115,13 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
     },
     renderItem: (item, out) => printLine(item.data as NumberedLine, out, t),
   });
-  if (type.dumps === null) return [forget(connect), forget(enter), forget(logs)];
+  if (type.dumps === null) {
+    const refused = (['export', 'import', 'clone'] as const).map((verb) => command({
+      name: `${t}:${verb}`, summary: `Not for ${type.title}: ${type.noDumps ?? 'it has no dumps'}`, example: `berth ${t}:${verb} blog`, input: WordsInput, http: { method: 'POST', path: http(`/:service/${verb}`) },
+      run: (): Promise<never> => Promise.reject(new Rejected('service.no-dumps', `There is no ${verb} for ${type.title}: ${type.noDumps ?? 'it has no dumps'}`)),
+    }));
+    return [forget(connect), forget(enter), forget(logs), ...refused.map((each) => forget(each))];
+  }
   const { dumps } = type;
 
   const dump = command({

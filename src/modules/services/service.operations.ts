@@ -28,7 +28,7 @@ export interface DumpStepInput extends ServiceSpec { readonly container: string;
 export interface DumpStepOutput { readonly file: string | null }
 export interface RemoveStepInput { readonly service: string }
 export interface CopyStepInput extends ServiceSpec { readonly container: string; readonly from: ServiceSpec & { readonly container: string } }
-export interface RotateStepInput extends ServiceSpec { readonly container: string }
+export interface RotateStepInput extends ServiceSpec { readonly container: string; /** its secrets until now */ readonly before: Readonly<Record<string, Sealed>> }
 export interface ExposeStepInput { readonly service: string; readonly type: string; readonly name: string; readonly ports: readonly ExposedPort[] }
 
 const specOf = ({ id, type, name, image, settings, secrets }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets });
@@ -109,7 +109,7 @@ const rotate: OperationKind = {
   input: async (draft, step, run) => {
     const state = await stateOf(draft, run);
     const secrets = (run.input as { secrets: Record<string, Sealed> }).secrets;
-    if (step === 'rotate') return { ...specOf(state), secrets, container: running(state) } satisfies RotateStepInput;
+    if (step === 'rotate') return { ...specOf(state), secrets, before: state.secrets, container: running(state) } satisfies RotateStepInput;
     return { ...(await startInput(draft, step, run) as object), secrets };
   },
   ending: async (draft, run) => {

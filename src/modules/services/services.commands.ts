@@ -2,7 +2,7 @@ import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import type { ServiceImage } from '../../events/types/service.events.js';
 import type { ServiceType } from '../../plugins/services/service-type.js';
-import { dsnOf, hostOf, serverImage } from '../../plugins/services/types.js';
+import { accessOf, dsnOf, hostOf, serverImage } from '../../plugins/services/types.js';
 import { parseSize } from '../apps/app-context.js';
 import { claims } from '../apps/claim.decider.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext, type OperationAnswer } from '../commands/command.js';
@@ -145,6 +145,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
 
   const make = async (context: CommandContext, name: string, command: string, options: { memory?: string; image?: string; imageVersion?: string; password?: boolean }, app: string | undefined): Promise<OperationAnswer & { service: string; app: string | null }> => {
     const row = app === undefined ? null : await context.core.app(app);
+    if (options.password && type.open) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
     const password = options.password ? await givenPassword(context) : newPassword();
     const wish = { name, image: imageOf(type, options.image, options.imageVersion), settings: settingsOf(options), password };
     const link = row && { app: row.id, appName: row.name, alias: null, query: null };
@@ -156,6 +157,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
     const id = app === null ? null : (await context.core.app(app)).id;
     const key = row.links.find((link) => link.app === id)?.key;
     out.info(`${type.title} ${row.container?.version ?? type.version} service ${service} is there`);
+    if (row.image.source === 'packages' && type.packaged?.remark !== undefined) out.detail(type.packaged.remark);
     out.detail(`DSN: ${dsn}`);
     if (app !== null && key) out.detail(`${app} has it as ${key}`);
     else out.detail(`link it to an app: berth ${t}:link ${service} <app>`);
@@ -226,7 +228,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
       return {
         service, dsn, id: row.id, version: row.container?.version ?? '-', status: await statusOf(context, row), links: row.links.map(({ app }) => apps[app]?.name ?? app).join(' ') || '-',
         'exposed-ports': row.exposed.map(({ host, container }) => `${host}->${container}`).join(' ') || '-', 'data-dir': serverImage(type, row.image.source).volume === null ? '-' : serviceVolume(context.core.config.instance, row.id), 'internal-host': `${hostOf(t, service)}:${type.port}`,
-        container: row.container?.name ?? '-', image: row.image.source === 'packages' ? `Debian packages (${type.packaged?.packages.join(', ')})` : row.image.reference, memory: row.settings['memory'] ?? 'no limit', created: new Date(row.createdAt).toISOString(),
+        container: row.container?.name ?? '-', image: row.image.source === 'packages' ? `Debian packages (${type.packaged?.packages.join(', ')})${type.packaged?.remark === undefined ? '' : `. ${type.packaged.remark}`}` : row.image.reference, memory: row.settings['memory'] ?? 'no limit', created: new Date(row.createdAt).toISOString(),
       };
     },
     render: ({ service, ...facts }, out, input) => {
@@ -280,9 +282,11 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
     name: `${t}:rotate`, summary: `Give a ${type.title} service another password, and linked apps the new DSN`, example: example('rotate blog'), input: WaitInput, http: { method: 'POST', path: http('/:service/rotate') },
     run: async (context, { service }) => {
       const row = await context.core.service(t, service);
+      if (type.open) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
       if (row.wanted !== 'running') throw new Rejected('service.stopped', `${type.title} service ${service} does not run`, `start it: berth ${t}:start ${service}`);
       const secrets = { password: await context.core.box.seal(row.id, newPassword()) };
-      const byContainer = type.rotate({ name: service, host: '', port: 0, database: '', user: '', password: '' }) === null;
+      const access = accessOf(type, service, '');
+      const byContainer = type.rotate(access, access) === null;
       return { service, ...await operateOn(context, `${t}:rotate`, row, 'service-rotate', { secrets, byContainer }) };
     },
     render: ({ service }, out) => out.info(`Giving ${type.title} service ${service} another password`),

@@ -41,6 +41,8 @@ export interface PackagedImage extends ServerImage {
   readonly lines: readonly string[];
   /** `/usr/local/bin/berth-service`: makes ready what the volume lacks and becomes the server. POSIX sh */
   readonly script: string;
+  /** what whoever makes one should know: it is not quite what the title says */
+  readonly remark?: string;
 }
 
 /** How its data goes out and comes in, as a stream. */
@@ -81,11 +83,16 @@ export interface ServiceType {
   health(access: ServiceAccess): ServiceExec;
   /** once it answers: users, databases; may be run any number of times */
   setup(access: ServiceAccess): readonly ServiceExec[];
-  /** gives the running server this access' password; null: it gets it by a new container */
-  rotate(access: ServiceAccess): readonly ServiceExec[] | null;
+  /** gives the running server this access' password, any number of times, in the place of the one `before`; null: it gets it by a new container */
+  rotate(access: ServiceAccess, before: ServiceAccess): readonly ServiceExec[] | null;
   /** prints the server's version, the first thing in it that looks like one; a program that fails tells nothing */
   readonly tellVersion: ServiceExec;
   /** the client, for what is piped in */
   connect(access: ServiceAccess, words: readonly string[]): ServiceExec;
+  /** null: none, for the reason in `noDumps` */
   readonly dumps: ServiceDumps | null;
+  /** why there is nothing to export: `it keeps nothing` */
+  readonly noDumps?: string;
+  /** whoever reaches it needs no password */
+  readonly open?: true;
 }

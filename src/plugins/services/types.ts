@@ -1,8 +1,13 @@
 import type { PackagedImage, RegistryImage, ServiceAccess, ServiceType } from './service-type.js';
+import { mariadb, mysql } from './mariadb.service.js';
+import { memcached } from './memcached.service.js';
+import { nats } from './nats.service.js';
 import { postgres } from './postgres.service.js';
+import { rabbitmq } from './rabbitmq.service.js';
 import { redis } from './redis.service.js';
+import { REGISTRY_TYPES } from './registry.services.js';
 
-export const SERVICE_TYPES: readonly ServiceType[] = [postgres, redis];
+export const SERVICE_TYPES: readonly ServiceType[] = [postgres, redis, mariadb, mysql, rabbitmq, memcached, nats, ...REGISTRY_TYPES];
 
 /** @throws Error no such type: a newer Berth wrote it */
 export function serviceType(name: string): ServiceType {

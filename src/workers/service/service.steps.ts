@@ -67,7 +67,8 @@ export function rotateStep(deps: ServiceDeps): OperationWork<RotateStepInput, nu
   return async (context) => {
     const { input, signal, log } = context;
     const { type, access } = await openSpec(deps, input);
-    for (const exec of type.rotate(access) ?? []) await mustExec(observed(deps, context), input.container, exec, signal);
+    const { access: before } = await openSpec(deps, { ...input, secrets: input.before });
+    for (const exec of type.rotate(access, before) ?? []) await mustExec(observed(deps, context), input.container, exec, signal);
     log.info(`${type.title} ${input.name} has another password`);
     return null;
   };

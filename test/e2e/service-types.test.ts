@@ -1,0 +1,117 @@
+import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { SERVICE_TYPES } from '../../src/plugins/services/types.js';
+import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+
+/** Every type that the distribution packages, through the same life. `npm run test:services`; BERTH_SERVICES=mariadb,nats for some. */
+const wanted = process.env['BERTH_SERVICES'];
+
+interface Life {
+  /** words for `connect`, or what is piped into it */
+  readonly write: string | readonly string[];
+  readonly read: string | readonly string[];
+  readonly sees: RegExp;
+  /** null: there is no password */
+  readonly dsn: RegExp;
+  readonly keeps: boolean;
+  /** further steps while it has what was written */
+  further?(type: string): Promise<void>;
+}
+
+const SQL: Life = {
+  write: `create table parent (id int primary key, text varchar(50)); create table child (id int primary key auto_increment, parent int, text varchar(50), foreign key (parent) references parent (id) on delete cascade);
+insert into parent values (1, 'kept'); create view texts as select text from parent; create function twice(n int) returns int deterministic return n * 2;
+create trigger shout before insert on child for each row set new.text = upper(new.text); create event nightly on schedule every 1 day do delete from child where id < 0; insert into child (parent, text) values (1, 'loud');`,
+  read: 'select t.text, c.text, twice(21), (select count(*) from information_schema.events where event_schema = database()) from texts t, child c order by c.id desc limit 1', sees: /kept\tLOUD\t42\t1\n/, keeps: true, dsn: /^mysql:\/\/my_db:[0-9a-f]{32}@berth-\w+-my-db:3306\/my_db$/,
+  further: async (type) => {
+    // from another service: its user makes views, triggers and routines now
+    await ok([`${type}:create`, 'mysql']);
+    await ok([`${type}:connect`, 'mysql'], "create table old (text varchar(9)); create view of_old as select text from old; create trigger t before insert on old for each row set new.text = 'old'; insert into old values ('x');");
+    const { out, err, code } = await berth.sh(`cd "${work()}" && "$BERTH" ${type}:export my-db > dump && head -c -42 dump > cut && head -c 3000 dump > half && sed 's/^INSERT INTO .child. VALUES/INSERT INTO nowhere VALUES/' dump > wrong && { cat dump; echo 'USE \`other\`;'; echo 'USE \`mysql\`;'; tail -n 1 dump; } > several && wc -c dump`);
+    expect(code, out + err).toBe(0);
+    for (const [file, why] of [['cut', 'cut off'], ['half', 'sh ended with 1'], ['wrong', 'Table \'nowhere\' was not locked'], ['several', 'several databases']] as const) {
+      expect(await refused([`${type}:import`, 'mysql'], readFileSync(join(work(), file)))).toContain(why);
+      expect(await ok([`${type}:connect`, 'mysql', '-N'], 'insert into old values (1); select * from of_old; show databases')).toMatch(/^old\nold\n(?![\s\S]*__new)/);
+      await ok([`${type}:connect`, 'mysql'], 'delete from old limit 1');
+    }
+    for (const again of [1, 2]) {
+      await ok([`${type}:import`, 'mysql'], readFileSync(join(work(), 'dump')));
+      expect(await ok([`${type}:connect`, 'mysql', '-N'], SQL.read as string), `import ${again}`).toMatch(SQL.sees);
+    }
+    expect(await ok([`${type}:connect`, 'mysql', '-N'], "insert into child (parent, text) values (1, 'more'); select text from child order by id; show tables; show databases")).toMatch(/^LOUD\nMORE\nchild\nparent\ntexts\ninformation_schema\nmysql\nmysql_db\nperformance_schema\nsys\n$/);
+    expect(await refused([`${type}:connect`, 'mysql'], "insert into child (parent, text) values (2, 'orphan')")).toContain('foreign key constraint');
+    expect(await ok([`${type}:connect`, 'mysql', '-N'], 'select distinct definer from information_schema.triggers where trigger_schema = database()')).toBe('mysql_db@%\n');
+    await ok([`${type}:destroy`, 'mysql', '--confirm', 'mysql', '--no-dump']);
+  },
+};
+const LIVES: Readonly<Record<string, Life>> = {
+  postgres: { write: "create table notes (text text); insert into notes values ('kept')", read: 'select text from notes', sees: /kept/, keeps: true, dsn: /^postgres:\/\/my_db:[0-9a-f]{32}@berth-postgres-my-db:5432\/my_db$/ },
+  redis: { write: ['set', 'a', 'kept'], read: ['get', 'a'], sees: /^kept$/m, keeps: true, dsn: /^redis:\/\/:[0-9a-f]{32}@berth-redis-my-db:6379$/ },
+  mariadb: SQL,
+  mysql: SQL,
+  rabbitmq: { write: ['set_policy', '-p', 'my_db', 'kept', '.*', '{"max-length":7}'], read: ['list_policies', '-p', 'my_db'], sees: /kept/, keeps: true, dsn: /^amqp:\/\/my_db:[0-9a-f]{32}@berth-rabbitmq-my-db:5672\/my_db$/ },
+  memcached: { write: 'set a 0 0 4\nkept', read: ['get', 'a'], sees: /^kept$/m, keeps: false, dsn: /^memcached:\/\/berth-memcached-my-db:11211$/ },
+  nats: {
+    write: 'SUB answer 1\nPUB $JS.API.STREAM.CREATE.notes answer 38\n{"name":"notes","subjects":["note.*"]}\nPUB note.a answer 4\nkept',
+    read: 'SUB answer 1\nPUB $JS.API.STREAM.MSG.GET.notes answer 9\n{"seq":1}', sees: /"data":"a2VwdA=="/, keeps: true, dsn: /^nats:\/\/my_db:[0-9a-f]{32}@berth-nats-my-db:4222$/,
+  },
+};
+
+let berth: Fixture;
+const work = (): string => join(berth.root, 'work');
+async function ok(args: readonly string[], stdin?: string | Buffer): Promise<string> {
+  const { code, out, err } = await berth.cli(args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
+  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  return out;
+}
+async function refused(args: readonly string[], stdin?: string | Buffer): Promise<string> {
+  const { code, out, err } = await berth.cli(args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
+  expect(code, `berth ${args.join(' ')}: ${out}`).not.toBe(0);
+  return err;
+}
+const connect = (type: string, name: string, what: string | readonly string[]): Promise<string> => (typeof what === 'string' ? ok([`${type}:connect`, name, ...(/^(?:mariadb|mysql)$/.test(type) ? ['-N'] : [])], what) : ok([`${type}:connect`, name, ...what]));
+
+describe.skipIf(wanted === undefined)('types of services', () => {
+  beforeAll(async () => { berth = await startBerth(); });
+  afterAll(async () => {
+    await berth.stop();
+    expect(await berth.owned()).toEqual({ containers: [], networks: [], volumes: [], images: [] });
+  });
+
+  const packaged = SERVICE_TYPES.filter((type) => type.packaged !== null && (wanted === 'all' || wanted?.split(',').includes(type.type)));
+  it.each(packaged.map((type) => [type.type, type] as const))('%s', { timeout: 900_000 }, async (name, type) => {
+    const life = LIVES[name]!;
+    await ok([`${name}:create`, 'my-db']);
+    const dsn = (await ok([`${name}:info`, 'my-db', '--dsn'])).trim();
+    expect(dsn).toMatch(life.dsn);
+    expect((await ok([`${name}:info`, 'my-db', '--version'])).trim()).toMatch(new RegExp(`^${type.version}\\b.*\\d`));
+    await connect(name, 'my-db', life.write);
+    expect(await connect(name, 'my-db', life.read)).toMatch(life.sees);
+    if (type.dumps !== null) {
+      await ok([`${name}:clone`, 'my-db', 'copy']);
+      expect(await connect(name, 'copy', life.read)).toMatch(life.sees);
+      expect(await ok([`${name}:destroy`, 'copy', '--confirm', 'copy'])).toContain('Took a last dump');
+    } else {
+      for (const verb of ['export', 'import', 'clone']) expect(await refused([`${name}:${verb}`, 'my-db'])).toContain(`There is no ${verb} for ${type.title}: `);
+    }
+    await life.further?.(name);
+    if (type.open) expect(await refused([`${name}:rotate`, 'my-db'])).toContain('asks nobody for a password');
+    else {
+      await ok([`${name}:rotate`, 'my-db']);
+      expect(await ok([`${name}:info`, 'my-db', '--dsn'])).not.toContain(dsn);
+    }
+    await ok([`${name}:restart`, 'my-db']);
+    if (life.keeps) expect(await connect(name, 'my-db', life.read)).toMatch(life.sees);
+    await ok([`${name}:destroy`, 'my-db', '--confirm', 'my-db', '--no-dump']);
+  });
+
+  it('that nobody packages say so when their registry cannot be found, and can be destroyed', async () => {
+    const said = await refused(['mongo:create', 'far', '--image', 'no-registry.invalid/mongo:8']);
+    expect(said).toContain('image.no-registry');
+    expect(said).toMatch(/no such host|server misbehaving/);
+    expect(await berth.json(['mongo:info', 'far'])).toMatchObject({ status: 'failed', container: '-', image: 'no-registry.invalid/mongo:8' });
+    await ok(['mongo:destroy', 'far', '--confirm', 'far']);
+    expect((await berth.cli(['mongo:exists', 'far'])).code).toBe(20);
+  });
+});
