@@ -25,6 +25,7 @@ insert into parent values (1, 'kept'); create view texts as select text from par
 create trigger shout before insert on child for each row set new.text = upper(new.text); create event nightly on schedule every 1 day do delete from child where id < 0; insert into child (parent, text) values (1, 'loud');`,
   read: 'select t.text, c.text, twice(21), (select count(*) from information_schema.events where event_schema = database()) from texts t, child c order by c.id desc limit 1', sees: /kept\tLOUD\t42\t1\n/, keeps: true, dsn: /^mysql:\/\/my_db:[0-9a-f]{32}@berth-\w+-my-db:3306\/my_db$/,
   further: async (type) => {
+    if (type === 'mysql') expect(await ok(['mysql:info', 'my-db'])).toContain('Debian\'s MySQL is MariaDB');
     // from another service: its user makes views, triggers and routines now
     await ok([`${type}:create`, 'mysql']);
     await ok([`${type}:connect`, 'mysql'], "create table old (text varchar(9)); create view of_old as select text from old; create trigger t before insert on old for each row set new.text = 'old'; insert into old values ('x');");
@@ -96,8 +97,11 @@ describe.skipIf(wanted === undefined)('types of services', () => {
       for (const verb of ['export', 'import', 'clone']) expect(await refused([`${name}:${verb}`, 'my-db'])).toContain(`There is no ${verb} for ${type.title}: `);
     }
     await life.further?.(name);
-    if (type.open) expect(await refused([`${name}:rotate`, 'my-db'])).toContain('asks nobody for a password');
-    else {
+    if (type.open) {
+      expect(await refused([`${name}:rotate`, 'my-db'])).toContain('asks nobody for a password');
+      expect(await refused([`${name}:create`, 'another', '--password'], 'a-password')).toContain('asks nobody for a password');
+    }
+    if (!type.open) {
       await ok([`${name}:rotate`, 'my-db']);
       expect(await ok([`${name}:info`, 'my-db', '--dsn'])).not.toContain(dsn);
     }

@@ -177,7 +177,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
   }));
 
   const destroy = command({
-    name: `${t}:destroy`, summary: `Destroy a ${type.title} service and its data; a last dump is kept`, example: example('destroy blog'), input: DestroyInput, http: { method: 'DELETE', path: http('/:service') },
+    name: `${t}:destroy`, summary: `Destroy a ${type.title} service and its data${type.dumps === null ? '' : '; a last dump is kept'}`, example: example('destroy blog'), input: DestroyInput, http: { method: 'DELETE', path: http('/:service') },
     run: async (context, { service, confirm, noDump }) => {
       const row = await context.core.service(t, service);
       await refuseLinked(context, row);
@@ -302,7 +302,10 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
       if (host < 1 || host > 65535) throw new Rejected('service.port', `${port} is not a port`, 'for example: 15432');
       return { service, port: host, ...await operateOn(context, `${t}:expose`, row, 'service-expose', { ports: [{ host, container: type.port }] }) };
     },
-    render: ({ service, port }, out) => out.info(`Exposing ${type.title} service ${service} on port ${port}`),
+    render: ({ service, port }, out) => {
+      out.info(`Exposing ${type.title} service ${service} on port ${port}`);
+      if (type.open) out.warn(`${type.title} asks nobody for a password: whoever reaches port ${port} of this server reads and writes it`);
+    },
   });
   const unexpose = command({
     name: `${t}:unexpose`, summary: `Close the ports that lead to a ${type.title} service`, example: example('unexpose blog'), input: WaitInput, http: { method: 'POST', path: http('/:service/unexpose') },
