@@ -117,8 +117,9 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
   });
   if (type.dumps === null) {
     const refused = (['export', 'import', 'clone'] as const).map((verb) => command({
-      name: `${t}:${verb}`, summary: `Not for ${type.title}: ${type.noDumps ?? 'it has no dumps'}`, example: `berth ${t}:${verb} blog`, input: WordsInput, http: { method: 'POST', path: http(`/:service/${verb}`) },
-      run: (): Promise<never> => Promise.reject(new Rejected('service.no-dumps', `There is no ${verb} for ${type.title}: ${type.noDumps ?? 'it has no dumps'}`)),
+      name: `${t}:${verb}`, summary: `Not for ${type.title}: say why`, example: `berth ${t}:${verb} blog`, input: WordsInput, http: { method: 'POST', path: http(`/:service/${verb}`) },
+      run: (): Promise<{ service: string }> => Promise.reject(new Rejected('service.no-dumps', `There is no ${verb} for ${type.title}: ${type.noDumps ?? 'it has no dumps'}`)),
+      render: ({ service }, out) => out.line(service),
     }));
     return [forget(connect), forget(enter), forget(logs), ...refused.map((each) => forget(each))];
   }

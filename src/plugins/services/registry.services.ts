@@ -12,7 +12,7 @@ const web = ({ user, password, host, port }: ServiceAccess): string => `http://$
 /** each of them takes its password from its container's environment whenever it starts */
 const common = {
   aliases: [], packaged: null, ports: [], stopSeconds: 60, setup: () => [], rotate: () => null,
-  dumps: null, noDumps: 'Berth knows no dump of it that could be brought in all or nothing; its own tools: berth <type>:enter',
+  dumps: null, noDumps: 'Berth knows no dump of it that could be brought in all or nothing; use its own tools',
 } satisfies Partial<ServiceType>;
 
 /** in mongosh; no secret is one of its words */
