@@ -99,6 +99,12 @@ describe('at the router', () => {
     const made = /shown this once: (\S+)/.exec(await ok(['http-auth:add-user', 'blog', 'bob']))![1]!;
     expect((await berth.http('blog', '/', { headers: basic('bob', made) })).status).toBe(200);
     expect(await ok(['http-auth:report', 'blog'])).toMatch(/ada bob/);
+    const token = (await berth.cli(['tokens:create', 'ci'])).out.trim();
+    const again = (): ReturnType<Fixture['api']> => berth.api('/v1/plugins/http-auth/commands/add-user', { method: 'POST', body: JSON.stringify({ app: 'blog', user: 'eve' }), headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', 'idempotency-key': 'eve-1' } });
+    const { data: { password: shownOnce } } = JSON.parse((await again()).body) as { data: { password: string } };
+    expect((await again()).body).not.toContain(shownOnce);
+    await berth.until('eve to be let in', async () => (await berth.http('blog', '/', { headers: basic('eve', shownOnce) })).status === 200);
+    expect(spawnSync('grep', ['-rlaF', '--', shownOnce, berth.root], { encoding: 'utf8' }).stdout).toBe('');
     await ok(['http-auth:disable', 'blog']);
     expect((await berth.http('blog')).status).toBe(200);
     expect(await no(['http-auth:add-allowed-ip', 'blog', '1.2.3.4/99'])).toMatch(/not an address/);

@@ -76,6 +76,8 @@ export interface Command<I extends object = object, R = unknown> {
   readonly http: { readonly method: HttpMethod; readonly path: string };
   /** changes nothing, has `--format json` */
   readonly reads?: boolean;
+  /** its answer may hold what is shown once: a repeated request gets it without that, for nothing secret is kept */
+  readonly shownOnce?: boolean;
   /** only on the server itself: not over SSH, not over HTTP */
   readonly local?: boolean;
   /** what its group is about, for the help; the registry knows of ours */

@@ -14,6 +14,8 @@ import { CarriedOutBefore } from './request.decider.js';
 import { REPORT, type Report } from './report.js';
 
 const METHODS = { GET: Get, POST: Post, PUT: Put, DELETE: Delete } as const;
+/** what is kept of an answer with a secret in it */
+const SHOWN_ONCE = { carriedOut: true, shownOnce: 'the answer held a secret, which was shown the first time only' };
 const HEARTBEAT_MS = 15_000;
 
 interface Asked { readonly params: Record<string, string>; readonly query: Record<string, unknown>; readonly body: unknown }
@@ -108,11 +110,11 @@ export async function serve(core: Core, report: Report, command: AnyCommand, req
     const follow = typeof operation === 'number' && typeof group === 'string' ? `/v1/operations/${group}/${operation}/output` : typeof deploy === 'number' && typeof name === 'string' ? `/v1/apps/${name}/deploys/${deploy}/output` : null;
     if (follow !== null) {
       const body = { ...(answer as object), follow };
-      if (once) await recordAnswer(core, actor, once, 202, body);
+      if (once) await recordAnswer(core, actor, once, 202, command.shownOnce ? { ...SHOWN_ONCE, ...(deploy !== undefined && { deploy, name }), ...(operation !== undefined && { group, operation }), follow } : body);
       return void reply.code(202).header('location', follow).send(body);
     }
     const code = request.method === 'POST' && command.name.endsWith(':create') ? 201 : 200;
-    if (once) await recordAnswer(core, actor, once, code, answer ?? null);
+    if (once) await recordAnswer(core, actor, once, code, command.shownOnce ? SHOWN_ONCE : (answer ?? null));
     reply.code(code).send(answer);
   } catch (error) {
     const { message, hint, exit, code, ours } = explain(error);

@@ -38,7 +38,7 @@ function commandsOf(provider: Provider): AnyCommand[] {
   const where = { github: 'Settings → Webhooks → Add webhook: content type application/json, just the push event', gitlab: 'Settings → Webhooks: push events, the secret as secret token', gitea: 'Settings → Webhooks → Gitea: POST, application/json, push events' }[provider];
 
   const enable = command({
-    name: `${provider}:enable`, summary: `Deploy an app when somebody pushes to ${name}; address and secret of the hook are shown once`, example: `berth ${provider}:enable blog https://${provider}.example.com/team/blog.git --branch main`, input: EnableInput, http: { method: 'POST', path: `/apps/:app/hooks/${provider}` },
+    name: `${provider}:enable`, summary: `Deploy an app when somebody pushes to ${name}; address and secret of the hook are shown once`, example: `berth ${provider}:enable blog https://${provider}.example.com/team/blog.git --branch main`, input: EnableInput, http: { method: 'POST', path: `/apps/:app/hooks/${provider}` }, shownOnce: true,
     run: async (context, { app, repository, branch }) => {
       const { core } = context;
       const row = await core.app(app);

@@ -47,7 +47,7 @@ function checkUrl(text: string): string {
 }
 
 const add = command({
-  name: 'webhook:add', summary: 'Call an address when something happens; the secret that signs the calls is shown once', example: 'berth webhook:add --events DeploySucceeded,DeployFailed https://ci.example.com/berth blog', input: AddInput, http: { method: 'POST', path: '/webhooks' },
+  name: 'webhook:add', summary: 'Call an address when something happens; the secret that signs the calls is shown once', example: 'berth webhook:add --events DeploySucceeded,DeployFailed https://ci.example.com/berth blog', input: AddInput, http: { method: 'POST', path: '/webhooks' }, shownOnce: true,
   run: async (context, { url: text, app, events: words, private: anywhere = false }) => {
     const { core } = context;
     const row = app === undefined ? null : await core.app(app);

@@ -46,7 +46,7 @@ function commandOf(manifest: PluginManifest, declared: PluginCommand): AnyComman
   const [, word = name] = name.split(':');
   const made: AnyCommand = {
     name, summary, about: manifest.description, example: example ?? `berth ${name}${declared.arguments.some((each) => each.name === 'app') ? ' blog' : ''}`, input: inputOf(declared.arguments),
-    http: { method: reads ? 'GET' : 'POST', path: `/plugins/${manifest.name}/commands/${word}` }, ...(reads && { reads }), ...(declared.piped !== undefined && { piped: declared.piped }),
+    http: { method: reads ? 'GET' : 'POST', path: `/plugins/${manifest.name}/commands/${word}` }, ...(reads ? { reads } : { shownOnce: true }), ...(declared.piped !== undefined && { piped: declared.piped }),
     run: (context, input) => carryOut(manifest.name, declared, context, input as Record<string, unknown>),
     render: (answer, out) => render(answer as Answer, out),
   };
