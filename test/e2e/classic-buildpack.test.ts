@@ -112,15 +112,6 @@ describe('a third-party buildpack', () => {
     rmSync(folder, { recursive: true, force: true });
   });
 
-  it('comes with a plugin, by its name', async () => {
-    repository('plugin/hello', GOOD);
-    const { processTypes } = await build(app, 'plugin:packs/hello', { env: { GREETING: 'salve', SECRET: 's3cret' } });
-    expect(lines.join('\n')).toMatch(/Buildpack plugin:packs\/hello at [0-9a-f]{12}\n[^]*greeting is salve/);
-    expect(processTypes['web']).toBe('bin/serve $PORT');
-    expect((await failing(app, 'plugin:packs/other')).message).toBe('no plugin brings the buildpack plugin:packs/other');
-    expect((await failing(app, 'plugin:none/other')).message).toBe('no plugin brings the buildpack plugin:none/other');
-  });
-
   it('detects, compiles, releases; the image runs what it said', async () => {
     const env = { GREETING: 'moin', SECRET: 'correct horse battery' };
     const made = await build(app, `file://${good}`, { env });
@@ -140,6 +131,15 @@ describe('a third-party buildpack', () => {
     await build(app, `file://${good}#main`, { env });
     expect(lines).toContain('       cache: kept');
     expect(await leftovers()).toBe(0);
+  });
+
+  it('comes with a plugin, by its name', async () => {
+    repository('plugin/hello', GOOD);
+    const { processTypes } = await build(app, 'plugin:packs/hello', { env: { GREETING: 'salve', SECRET: 's3cret' } });
+    expect(lines.join('\n')).toMatch(/Buildpack plugin:packs\/hello at [0-9a-f]{12}\n[^]*greeting is salve/);
+    expect(processTypes['web']).toBe('bin/serve $PORT');
+    expect((await failing(app, 'plugin:packs/other')).message).toBe('no plugin brings the buildpack plugin:packs/other');
+    expect((await failing(app, 'plugin:none/other')).message).toBe('no plugin brings the buildpack plugin:none/other');
   });
 
   it('a Procfile wins over its defaults, .env over the config', async () => {
