@@ -115,7 +115,7 @@ describe('making apps by a push', () => {
 
 describe('several at once', () => {
   it('lets the second push wait and say so, and a third take its place', async () => {
-    const a = await berth.repo(app({ version: 'a', args: '-delay 1200' }));
+    const a = await berth.repo(app({ version: 'a', args: '-delay 3000' }));
     expect((await berth.push(a, 'busy')).code).toBe(0);
     const b = `${a}-b`;
     const c = `${a}-c`;
