@@ -1,13 +1,17 @@
 import { Rejected } from '../../events/decider.js';
 import type { Sealed } from '../../events/sealed.js';
 import type { CopyFacts, CopyPlace, CopySubject, Count } from '../../events/types/copy.events.js';
-import { appStream, storageStream } from '../apps/app-context.js';
+import { appStream, parseSize, storageStream } from '../apps/app-context.js';
 import { apps } from '../apps/app.decider.js';
 import type { During } from '../backup/volumes.js';
 import { operationsStream, type Draft } from '../draft.js';
 import { operations } from '../operations/operation.decider.js';
 import type { OperationKind } from '../operations/operation.kind.js';
 import type { OperationRun } from '../operations/operation.state.js';
+import { serviceType } from '../../plugins/services/types.js';
+import { services } from '../services/service.decider.js';
+import { serviceStream } from '../services/service-names.js';
+import { running, specOf, type ServiceSpec } from '../services/service.operations.js';
 import { storage, volumeName } from '../storage/storage.decider.js';
 import { condemned, copies, type CopyAuth, type KnownCopy } from './copies.decider.js';
 import { copiesStream, groupOf, keyOf } from './subject.js';
@@ -18,20 +22,24 @@ export interface BackupWish { readonly subject: CopySubject; readonly place: Cop
 export interface CopyWish { readonly subject: CopySubject; readonly copy: number; readonly folder: readonly string[]; readonly passphrase?: Sealed }
 
 /** What is read and written, as a worker finds it. */
-export type Source = { readonly type: 'volume'; readonly app: string; readonly name: string; readonly volume: string };
+export interface VolumeSource { readonly type: 'volume'; readonly app: string; readonly name: string; readonly volume: string }
+/** `memory`: bytes that its container may use; 0: no limit */
+export interface ServiceSource { readonly type: 'service'; readonly spec: ServiceSpec; readonly container: string; readonly imageId: string; readonly memory: number }
+export type Source = VolumeSource | ServiceSource;
 
 export interface Opened { readonly place: CopyPlace; readonly auth: CopyAuth | null }
 export interface DumpInput { readonly source: Source; readonly during: During; readonly passphrase: Sealed | null; readonly key: string }
 /** `spool`: the file in the operation's folder */
-export interface Dumped { readonly bytes: number; readonly sha256: string; readonly count: Count; readonly passphrase: Sealed | null; readonly key: string; readonly spool: string }
+export interface Dumped { readonly bytes: number; readonly sha256: string; /** null: it changed while it was dumped */ readonly count: Count | null; readonly passphrase: Sealed | null; readonly key: string; readonly spool: string }
 export interface CheckInput extends Opened { readonly key: string; readonly bytes: number; readonly sha256: string }
 export interface StoreInput extends CheckInput { readonly spool: string }
 export interface DrillInput { readonly source: Source; readonly spool: string; readonly bytes: number; readonly sha256: string; readonly passphrase: Sealed | null; /** as it was counted when it was dumped; null: not compared */ readonly count: Count | null }
 export interface PruneInput { readonly gone: readonly ({ readonly copy: number; readonly key: string } & Opened)[] }
 export interface Pruned { readonly gone: readonly number[]; readonly kept: string | null }
 export interface FetchInput extends CheckInput { readonly passphrase: Sealed | null }
-export interface LoadInput extends DrillInput { /** the volume that is filled */ readonly target: string }
-export interface SafetyInput extends PruneInput { readonly source: Source; readonly target: string; readonly place: CopyPlace; readonly key: string; readonly passphrase: Sealed | null }
+export interface LoadInput extends DrillInput { readonly source: VolumeSource; /** the volume that is filled */ readonly target: string }
+export interface ImportInput extends DrillInput { readonly source: ServiceSource }
+export interface SafetyInput extends PruneInput { readonly source: Source; /** the volume that was filled; null: none was */ readonly target: string | null; readonly place: CopyPlace; readonly key: string; readonly passphrase: Sealed | null }
 /** null: there was nothing to be copied */
 export interface Safe extends Pruned { readonly taken: Pick<CopyFacts, 'key' | 'bytes' | 'sha256' | 'encrypted'> | null }
 
@@ -41,8 +49,21 @@ async function stateOf(draft: Draft, subject: CopySubject) {
 
 /** @throws Rejected when it is not there any more */
 export async function sourceOf(draft: Draft, subject: CopySubject): Promise<Source> {
-  if (subject.type !== 'volume') throw new Rejected('backup.subject', 'Berth cannot back this up');
-  const { app, name } = subject;
+  if (subject.type === 'service') return serviceSource(draft, subject.service);
+  return volumeSource(draft, subject);
+}
+
+async function serviceSource(draft: Draft, service: string): Promise<ServiceSource> {
+  const { state } = await draft.load(services, serviceStream(service));
+  if (state.status !== 'live') throw new Rejected('service.missing', `${state.type} service ${state.name} does not exist any more`, null, 20);
+  const container = running(state);
+  return { type: 'service', spec: specOf(state), container, imageId: state.container!.imageId, memory: parseSize(state.settings['memory']) };
+}
+
+/** Ending of its dumps: `.tar`, `.dump` */
+const suffixOf = (source: Source): string => (source.type === 'volume' ? '.tar' : `.${serviceType(source.spec.type).dumps?.suffix ?? 'dump'}`);
+
+async function volumeSource(draft: Draft, { app, name }: Extract<CopySubject, { type: 'volume' }>): Promise<VolumeSource> {
   const { state: owner } = await draft.load(apps, appStream(app));
   const { mounts, kept, generations } = (await draft.load(storage, storageStream(app))).state;
   if (owner.status !== 'live') throw new Rejected('app.missing', `App ${owner.name || app} does not exist any more`, 'see: berth apps:list', 20);
@@ -97,7 +118,7 @@ async function tryInput(draft: Draft, run: OperationRun): Promise<DrillInput> {
 const BACKOFF = [5_000, 30_000, 120_000, 300_000, 600_000];
 /** a large one takes its time, ms */
 const LONG = 12 * 3_600_000;
-const DEADLINES = { dump: LONG, store: LONG, check: LONG, drill: LONG, fetch: LONG, load: LONG, safety: LONG };
+const DEADLINES = { dump: LONG, store: LONG, check: LONG, drill: LONG, fetch: LONG, load: LONG, safety: LONG, import: LONG };
 
 /** dumped → written → read back → restored into a throw-away instance and counted → older ones removed */
 const backup: OperationKind = {
@@ -108,7 +129,8 @@ const backup: OperationKind = {
     if (step === 'dump') {
       opened(wish.place, state.auth); // now rather than when all is dumped
       const { passphrase } = state;
-      return { source: await sourceOf(draft, wish.subject), during: wish.during ?? 'paused', passphrase, key: keyOf(wish.folder, wish.at, run.operation, `.tar${passphrase ? '.age' : ''}`) };
+      const source = await sourceOf(draft, wish.subject);
+      return { source, during: wish.during ?? 'paused', passphrase, key: keyOf(wish.folder, wish.at, run.operation, `${suffixOf(source)}${passphrase ? '.age' : ''}`) };
     }
     if (step === 'prune') return removable(condemned(state, facts(wish, run)), state.auth);
     const { key, bytes, sha256, passphrase, count, spool } = learnt<Dumped>(run, 'dump');
@@ -135,26 +157,30 @@ const verify: OperationKind = {
   undone: failing('verify', (run) => (run.input as CopyWish).copy),
 };
 
-/** fetched and compared → loaded beside what is there → a copy of what is there → exchanged, by a deploy like any other */
+/** A volume: loaded beside what is there, exchanged by a deploy. A service: tried in a throw-away instance, then brought in whole. A safety copy right before. */
 const restore: OperationKind = {
-  queue: 'service', steps: ['fetch', 'load', 'safety'], deadlines: DEADLINES, backoff: BACKOFF,
-  async input(draft, step, run): Promise<FetchInput | LoadInput | SafetyInput> {
+  queue: 'service', steps: ({ subject }: CopyWish) => (subject.type === 'volume' ? ['fetch', 'load', 'safety'] : ['fetch', 'drill', 'safety', 'import']), deadlines: DEADLINES, backoff: BACKOFF,
+  async input(draft, step, run): Promise<FetchInput | DrillInput | LoadInput | SafetyInput> {
     const wish = run.input as CopyWish;
     if (step === 'fetch') return fetchInput(draft, wish);
     const source = await sourceOf(draft, wish.subject);
-    const target = volumeName(draft.core.config.instance, source.app, source.name, run.operation);
-    if (step === 'load') return { ...await tryInput(draft, run), target };
+    const target = source.type === 'volume' ? volumeName(draft.core.config.instance, source.app, source.name, run.operation) : null;
+    if (step !== 'safety') return { ...await tryInput(draft, run), ...(target !== null && { target }) };
     const state = await stateOf(draft, wish.subject);
-    const fresh = { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), key: keyOf(wish.folder, draft.core.now(), run.operation, `.tar${state.passphrase ? '.age' : ''}`) };
+    const fresh = { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), key: keyOf(wish.folder, draft.core.now(), run.operation, `${suffixOf(source)}${state.passphrase ? '.age' : ''}`) };
     return { source, target, place: fresh.place, key: fresh.key, passphrase: state.passphrase, ...removable(condemned(state, fresh), state.auth) };
   },
   async ending(draft, run) {
     const { subject, copy } = run.input as CopyWish;
     const group = groupOf(subject);
-    const { app, name } = await sourceOf(draft, subject);
     const { taken, gone, kept } = learnt<Safe>(run, 'safety');
     if (taken) await draft.decide(copies, copiesStream(group), { type: 'Take', group, subject, facts: { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), ...taken, count: null }, gone, kept });
     await draft.decide(copies, copiesStream(group), { type: 'Restore', group, copy, operation: run.operation, safety: taken && run.operation });
+    if (subject.type === 'service') {
+      const { bytes } = (await copyOf(draft, run.input as CopyWish)).known;
+      return void await draft.decide(services, serviceStream(subject.service), { type: 'Imported', bytes });
+    }
+    const { app, name } = await volumeSource(draft, subject);
     await draft.decide(storage, storageStream(app), { type: 'Replace', app, name, generation: run.operation });
     const deploy = await draft.deploy(app, 'config', run.by);
     return deploy === null ? [] : [{ app, deploy }];

@@ -31,6 +31,8 @@ export interface Subjects<I extends object> {
   readonly example: string;
   /** `a volume` */
   readonly what: string;
+  /** who uses it is held still while it is read */
+  readonly pauses: boolean;
   /** @throws Rejected when there is none */
   find(core: Core, input: I): Promise<{ readonly subject: CopySubject; readonly name: string; /** key that seals its secrets */ readonly seal: string }>;
 }
@@ -54,13 +56,15 @@ function noWords(more: readonly string[] | undefined, example: string): void {
 const said = (keep: Keep): string => `the last ${keep.last}, daily ${keep.daily}, weekly ${keep.weekly}, monthly ${keep.monthly}`;
 
 /** The commands of the backups of one kind of thing. */
-export function copyCommands<I extends object>({ prefix, input: Base, path, example, what, find }: Subjects<I>): AnyCommand[] {
+export function copyCommands<I extends object>({ prefix, input: Base, path, example, what, pauses, find }: Subjects<I>): AnyCommand[] {
   const name = (verb: string): string => `${prefix}:${verb}`;
   const Words = Base as new () => object;
   class OneInput extends Words {}
   class BackupInput extends Words {
     @IsOptional() @IsString() @Arg('where to: a folder or a bucket; that of the schedule when there is none', { optional: true, label: 'bucket|folder' }) place?: string;
-    @IsOptional() @IsIn(DURING) @Flag('what containers do while a volume is read: paused (unless said), stopped, running', { type: 'string', label: 'how' }) volumesWhile?: During;
+  }
+  class PausingInput extends BackupInput {
+    @IsOptional() @IsIn(DURING) @Flag('what containers do while it is read: paused (unless said), stopped, running', { type: 'string', label: 'how' }) volumesWhile?: During;
   }
   class CopyInput extends Words {
     @IsOptional() @number @IsInt({ message: 'backup: a number as the list has it' }) @Min(1) @Arg('its number; the newest when there is none', { optional: true, label: 'backup' }) copy?: number;
@@ -98,8 +102,8 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
   const secretly = async ({ core }: CommandContext, seal: string, text: string): Promise<Sealed> => core.box.seal(seal, text);
 
   const backup = command({
-    name: name('backup'), summary: `Back up ${what}: written, read back, compared, restored into a throw-away instance and counted`, example: `berth ${name('backup')} ${example} s3://backups/berth`, input: BackupInput, http: { method: 'POST', path: `${path}/backups` },
-    run: async (context, input): Promise<OperationAnswer & { name: string; place: string }> => {
+    name: name('backup'), summary: `Back up ${what}: written, read back, compared, restored into a throw-away instance and counted`, example: `berth ${name('backup')} ${example} s3://backups/berth`, input: pauses ? PausingInput : BackupInput, http: { method: 'POST', path: `${path}/backups` },
+    run: async (context, input: PausingInput): Promise<OperationAnswer & { name: string; place: string }> => {
       const { subject, group, name: known, state } = await found(context.core, input);
       const place = input.place ?? state.schedule?.place;
       if (place === undefined) throw new Rejected('backup.place', 'Where to?', `for example: berth ${name('backup')} ${example} /var/backups/berth`);
@@ -150,10 +154,10 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
   async function onCopy(context: CommandContext, input: CopyInput, verb: string, kind: string): Promise<OperationAnswer & { name: string; copy: number }> {
     const { subject, group, name: known, seal, stream } = await found(context.core, input);
     const passphrase = input.passphraseStdin ? await secretly(context, seal, await secretOf(context, 'Passphrase: ', `${name(verb)} ${example} --passphrase-stdin < passphrase.txt`)) : undefined;
-    const board = await context.core.board.now();
+    const folder = ['safety', ...await folderOf(subject, context.core)];
     const { answer } = await change(context, name(verb), group, async (draft) => {
       const { copy } = chosen((await draft.load(copies, stream)).state, input.copy, `${name('backups')} ${example}`);
-      const wish: CopyWish = { subject, copy, folder: ['safety', ...folderOf(subject, board)], ...(passphrase && { passphrase }) };
+      const wish: CopyWish = { subject, copy, folder, ...(passphrase && { passphrase }) };
       return { copy, operation: await operate(draft, group, { kind, subject: known, input: wish, by: context.actor }) };
     });
     return { group, name: known, ...answer };

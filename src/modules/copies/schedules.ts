@@ -6,7 +6,7 @@ import { askBackup } from './ask.js';
 import { copies } from './copies.decider.js';
 import type { CopiesRow } from './copies.projection.js';
 import { dueTime } from './schedule.js';
-import { copiesStream, nameOf } from './subject.js';
+import { copiesStream, namer } from './subject.js';
 
 const ACTOR = 'system:schedule';
 
@@ -14,8 +14,8 @@ type Scheduled = CopiesRow & { readonly schedule: NonNullable<CopiesRow['schedul
 
 /** Schedules of what is still there. */
 export async function scheduled(core: Core): Promise<Scheduled[]> {
-  const board = await core.board.now();
-  return Object.values((await core.copies.now()).groups).filter((row): row is Scheduled => row.schedule !== null && row.subject !== null && nameOf(row.subject, board) !== null);
+  const nameOf = await namer(core);
+  return Object.values((await core.copies.now()).groups).filter((row): row is Scheduled => row.schedule !== null && row.subject !== null && nameOf(row.subject) !== null);
 }
 
 /** Asks for the backups whose time came, each once, however many times were missed and however many look. */

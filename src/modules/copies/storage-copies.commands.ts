@@ -12,7 +12,7 @@ class VolumeInput extends AppInput {
 
 /** Backups of apps' volumes. */
 export const storageCopyCommands = copyCommands({
-  prefix: 'storage', input: VolumeInput, path: '/apps/:app/storage/:name', example: 'blog data', what: 'a volume',
+  prefix: 'storage', input: VolumeInput, path: '/apps/:app/storage/:name', example: 'blog data', what: 'a volume', pauses: true,
   find: async (core, { app, name }) => {
     const row = await core.app(app);
     const { mounts, kept } = (await core.repository.load(storage, storageStream(row.id))).state;

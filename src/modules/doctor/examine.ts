@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { VERSION } from '../../version.js';
 import { newestBackup } from '../backup/newest.js';
-import { nameOf } from '../copies/subject.js';
+import { namer } from '../copies/subject.js';
 import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
@@ -56,7 +56,8 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
-  const copied = Object.values((await core.copies.now()).groups).flatMap((row) => (row.subject && nameOf(row.subject, board) !== null ? [{ ...row, name: nameOf(row.subject, board)! }] : []));
+  const nameOf = await namer(core);
+  const copied = Object.values((await core.copies.now()).groups).flatMap((row) => (row.subject && nameOf(row.subject) !== null ? [{ ...row, name: nameOf(row.subject)! }] : []));
   if (copied.length > 0) checks.push(judge.copies(copied, now));
   const standing = core.stack && await standings(core, Object.values(board.apps).filter((row) => row.releases.some(({ number, spec }) => number === row.live?.release && spec.stack !== undefined))).catch(() => null); // the engine's own check says that it is away
   if (standing) checks.push(judge.stack(standing));

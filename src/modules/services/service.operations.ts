@@ -31,7 +31,7 @@ export interface CopyStepInput extends ServiceSpec { readonly container: string;
 export interface RotateStepInput extends ServiceSpec { readonly container: string; /** its secrets until now */ readonly before: Readonly<Record<string, Sealed>> }
 export interface ExposeStepInput { readonly service: string; readonly type: string; readonly name: string; readonly ports: readonly ExposedPort[] }
 
-const specOf = ({ id, type, name, image, settings, secrets }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets });
+export const specOf = ({ id, type, name, image, settings, secrets }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets });
 
 /** The service as the draft has it. @throws Rejected when it is gone */
 async function stateOf(draft: Draft, run: OperationRun): Promise<ServiceState> {
@@ -41,7 +41,7 @@ async function stateOf(draft: Draft, run: OperationRun): Promise<ServiceState> {
   return state;
 }
 
-function running(state: ServiceState): string {
+export function running(state: ServiceState): string {
   if (state.container === null || state.wanted !== 'running') throw new Rejected('service.stopped', `${state.type} service ${state.name} does not run`, `start it: berth ${state.type}:start ${state.name}`);
   return state.container.id;
 }

@@ -69,6 +69,8 @@ export const redis: ServiceType = {
     // the mark of the stream's end, 40 bytes, is part of what comes; readers stop before it
     out: (access) => cli(access, ['redis-cli', '--rdb', '-']),
     in: (access) => cli(access, ['sh', '-c', IMPORT]),
+    // those that expire may be gone in a moment
+    count: (access) => cli(access, ['sh', '-c', `redis-cli -e info keyspace | tr -d '\\r' | awk -F '[=,]' '/^db/ { keys += $2 - $4 } END { print "keys", keys + 0 }'`]),
     refuse: (head) => (head.subarray(0, 5).toString('latin1') === 'REDIS' ? null : 'it is not an RDB file as redis-cli --rdb or SAVE write it'),
   },
 };

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { DockerVolumeDriver } from '../../drivers/engine/docker.volume.driver.js';
 import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
+import type { Sealed } from '../../events/sealed.js';
 import { DELIVERY } from '../../modules/plugins/delivery.kind.js';
 import { Plugins } from '../../modules/plugins/plugins.service.js';
 import { BUNDLED } from '../../plugins/bundled.js';
@@ -21,7 +22,7 @@ await startOperations((core, report) => {
   volumes.tidy().catch((error: unknown) => report('what a worker of this name left in the engine', error));
   const plugins = new Plugins(core, new PluginDriver(), BUNDLED);
   const { config, box, now } = core;
-  const services = serviceWorks({ engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed) => box.unseal(sealed), now });
+  const services = { engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed: Sealed) => box.unseal(sealed), now };
   const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
-  return { ...services, ...backupWorks(core, volumes), [DELIVERY]: { deliver: deliver(core, plugins) }, [WEBHOOK_KIND]: { deliver: call(core) }, [PUSH_KIND]: { look: look(git) } };
+  return { ...serviceWorks(services), ...backupWorks(core, volumes, services), [DELIVERY]: { deliver: deliver(core, plugins) }, [WEBHOOK_KIND]: { deliver: call(core) }, [PUSH_KIND]: { look: look(git) } };
 });

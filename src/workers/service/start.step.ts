@@ -81,7 +81,8 @@ async function unlessTaken({ holds, signal }: Context): Promise<void> {
   if (has !== 'mine') throw new StepFailure('service.taken', 'another worker has this step', null, 'machine');
 }
 
-async function untilReady(engine: EnginePort, id: string, type: ServiceType, access: ServiceAccess, { signal, log }: Context): Promise<void> {
+/** Waits until the server answers. @throws StepFailure when it ends instead, or never does */
+export async function untilReady(engine: EnginePort, id: string, type: ServiceType, access: ServiceAccess, { signal, log }: Pick<Context, 'signal' | 'log'>): Promise<void> {
   const until = performance.now() + READY_MS;
   let said = '';
   while (performance.now() < until) {

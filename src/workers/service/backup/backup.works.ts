@@ -6,19 +6,22 @@ import type { VolumePort } from '../../../drivers/engine/volume.port.js';
 import type { Sealed } from '../../../events/sealed.js';
 import { StepFailure, type OperationContext, type StepAround } from '../../../events/step.js';
 import type { Count } from '../../../events/types/copy.events.js';
-import type { CheckInput, DrillInput, Dumped, DumpInput, FetchInput, LoadInput, Opened, PruneInput, Pruned, Safe, SafetyInput, StoreInput } from '../../../modules/copies/backup.kinds.js';
+import type { CheckInput, DrillInput, Dumped, DumpInput, FetchInput, ImportInput, LoadInput, Opened, PruneInput, Pruned, Safe, SafetyInput, Source, StoreInput } from '../../../modules/copies/backup.kinds.js';
+import type { During } from '../../../modules/backup/volumes.js';
 import { spoolFolder } from '../../../modules/copies/spool.js';
 import { placeName, words } from '../../../modules/copies/words.js';
 import { bytes } from '../../../modules/commands/words.js';
 import type { Core } from '../../../modules/core.js';
 import type { OperationWorks } from '../../operation-line.js';
+import type { ServiceDeps } from '../deps.js';
+import { drillService, dumpService, importService } from './service.js';
 import { drain, encrypted, Measure, opened, spool, spooled, type Measured } from './streams.js';
 import { compared, fill, readStill } from './volume.js';
 
 type Around = Pick<StepAround, 'log' | 'signal'>;
 
 /** The steps of backups, their trials, and restores. */
-export function backupWorks(core: Core, volumes: VolumePort): OperationWorks {
+export function backupWorks(core: Core, volumes: VolumePort, services: ServiceDeps): OperationWorks {
   const { config } = core;
   const secret = async (sealed: Sealed | null): Promise<string | null> => sealed && core.box.unseal(sealed);
   const at = async ({ place, auth }: Opened): Promise<CopyStore> => copiesAt(place, auth && { id: auth.id, secret: await core.box.unseal(auth.secret) });
@@ -54,15 +57,21 @@ export function backupWorks(core: Core, volumes: VolumePort): OperationWorks {
     return { gone: removed, kept: null };
   }
 
-  async function dump(context: OperationContext<DumpInput>): Promise<Dumped> {
-    const { input: { source, during, passphrase, key }, log, signal, attempt } = context;
+  /** All of what is there now, to where `take` puts it. Answers what was counted; null: unknown. @throws StepFailure when there is none */
+  async function read(context: OperationContext<unknown>, source: Source, during: During, take: (content: AsyncIterable<Buffer>) => Promise<void>): Promise<Count | null> {
+    if (source.type === 'service') return dumpService(services, source, context, take);
     if ((await volumes.inspect(source.volume)) === null) throw new StepFailure('storage.missing', `The volume ${source.volume} was not made yet`, 'it is made by the first deploy that mounts it');
-    log.info(`Reading the volume ${source.volume}`);
+    return readStill(core, volumes, source.volume, during, context.attempt > 1, context, take);
+  }
+
+  async function dump(context: OperationContext<DumpInput>): Promise<Dumped> {
+    const { input: { source, during, passphrase, key }, log, signal } = context;
+    log.info(source.type === 'volume' ? `Reading the volume ${source.volume}` : `Dumping ${source.spec.type} ${source.spec.name}`);
     const word = await secret(passphrase);
     const name = fileOf(context);
     let measured!: Measured;
-    const count = await readStill(core, volumes, source.volume, during, attempt > 1, context, async (tar) => { measured = await spool(folder(context), name, encrypted(tar, word), signal); });
-    log.detail(`${words(count)}${passphrase ? ', encrypted' : ''}`);
+    const count = await read(context, source, during, async (content) => { measured = await spool(folder(context), name, encrypted(content, word), signal); });
+    log.detail(`${bytes(measured.bytes)}${count ? `: ${words(count)}` : ''}${passphrase ? ', encrypted' : ''}`);
     return { ...measured, count, passphrase, key, spool: name };
   }
 
@@ -81,16 +90,32 @@ export function backupWorks(core: Core, volumes: VolumePort): OperationWorks {
   }
 
   async function drill(context: OperationContext<DrillInput>): Promise<{ count: Count }> {
-    const { input, log, signal, job, attempt } = context;
-    const name = `${config.instance}-drill-${job}.${attempt}`;
-    for (const left of await volumes.list({ instance: config.instance, drill: job })) await volumes.remove(left.name);
-    try {
-      const found = await fill(volumes, name, { instance: config.instance, drill: job }, opened(inSpool(context), await secret(input.passphrase)), signal);
-      log.info(`Restored into a throw-away volume: ${words(found)}`);
-      return { count: compared(found, input.count) };
-    } finally {
-      await volumes.remove(name).catch((error: unknown) => { log.warn(`The throw-away volume stays until it is swept: ${(error as Error).message}`); });
+    const { input: { source, passphrase, count }, log, signal, job, attempt } = context;
+    const { instance } = config;
+    // of earlier attempts: its containers first, for they have its volumes
+    for (const left of await services.engine.listContainers({ instance, job })) await services.engine.removeContainer(left.id);
+    for (const left of await volumes.list({ instance, drill: job })) await volumes.remove(left.name);
+    const content = opened(inSpool(context), await secret(passphrase));
+    let found: Count;
+    if (source.type === 'service') found = await drillService(services, source, context, content);
+    else {
+      const name = `${instance}-drill-${job}.${attempt}`;
+      try {
+        found = await fill(volumes, name, { instance, drill: job }, content, signal);
+      } finally {
+        await volumes.remove(name).catch((error: unknown) => { log.warn(`The throw-away volume stays until it is swept: ${(error as Error).message}`); });
+      }
     }
+    log.info(`Restored into a throw-away ${source.type === 'volume' ? 'volume' : 'instance'}: ${words(found)}`);
+    return { count: compared(found, count) };
+  }
+
+  async function bringIn(context: OperationContext<ImportInput>): Promise<{ count: Count }> {
+    const { input: { source, passphrase }, log } = context;
+    log.info(`Bringing it into ${source.spec.type} ${source.spec.name}`);
+    const count = await importService(services, source, context, opened(inSpool(context), await secret(passphrase)));
+    log.detail(words(count));
+    return { count };
   }
 
   /** What was spooled is of no use any more. */
@@ -124,14 +149,14 @@ export function backupWorks(core: Core, volumes: VolumePort): OperationWorks {
   }
 
   async function safety(context: OperationContext<SafetyInput>): Promise<Safe> {
-    const { input, log, signal, attempt } = context;
+    const { input, log, signal } = context;
     const { source, place, key, passphrase, target } = input;
-    if ((await volumes.inspect(target)) === null) throw new StepFailure('copies.spool', 'What was loaded is not there any more', 'restore it again');
-    if ((await volumes.inspect(source.volume)) === null) return { taken: null, gone: [], kept: null };
+    if (target !== null && (await volumes.inspect(target)) === null) throw new StepFailure('copies.spool', 'What was loaded is not there any more', 'restore it again');
+    if (source.type === 'volume' && (await volumes.inspect(source.volume)) === null) return { taken: null, gone: [], kept: null };
     const copies = await at({ place, auth: null });
     const measure = new Measure();
     const word = await secret(passphrase);
-    await readStill(core, volumes, source.volume, 'paused', attempt > 1, context, async (tar) => { await copies.put(key, measure.through(encrypted(tar, word)), signal); });
+    await read(context, source, 'paused', async (content) => { await copies.put(key, measure.through(encrypted(content, word)), signal); });
     const taken = { key, ...measure.end(), encrypted: word !== null };
     await drain(asWritten(copies, taken, signal));
     log.info(`What is there now was copied to ${placeName(place)}/${key}`);
@@ -141,6 +166,10 @@ export function backupWorks(core: Core, volumes: VolumePort): OperationWorks {
   return {
     backup: { dump, store, check, drill, prune: (context: OperationContext<PruneInput>) => last(context, () => prune(context.input, context)) },
     'backup-verify': { fetch, drill: (context: OperationContext<DrillInput>) => last(context, () => drill(context)) },
-    restore: { fetch, load, safety: (context: OperationContext<SafetyInput>) => last(context, () => safety(context)) },
+    restore: {
+      fetch, load, drill, import: (context: OperationContext<ImportInput>) => last(context, () => bringIn(context)),
+      // a service's dump is still to be brought in
+      safety: (context: OperationContext<SafetyInput>) => (context.input.target === null ? safety(context) : last(context, () => safety(context))),
+    },
   };
 }

@@ -1,0 +1,88 @@
+import type { EnginePort } from '../../../drivers/engine/engine.port.js';
+import { labels } from '../../../drivers/engine/labels.js';
+import { StepFailure, type OperationContext } from '../../../events/step.js';
+import type { Count } from '../../../events/types/copy.events.js';
+import type { ServiceSource } from '../../../modules/copies/backup.kinds.js';
+import type { ServiceAccess, ServiceDumps, ServiceExec, ServiceType } from '../../../plugins/services/service-type.js';
+import { mustExec, observed, openSpec, type ServiceDeps } from '../deps.js';
+import { untilReady } from '../start.step.js';
+
+/** Services as backups see them. */
+
+interface Open { readonly type: ServiceType; readonly access: ServiceAccess; readonly dumps: ServiceDumps; readonly engine: EnginePort }
+
+async function open(deps: ServiceDeps, { spec }: ServiceSource, context: OperationContext<unknown>): Promise<Open> {
+  const { type, access } = await openSpec(deps, spec);
+  if (type.dumps === null) throw new StepFailure('service.no-dumps', `${type.title} has no data that could be backed up`);
+  return { type, access, dumps: type.dumps, engine: observed(deps, context) };
+}
+
+/** What a program prints, read no faster than it is taken. @throws StepFailure (machine) when it does not end well: what came is not all */
+async function* printed(engine: Pick<EnginePort, 'exec'>, container: string, { stdin: _, ...exec }: ServiceExec, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const over = new AbortController();
+  const pipe = new TransformStream<Buffer, Buffer>(undefined, { highWaterMark: 8 }, { highWaterMark: 8 });
+  const writer = pipe.writable.getWriter();
+  const ended = engine.exec(container, exec, { signal: AbortSignal.any([signal, over.signal]), stdout: async (piece) => { await writer.ready; await writer.write(piece); } }).then(async ({ exitCode, stderr }) => {
+    if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
+    await writer.close();
+  });
+  ended.catch((error: unknown) => writer.abort(error).catch(() => undefined));
+  try {
+    yield* pipe.readable as unknown as AsyncIterable<Buffer>;
+    await ended;
+  } finally {
+    over.abort();
+  }
+}
+
+async function countIn(engine: Pick<EnginePort, 'exec'>, container: string, dumps: ServiceDumps, access: ServiceAccess, signal: AbortSignal): Promise<Count> {
+  const text = await mustExec(engine, container, dumps.count(access), signal);
+  return Object.fromEntries(text.split('\n').flatMap((line) => { const [, name, n] = /^(\w+) (\d+)$/.exec(line.trim()) ?? []; return name ? [[name, Number(n)]] : []; }));
+}
+
+/** Dumps it while it serves. Answers what is in it; null: that changed meanwhile. */
+export async function dumpService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, take: (dump: AsyncIterable<Buffer>) => Promise<void>): Promise<Count | null> {
+  const { access, dumps, engine } = await open(deps, source, context);
+  const before = await countIn(engine, source.container, dumps, access, context.signal);
+  await take(printed(engine, source.container, dumps.out(access), context.signal));
+  const after = await countIn(engine, source.container, dumps, access, context.signal);
+  return JSON.stringify(before) === JSON.stringify(after) ? after : null;
+}
+
+async function into(engine: EnginePort, container: string, dumps: ServiceDumps, access: ServiceAccess, dump: AsyncIterable<Buffer>, signal: AbortSignal): Promise<void> {
+  const { stdin: _, ...exec } = dumps.in(access);
+  const { exitCode, stderr } = await engine.exec(container, exec, { stdin: dump, signal });
+  if (exitCode !== 0) throw new StepFailure('copies.restore', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'this dump cannot be brought in; the data that serves was not touched');
+}
+
+/** A server of its own on an empty volume, that nobody can reach; it goes again. Answers what is in it with the dump. */
+export async function drillService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, dump: AsyncIterable<Buffer>): Promise<Count> {
+  const { type, access, dumps, engine } = await open(deps, source, context);
+  const { instance } = deps.config;
+  const { job, attempt, signal, log } = context;
+  const { service } = source.spec;
+  const name = `${instance}-drill-${job}.${attempt}`;
+  let id = '';
+  try {
+    if (type.volume !== null) await deps.volumes.ensure(name, labels({ instance, drill: job }));
+    id = await engine.createContainer({
+      name, image: source.imageId, cmd: type.command(access), env: type.env(access), labels: { instance, service, job, attempt, type: 'drill' }, network: 'none',
+      memory: source.memory, cpus: 0, pids: 0, restart: 'on-failure', stopSeconds: 1, mounts: type.volume === null ? [] : [{ name, path: type.volume }],
+    });
+    await engine.startContainer(id);
+    await untilReady(engine, id, type, access, { signal, log });
+    for (const exec of type.setup(access)) await mustExec(engine, id, exec, signal);
+    await into(engine, id, dumps, access, dump, signal);
+    return await countIn(engine, id, dumps, access, signal);
+  } finally {
+    // what stays is swept when the operation is over
+    await (id === '' ? Promise.resolve() : engine.removeContainer(id)).then(() => deps.volumes.remove(name)).catch((error: unknown) => { log.warn(`The throw-away instance stays until it is swept: ${(error as Error).message}`); });
+  }
+}
+
+/** Puts the dump in the place of what is in the service: all of it, or nothing. */
+export async function importService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, dump: AsyncIterable<Buffer>): Promise<Count> {
+  const { access, dumps, engine } = await open(deps, source, context);
+  await into(engine, source.container, dumps, access, dump, context.signal);
+  return countIn(engine, source.container, dumps, access, context.signal);
+}
