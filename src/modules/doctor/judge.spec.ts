@@ -87,3 +87,24 @@ describe('the doctor', () => {
     expect([-1, 900, 90_000, 150_000, 7_300_000, 3 * DAY].map(judge.age)).toEqual(['0 s', '1 s', '90 s', '2 min', '2 h', '3 days']);
   });
 });
+
+describe('backups of volumes and services', () => {
+  const HOUR = 3_600_000;
+  const copy = (at: number, failure: { code: string } | null = null) => ({ copy: 1, safety: false, at, drilledAt: at, failure }) as never;
+  const row = (more: object) => ({ group: 'g', name: 'postgres blog', schedule: null, copies: [], failed: null, ...more }) as never;
+  const nightly = { cron: '0 3 * * *', zone: 'UTC', place: '/b', since: NOW - 30 * DAY };
+
+  it('are well while the newest is younger than two of its intervals', () => {
+    expect(judge.copies([row({ schedule: nightly, copies: [copy(NOW - 15 * HOUR)] })], NOW)).toMatchObject({ health: 'ok', detail: 'postgres blog 15 h old' });
+    expect(judge.copies([row({ schedule: nightly, copies: [copy(NOW - 49 * HOUR)] })], NOW)).toMatchObject({ health: 'warn', detail: 'postgres blog: the newest is 2 days old' });
+    expect(judge.copies([row({ copies: [copy(NOW - 300 * DAY)] })], NOW).health).toBe('ok'); // nobody said how often
+    expect(judge.copies([row({ schedule: { ...nightly, since: NOW - HOUR } })], NOW)).toMatchObject({ health: 'ok', detail: 'none was taken yet' });
+    expect(judge.copies([row({ schedule: nightly })], NOW)).toMatchObject({ health: 'warn', detail: 'postgres blog: none was taken in 30 days' });
+  });
+
+  it('say what failed, and are bad when none can be brought back', () => {
+    const failed = { at: NOW - HOUR, what: 'backup', copy: null, step: 'store', failure: { message: 'the bucket is full' } };
+    expect(judge.copies([row({ copies: [copy(NOW - HOUR)], failed })], NOW)).toMatchObject({ health: 'warn', detail: 'postgres blog: the last one failed 60 min ago: the bucket is full' });
+    expect(judge.copies([row({ copies: [copy(NOW - HOUR, { code: 'copies.altered' })] })], NOW)).toMatchObject({ health: 'bad', detail: 'postgres blog: no backup can be brought back' });
+  });
+});

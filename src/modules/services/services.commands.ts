@@ -8,6 +8,7 @@ import { claims } from '../apps/claim.decider.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext, type OperationAnswer } from '../commands/command.js';
 import { report, table } from '../commands/words.js';
 import { change, type Draft } from '../draft.js';
+import { backupStanding } from '../copies/standing.js';
 import { operate } from '../operations/operations.service.js';
 import { passwordOf } from './link.js';
 import { services } from './service.decider.js';
@@ -43,7 +44,7 @@ class DestroyInput extends ServiceInput {
 class WaitInput extends ServiceInput {
   @IsOptional() @Flag('do not wait for its end') detach?: boolean;
 }
-const FACTS = ['dsn', 'id', 'version', 'status', 'links', 'exposed-ports', 'data-dir', 'internal-host', 'container', 'image', 'memory', 'created'] as const;
+const FACTS = ['dsn', 'id', 'version', 'status', 'links', 'exposed-ports', 'data-dir', 'internal-host', 'container', 'image', 'memory', 'backup', 'created'] as const;
 class InfoInput extends ServiceInput {
   @IsOptional() @Flag('only its DSN') dsn?: boolean;
   @IsOptional() @Flag('only its id') id?: boolean;
@@ -228,7 +229,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
       return {
         service, dsn, id: row.id, version: row.container?.version ?? '-', status: await statusOf(context, row), links: row.links.map(({ app }) => apps[app]?.name ?? app).join(' ') || '-',
         'exposed-ports': row.exposed.map(({ host, container }) => `${host}->${container}`).join(' ') || '-', 'data-dir': serverImage(type, row.image.source).volume === null ? '-' : serviceVolume(context.core.config.instance, row.id), 'internal-host': `${hostOf(t, service)}:${type.port}`,
-        container: row.container?.name ?? '-', image: row.image.source === 'packages' ? `Debian packages (${type.packaged?.packages.join(', ')})${type.packaged?.remark === undefined ? '' : `. ${type.packaged.remark}`}` : row.image.reference, memory: row.settings['memory'] ?? 'no limit', created: new Date(row.createdAt).toISOString(),
+        container: row.container?.name ?? '-', image: row.image.source === 'packages' ? `Debian packages (${type.packaged?.packages.join(', ')})${type.packaged?.remark === undefined ? '' : `. ${type.packaged.remark}`}` : row.image.reference, memory: row.settings['memory'] ?? 'no limit', backup: await backupStanding(context.core, row.id), created: new Date(row.createdAt).toISOString(),
       };
     },
     render: ({ service, ...facts }, out, input) => {

@@ -3,6 +3,8 @@ import { Rejected } from '../../events/decider.js';
 import { AppInput } from '../apps/apps.commands.js';
 import { storageStream } from '../apps/app-context.js';
 import { Arg, command, Flag, forget, type DeployAnswer } from '../commands/command.js';
+import { backupStanding } from '../copies/standing.js';
+import { groupOf } from '../copies/subject.js';
 import { report } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
@@ -22,12 +24,12 @@ class ReportInput {
   @IsOptional() @IsString() @Arg('the app; all apps when there is none', { optional: true }) app?: string;
 }
 
-interface Entry { readonly name: string; /** null: kept, and mounted nowhere */ readonly path: string | null; readonly volume: string }
+interface Entry { readonly name: string; /** null: kept, and mounted nowhere */ readonly path: string | null; readonly volume: string; readonly backup: string }
 
 async function entriesOf(core: Core, row: Pick<AppRow, 'id'>): Promise<Entry[]> {
   const { mounts, kept, generations } = (await core.repository.load(storage, storageStream(row.id))).state;
-  const of = (name: string, path: string | null): Entry => ({ name, path, volume: volumeName(core.config.instance, row.id, name, generations[name]) });
-  return [...mounts.map(({ name, path }) => of(name, path)), ...kept.map((name) => of(name, null))];
+  const of = async (name: string, path: string | null): Promise<Entry> => ({ name, path, volume: volumeName(core.config.instance, row.id, name, generations[name]), backup: await backupStanding(core, groupOf({ type: 'volume', app: row.id, name })) });
+  return Promise.all([...mounts.map(({ name, path }) => of(name, path)), ...kept.map((name) => of(name, null))]);
 }
 
 const mount = command({
@@ -101,7 +103,7 @@ const reports = command({
   render: (answers, out) => {
     for (const { app, volumes } of answers) {
       const of = (those: readonly Entry[]): string => those.map(({ name, path, volume }) => `${name}${path === null ? '' : `:${path}`} (${volume})`).join(' ') || 'none';
-      for (const line of report(`${app} storage information`, { 'storage mounts': of(volumes.filter((v) => v.path !== null)), 'storage kept': of(volumes.filter((v) => v.path === null)) })) out.line(line);
+      for (const line of report(`${app} storage information`, { 'storage mounts': of(volumes.filter((v) => v.path !== null)), 'storage kept': of(volumes.filter((v) => v.path === null)), ...Object.fromEntries(volumes.map(({ name, backup }) => [`storage backup ${name}`, backup])) })) out.line(line);
     }
   },
 });
