@@ -1,7 +1,7 @@
 import { Rejected } from '../../events/decider.js';
 import type { Sealed } from '../../events/sealed.js';
 import type { CopyFacts, CopyPlace, CopySubject, Count } from '../../events/types/copy.events.js';
-import { appStream, parseSize, storageStream } from '../apps/app-context.js';
+import { appStream, storageStream } from '../apps/app-context.js';
 import { apps } from '../apps/app.decider.js';
 import type { During } from '../backup/volumes.js';
 import { operationsStream, type Draft } from '../draft.js';
@@ -23,8 +23,7 @@ export interface CopyWish { readonly subject: CopySubject; readonly copy: number
 
 /** What is read and written, as a worker finds it. */
 export interface VolumeSource { readonly type: 'volume'; readonly app: string; readonly name: string; readonly volume: string }
-/** `memory`: bytes that its container may use; 0: no limit */
-export interface ServiceSource { readonly type: 'service'; readonly spec: ServiceSpec; readonly container: string; readonly imageId: string; readonly memory: number }
+export interface ServiceSource { readonly type: 'service'; readonly spec: ServiceSpec; readonly container: string; readonly imageId: string }
 export type Source = VolumeSource | ServiceSource;
 
 export interface Opened { readonly place: CopyPlace; readonly auth: CopyAuth | null }
@@ -57,7 +56,7 @@ async function serviceSource(draft: Draft, service: string): Promise<ServiceSour
   const { state } = await draft.load(services, serviceStream(service));
   if (state.status !== 'live') throw new Rejected('service.missing', `${state.type} service ${state.name} does not exist any more`, null, 20);
   const container = running(state);
-  return { type: 'service', spec: specOf(state), container, imageId: state.container!.imageId, memory: parseSize(state.settings['memory']) };
+  return { type: 'service', spec: specOf(state), container, imageId: state.container!.imageId };
 }
 
 /** Ending of its dumps: `.tar`, `.dump` */

@@ -5,7 +5,7 @@ import type { Count } from '../../../events/types/copy.events.js';
 import type { ServiceSource } from '../../../modules/copies/backup.kinds.js';
 import type { ServiceAccess, ServiceDumps, ServiceExec, ServiceType } from '../../../plugins/services/service-type.js';
 import { mustExec, observed, openSpec, type ServiceDeps } from '../deps.js';
-import { untilReady } from '../start.step.js';
+import { containerOf, untilReady } from '../start.step.js';
 
 /** Services as backups see them. */
 
@@ -35,14 +35,26 @@ async function* printed(engine: Pick<EnginePort, 'exec'>, container: string, { s
   }
 }
 
+/** Nobody else starts it while an operation of the service runs. */
+async function awake({ engine, type, access }: Open, container: string, { signal, log }: OperationContext<unknown>): Promise<void> {
+  const state = await engine.inspectContainer(container);
+  if (state === null || state.running) return;
+  log.warn('Its server does not run: it is started');
+  await engine.startContainer(container);
+  await untilReady(engine, container, type, access, { signal, log });
+}
+
 async function countIn(engine: Pick<EnginePort, 'exec'>, container: string, dumps: ServiceDumps, access: ServiceAccess, signal: AbortSignal): Promise<Count> {
+  if (!dumps.count) return {};
   const text = await mustExec(engine, container, dumps.count(access), signal);
   return Object.fromEntries(text.split('\n').flatMap((line) => { const [, name, n] = /^(\w+) (\d+)$/.exec(line.trim()) ?? []; return name ? [[name, Number(n)]] : []; }));
 }
 
 /** Dumps it while it serves. Answers what is in it; null: that changed meanwhile. */
 export async function dumpService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, take: (dump: AsyncIterable<Buffer>) => Promise<void>): Promise<Count | null> {
-  const { access, dumps, engine } = await open(deps, source, context);
+  const found = await open(deps, source, context);
+  const { access, dumps, engine } = found;
+  await awake(found, source.container, context);
   const before = await countIn(engine, source.container, dumps, access, context.signal);
   await take(printed(engine, source.container, dumps.out(access), context.signal));
   const after = await countIn(engine, source.container, dumps, access, context.signal);
@@ -59,16 +71,14 @@ async function into(engine: EnginePort, container: string, dumps: ServiceDumps, 
 export async function drillService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, dump: AsyncIterable<Buffer>): Promise<Count> {
   const { type, access, dumps, engine } = await open(deps, source, context);
   const { instance } = deps.config;
-  const { job, attempt, signal, log } = context;
+  const { job, attempt, operation, signal, log } = context;
   const { service } = source.spec;
   const name = `${instance}-drill-${job}.${attempt}`;
   let id = '';
   try {
-    if (type.volume !== null) await deps.volumes.ensure(name, labels({ instance, drill: job }));
-    id = await engine.createContainer({
-      name, image: source.imageId, cmd: type.command(access), env: type.env(access), labels: { instance, service, job, attempt, type: 'drill' }, network: 'none',
-      memory: source.memory, cpus: 0, pids: 0, restart: 'on-failure', stopSeconds: 1, mounts: type.volume === null ? [] : [{ name, path: type.volume }],
-    });
+    const { aliases: _, mounts = [], ...spec } = containerOf(deps.config, { input: { ...source.spec, imageId: source.imageId }, job, attempt, operation }, type, access, 'none');
+    if (mounts.length > 0) await deps.volumes.ensure(name, labels({ instance, drill: job }));
+    id = await engine.createContainer({ ...spec, name, labels: { instance, service, job, attempt, type: 'drill' }, restart: 'on-failure', stopSeconds: 1, mounts: mounts.map(({ path }) => ({ name, path })) });
     await engine.startContainer(id);
     await untilReady(engine, id, type, access, { signal, log });
     for (const exec of type.setup(access)) await mustExec(engine, id, exec, signal);
@@ -82,7 +92,9 @@ export async function drillService(deps: ServiceDeps, source: ServiceSource, con
 
 /** Puts the dump in the place of what is in the service: all of it, or nothing. */
 export async function importService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, dump: AsyncIterable<Buffer>): Promise<Count> {
-  const { access, dumps, engine } = await open(deps, source, context);
+  const found = await open(deps, source, context);
+  const { access, dumps, engine } = found;
+  await awake(found, source.container, context);
   await into(engine, source.container, dumps, access, dump, context.signal);
   return countIn(engine, source.container, dumps, access, context.signal);
 }
