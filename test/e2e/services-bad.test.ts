@@ -36,13 +36,13 @@ const kept = async (): Promise<void> => { await berth.until('the data of before'
 describe('a stream of any length', () => {
   it('comes in and goes out with back-pressure: the API grows by no more than a little', async () => {
     const before = peak();
-    const inward = await berth.sh(`head -c ${MIB}M /dev/zero | "$BERTH" postgres:enter db wc -c`);
+    const inward = await berth.sh(`head -c ${MIB}M /dev/zero | "$BERTH" postgres:enter db wc -c`, { timeoutMs: 900_000 });
     expect(inward.out.trim(), inward.err).toBe(String(MIB * 2 ** 20));
-    const outward = await berth.sh(`"$BERTH" postgres:enter db head -c ${MIB}M /dev/zero | { sleep 1; wc -c; }`);
+    const outward = await berth.sh(`"$BERTH" postgres:enter db head -c ${MIB}M /dev/zero | { sleep 1; wc -c; }`, { timeoutMs: 900_000 });
     expect(outward.out.trim(), outward.err).toBe(String(MIB * 2 ** 20));
     const grown = peak() - before;
     expect(grown, `${before} MB before`).toBeLessThan(100);
-  });
+  }, 1_800_000);
 });
 
 describe('an import that is cut off', () => {
