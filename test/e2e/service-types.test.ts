@@ -15,6 +15,8 @@ interface Life {
   /** null: there is no password */
   readonly dsn: RegExp;
   readonly keeps: boolean;
+  /** program in its container that logs in as an app does, by the DSN; where there is none, `connect` does so */
+  readonly login?: (dsn: URL) => readonly string[];
   /** further steps while it has what was written */
   further?(type: string): Promise<void>;
 }
@@ -24,6 +26,7 @@ const SQL: Life = {
 insert into parent values (1, 'kept'); create view texts as select text from parent; create function twice(n int) returns int deterministic return n * 2;
 create trigger shout before insert on child for each row set new.text = upper(new.text); create event nightly on schedule every 1 day do delete from child where id < 0; insert into child (parent, text) values (1, 'loud');`,
   read: 'select t.text, c.text, twice(21), (select count(*) from information_schema.events where event_schema = database()) from texts t, child c order by c.id desc limit 1', sees: /kept\tLOUD\t42\t1\n/, keeps: true, dsn: /^mysql:\/\/my_db:[0-9a-f]{32}@berth-\w+-my-db:3306\/my_db$/,
+  login: ({ hostname, username, password, pathname }) => ['mariadb', '-h', hostname, '-u', username, `--password=${password}`, '-e', 'select * from texts', pathname.slice(1)],
   further: async (type) => {
     if (type === 'mysql') expect(await ok(['mysql:info', 'my-db'])).toContain('Debian\'s MySQL is MariaDB');
     // from another service: its user makes views, triggers and routines now
@@ -51,7 +54,7 @@ const LIVES: Readonly<Record<string, Life>> = {
   redis: { write: ['set', 'a', 'kept'], read: ['get', 'a'], sees: /^kept$/m, keeps: true, dsn: /^redis:\/\/:[0-9a-f]{32}@berth-redis-my-db:6379$/ },
   mariadb: SQL,
   mysql: SQL,
-  rabbitmq: { write: ['set_policy', '-p', 'my_db', 'kept', '.*', '{"max-length":7}'], read: ['list_policies', '-p', 'my_db'], sees: /kept/, keeps: true, dsn: /^amqp:\/\/my_db:[0-9a-f]{32}@berth-rabbitmq-my-db:5672\/my_db$/ },
+  rabbitmq: { write: ['set_policy', '-p', 'my_db', 'kept', '.*', '{"max-length":7}'], read: ['list_policies', '-p', 'my_db'], sees: /kept/, keeps: true, dsn: /^amqp:\/\/my_db:[0-9a-f]{32}@berth-rabbitmq-my-db:5672\/my_db$/, login: ({ username, password }) => ['rabbitmqctl', '-q', 'authenticate_user', username, password] },
   memcached: { write: 'set a 0 0 4\nkept', read: ['get', 'a'], sees: /^kept$/m, keeps: false, dsn: /^memcached:\/\/berth-memcached-my-db:11211$/ },
   nats: {
     write: 'SUB answer 1\nPUB $JS.API.STREAM.CREATE.notes answer 38\n{"name":"notes","subjects":["note.*"]}\nPUB note.a answer 4\nkept',
@@ -97,13 +100,19 @@ describe.skipIf(wanted === undefined)('types of services', () => {
       for (const verb of ['export', 'import', 'clone']) expect(await refused([`${name}:${verb}`, 'my-db'])).toContain(`There is no ${verb} for ${type.title}: `);
     }
     await life.further?.(name);
+    if (life.login) await ok([`${name}:enter`, 'my-db', ...life.login(new URL(dsn))]);
     if (type.open) {
       expect(await refused([`${name}:rotate`, 'my-db'])).toContain('asks nobody for a password');
       expect(await refused([`${name}:create`, 'another', '--password'], 'a-password')).toContain('asks nobody for a password');
     }
     if (!type.open) {
       await ok([`${name}:rotate`, 'my-db']);
-      expect(await ok([`${name}:info`, 'my-db', '--dsn'])).not.toContain(dsn);
+      const next = (await ok([`${name}:info`, 'my-db', '--dsn'])).trim();
+      expect(next).not.toBe(dsn);
+      if (life.login) {
+        await ok([`${name}:enter`, 'my-db', ...life.login(new URL(next))]);
+        expect(await refused([`${name}:enter`, 'my-db', ...life.login(new URL(dsn))])).toMatch(/denied|failed to authenticate/);
+      }
     }
     await ok([`${name}:restart`, 'my-db']);
     if (life.keeps) expect(await connect(name, 'my-db', life.read)).toMatch(life.sees);

@@ -12,6 +12,6 @@ export const memcached: ServiceType = {
   setup: () => [],
   rotate: () => [],
   tellVersion: { argv: ['memcached', '-V'] },
-  connect: (_, words) => ({ argv: talk(11211, words) }),
+  connect: (_, words) => ({ argv: talk(11211, words, '', 'quit') }),
   dumps: null, noDumps: 'it keeps nothing but in memory',
 };

@@ -33,6 +33,6 @@ export const nats: ServiceType = {
   // its file is read when it starts
   rotate: () => null,
   tellVersion: { argv: ['nats-server', '--version'] },
-  connect: (access, words) => ({ argv: talk(4222, words, HELLO), env: env(access) }),
+  connect: (access, words) => ({ argv: talk(4222, words, HELLO, null), env: env(access) }),
   dumps: null, noDumps: 'NATS writes no dumps; the data of its streams is in the backups of its volume',
 };

@@ -31,7 +31,11 @@ const mongo: ServiceType = {
   health: (access) => ({ argv: ['sh', '-c', `exec mongosh --quiet --host "$(hostname)" --eval '${AS}; db.adminCommand("ping").ok || quit(1)'`], env: mongoEnv(access) }),
   rotate: (access, before) => [{ argv: ['mongosh', '--quiet', '--host', '127.0.0.1', '--eval', CHANGE], env: { ...mongoEnv(access), OLD_PASSWORD: before.password } }],
   tellVersion: { argv: ['mongod', '--version'] },
-  connect: (access, words) => ({ argv: ['mongosh', '--quiet', '--host', '127.0.0.1', access.database, '--eval', AS, ...(words.length > 0 ? ['--eval', words.join(' ')] : ['--file', '/dev/stdin'])], env: mongoEnv(access) }),
+  connect: (access, words) => ({
+    argv: words.length > 0 ? ['mongosh', '--quiet', '--host', '127.0.0.1', access.database, '--eval', AS, '--eval', words.join(' ')]
+      : ['sh', '-c', 'if [ -t 0 ]; then exec mongosh "$@" --shell; else exec mongosh "$@" --file /dev/stdin; fi', 'mongosh', '--quiet', '--host', '127.0.0.1', access.database, '--eval', AS],
+    env: mongoEnv(access),
+  }),
 };
 
 const elasticsearch: ServiceType = {
