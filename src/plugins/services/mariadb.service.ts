@@ -33,6 +33,15 @@ interface Programs { readonly client: string; readonly dump: string; readonly ad
 const quoted = (column: string): string => `CONCAT(@q, REPLACE(${column}, @q, CONCAT(@q, @q)), @q)`;
 const named = (schema: string, name: string): string => `${quoted(schema)}, '.', ${quoted(name)}`;
 
+/** Tables and their rows, each table read: an estimate would be another one after a restore. */
+const counting = (db: string): string => `SET @q = CHAR(96);
+SET SESSION group_concat_max_len = 1073741824;
+SELECT 'tables', COUNT(*) FROM information_schema.tables WHERE table_schema = '${db}' AND table_type = 'BASE TABLE';
+SELECT COALESCE(CONCAT('SELECT ''rows'', SUM(n) FROM (', GROUP_CONCAT(CONCAT('SELECT COUNT(*) AS n FROM ', ${named('table_schema', 'table_name')}) SEPARATOR ' UNION ALL '), ') AS counted'), 'SELECT ''rows'', 0') INTO @s FROM information_schema.tables WHERE table_schema = '${db}' AND table_type = 'BASE TABLE';
+PREPARE counted FROM @s;
+EXECUTE counted;
+`;
+
 /** Statements that write the statements of an exchange: all tables change places in one of them. */
 const exchange = (db: string, now: string, old: string): string => `SET @q = CHAR(96);
 SET SESSION group_concat_max_len = 1073741824;
@@ -110,6 +119,7 @@ GRANT ALL PRIVILEGES ON *.* TO ${account(access)} WITH GRANT OPTION;
       suffix: 'sql',
       out: ({ database }) => ({ argv: [programs.dump, '-u', 'root', '--single-transaction', '--quick', '--routines', '--triggers', '--events', '--hex-blob', safe(database)] }),
       in: ({ database, user }) => ({ argv: ['sh', '-c', importScript(programs, safe(database), user)] }),
+      count: ({ database }) => ({ argv: client('-N', '-B'), stdin: counting(safe(database)) }),
       refuse: (head) => (/^\s*(?:\/\*|--)/.test(head.toString('latin1')) ? null : `it is not what ${programs.dump} writes`),
     },
   };

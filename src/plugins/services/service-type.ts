@@ -52,8 +52,8 @@ export interface ServiceDumps {
   out(access: ServiceAccess): ServiceExec;
   /** all of it, or nothing: where that fails the old data is still there */
   in(access: ServiceAccess): ServiceExec;
-  /** prints lines `<what> <how many>`, by which a backup that was brought back is compared: the same for the same data, nothing that goes by itself. Absent: it only has to come back */
-  count?(access: ServiceAccess): ServiceExec;
+  /** prints lines `<what> <how many>`, by which a backup that was brought back is compared: the same for the same data, nothing that goes by itself */
+  count(access: ServiceAccess): ServiceExec;
   /** why what begins like this is no dump of this type; null: it may be one. At least 16 bytes, unless the dump is shorter */
   refuse(head: Buffer): string | null;
 }

@@ -45,9 +45,8 @@ async function awake({ engine, type, access }: Open, container: string, { signal
 }
 
 async function countIn(engine: Pick<EnginePort, 'exec'>, container: string, dumps: ServiceDumps, access: ServiceAccess, signal: AbortSignal): Promise<Count> {
-  if (!dumps.count) return {};
   const text = await mustExec(engine, container, dumps.count(access), signal);
-  return Object.fromEntries(text.split('\n').flatMap((line) => { const [, name, n] = /^(\w+) (\d+)$/.exec(line.trim()) ?? []; return name ? [[name, Number(n)]] : []; }));
+  return Object.fromEntries(text.split('\n').flatMap((line) => { const [, name, n] = /^(\w+)\s+(\d+)$/.exec(line.trim()) ?? []; return name ? [[name, Number(n)]] : []; }));
 }
 
 /** Dumps it while it serves. Answers what is in it; null: that changed meanwhile. */
