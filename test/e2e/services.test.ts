@@ -150,6 +150,7 @@ describe('PostgreSQL', () => {
     await berth.until('the database', async () => (await berth.http('shop', '/notes')).body === 'first,again', 60_000);
     await berth.engine('DELETE', `/containers/${before!.Id}?force=1`);
     await berth.until('another container', async () => (await berth.http('shop', '/notes')).body === 'first,again' && (await containersOf('postgres', 'shop'))[0]?.Id !== before!.Id, 90_000);
+    await berth.until('the end of its repair', async () => (await berth.json<{ status: string }[]>(['operations', 'postgres:shop', '-n', '1']))[0]!.status === 'succeeded');
   });
 
   it('has a client and a shell at a terminal, here and over SSH', async () => {
