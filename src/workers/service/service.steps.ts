@@ -9,7 +9,7 @@ import type { CopyStepInput, DumpStepInput, DumpStepOutput, ExposeStepInput, Ima
 import { serviceNetwork, serviceVolume } from '../../modules/services/service-names.js';
 import { hostOf, serviceType } from '../../plugins/services/types.js';
 import { tcpProbe } from '../tcp-probe.js';
-import { mustExec, observed, openSpec, type ServiceDeps } from './deps.js';
+import { mustExec, observed, openSpec, printed, type ServiceDeps } from './deps.js';
 
 /** longest that the way into a service takes to be there, ms */
 const AMBASSADOR_MS = 15_000;
@@ -137,21 +137,11 @@ export function copyStep(deps: ServiceDeps): OperationWork<CopyStepInput, null> 
     const from = await openSpec(deps, input.from);
     if (type.dumps === null) throw new StepFailure('service.no-dumps', `${type.title} has no data that could be copied`);
     log.info(`Copying the data of ${input.from.name}`);
-    const pipe = new TransformStream<Buffer, Buffer>(undefined, { highWaterMark: 8 }, { highWaterMark: 8 });
-    const writer = pipe.writable.getWriter();
-    const out = type.dumps.out(from.access);
-    const dumped = engine.exec(input.from.container, out, { signal, stdout: async (piece) => { await writer.ready; await writer.write(piece); } }).then(async ({ exitCode, stderr }) => {
-      if (exitCode !== 0) throw new StepFailure('service.dump', `${out.argv[0]} ended with ${exitCode}: ${stderr.trim()}`, null, 'machine');
-      await writer.close();
-    });
-    // a dump that broke off is no dump: whoever reads it hears of it
-    const heard = dumped.catch(async (error: unknown) => { await writer.abort(error).catch(() => undefined); throw error; });
-    heard.catch(() => undefined);
+    const dump = printed(engine, input.from.container, type.dumps.out(from.access), signal);
     const into = type.dumps.in(access);
     try {
-      const { exitCode, stderr } = await engine.exec(input.container, into, { signal, stdin: pipe.readable as unknown as AsyncIterable<Buffer> });
+      const { exitCode, stderr } = await engine.exec(input.container, into, { signal, stdin: dump });
       if (exitCode !== 0) throw new StepFailure('service.import', `${into.argv[0]} ended with ${exitCode}: ${stderr.trim()}`, null, 'machine');
-      await heard;
     } finally {
       over.abort();
     }

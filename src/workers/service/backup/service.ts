@@ -3,8 +3,8 @@ import { labels } from '../../../drivers/engine/labels.js';
 import { StepFailure, type OperationContext } from '../../../events/step.js';
 import type { Count } from '../../../events/types/copy.events.js';
 import type { ServiceSource } from '../../../modules/copies/backup.kinds.js';
-import type { ServiceAccess, ServiceDumps, ServiceExec, ServiceType } from '../../../plugins/services/service-type.js';
-import { mustExec, observed, openSpec, type ServiceDeps } from '../deps.js';
+import type { ServiceAccess, ServiceDumps, ServiceType } from '../../../plugins/services/service-type.js';
+import { mustExec, observed, openSpec, printed, type ServiceDeps } from '../deps.js';
 import { containerOf, untilReady } from '../start.step.js';
 
 /** Services as backups see them. */
@@ -15,24 +15,6 @@ async function open(deps: ServiceDeps, { spec }: ServiceSource, context: Operati
   const { type, access } = await openSpec(deps, spec);
   if (type.dumps === null) throw new StepFailure('service.no-dumps', `${type.title} has no data that could be backed up`);
   return { type, access, dumps: type.dumps, engine: observed(deps, context) };
-}
-
-/** What a program prints, read no faster than it is taken. @throws StepFailure (machine) when it does not end well: what came is not all */
-async function* printed(engine: Pick<EnginePort, 'exec'>, container: string, { stdin: _, ...exec }: ServiceExec, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const over = new AbortController();
-  const pipe = new TransformStream<Buffer, Buffer>(undefined, { highWaterMark: 8 }, { highWaterMark: 8 });
-  const writer = pipe.writable.getWriter();
-  const ended = engine.exec(container, exec, { signal: AbortSignal.any([signal, over.signal]), stdout: async (piece) => { await writer.ready; await writer.write(piece); } }).then(async ({ exitCode, stderr }) => {
-    if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
-    await writer.close();
-  });
-  ended.catch((error: unknown) => writer.abort(error).catch(() => undefined));
-  try {
-    yield* pipe.readable as unknown as AsyncIterable<Buffer>;
-    await ended;
-  } finally {
-    over.abort();
-  }
 }
 
 /** Nobody else starts it while an operation of the service runs. */
