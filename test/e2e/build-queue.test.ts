@@ -11,8 +11,8 @@ beforeAll(async () => {
 afterAll(() => berth.stop());
 
 it('as many builds at once as the setting says, and an app that pushes again and again does not hold up others', async () => {
-  const slow = (version: string): AppFiles => app({ version, dockerfile: `FROM BASE\nRUN echo ${version}; sleep 6\nCOPY version /version\nCMD ["/bin/server"]\n` });
-  const greedy = await berth.repo(slow('1'));
+  const slow = (version: string, seconds = 1): AppFiles => app({ version, dockerfile: `FROM BASE\nRUN echo ${version}; sleep ${seconds}\nCOPY version /version\nCMD ["/bin/server"]\n` });
+  const greedy = await berth.repo(slow('1', 15)); // long enough for all the others to come
   const modest = await berth.repo(slow('m'));
   const third = await berth.repo(slow('t'));
   const pushes = [pushing(berth, greedy, 'greedy')];

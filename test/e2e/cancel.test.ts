@@ -78,7 +78,7 @@ it.each(cases)('$step', async ({ step, files, says, before, after }) => {
   // its worker is free again: nothing of it goes on
   await berth.until('the worker to be told', async () => {
     const { workers } = await berth.json<{ workers: { doing: { job: string }[] }[] }>(['workers']);
-    return workers.length === 5 && workers.flatMap((worker) => worker.doing).every(({ job }) => !job.startsWith(`${id}.`));
+    return workers.length === 6 && workers.flatMap((worker) => worker.doing).every(({ job }) => !job.startsWith(`${id}.`));
   });
   console.log(`${step}: ended and its worker free after ${Date.now() - asked} ms`);
   expect((await deployOf(berth, 'kept', deploy)).status).toBe('cancelled');

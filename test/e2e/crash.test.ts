@@ -179,7 +179,7 @@ describe('Redis', () => {
     await poller.stop();
     expect(poller.failures).toEqual([]);
     expect((await berth.http('crash')).body).toContain('v=redis');
-    await berth.until('all workers to show themselves', async () => (await berth.json<{ workers: unknown[] }>(['workers'])).workers.length === 5);
+    await berth.until('all workers to show themselves', async () => (await berth.json<{ workers: unknown[] }>(['workers'])).workers.length === 6);
   });
 });
 
