@@ -2,12 +2,12 @@ import type { Recorded } from '../../events/event.js';
 import { SCHEMAS, type EventType } from '../../events/types/all.events.js';
 import type { Failure } from '../../events/types/deploy.events.js';
 import { OPERATION_EVENTS, type FollowingDeploy, type OperationEvent } from '../../events/types/operation.events.js';
-import type { StepRow } from '../read/board.projection.js';
 import type { Shape } from '../read/projection.js';
+import { queuedStep, stepDone, stepEnds, stepFailed, stepGivenBack, stepStarted, type StepRow } from '../read/step-row.state.js';
 import { KEEP_FAILED_OPERATIONS } from './operation.state.js';
 
 export type OperationStatus = 'waiting' | 'running' | 'succeeded' | 'failed' | 'cancelled';
-export type OperationStep = Omit<StepRow, 'step' | 'containers'> & { step: string };
+export type OperationStep = Omit<StepRow<string>, 'containers'>;
 export interface OperationRow {
   group: string; operation: number; kind: string; subject: string; by: string; trace: string;
   status: OperationStatus; requestedAt: number; startedAt: number | null; endedAt: number | null;
@@ -28,7 +28,6 @@ export interface Works {
 const KEEP_ROWS = 100;
 
 const OWN: ReadonlySet<string> = new Set(OPERATION_EVENTS);
-const isOpen = ({ status }: OperationStep): boolean => status === 'queued' || status === 'running' || status === 'waiting-for-retry';
 export const isOverOperation = (status: OperationStatus): boolean => status !== 'waiting' && status !== 'running';
 
 function trim(works: Works, group: string): void {
@@ -61,21 +60,21 @@ function applyToWorks(works: Works, event: Recorded): void {
   };
   switch (known.type) {
     case 'OperationStepQueued':
-      row.steps.push({ job: known.data.job, step: known.data.step, queuedAt: event.at, startedAt: null, endedAt: null, attempt: 0, worker: null, waitedMs: 0, tookMs: 0, status: 'queued', failure: null, retryOf: known.data.retryOf });
+      row.steps.push(queuedStep(known.data, event.at));
       Object.assign(row, { status: 'running', startedAt: row.startedAt ?? event.at });
       all.running = operation;
       return;
     case 'OperationStepStarted':
-      if (step) Object.assign(step, { status: 'running', startedAt: step.startedAt ?? event.at, endedAt: null, attempt: known.data.attempt, worker: known.data.worker, waitedMs: step.waitedMs + known.data.waitedMs });
+      if (step) stepStarted(step, known.data, event.at);
       return;
     case 'OperationStepGivenBack':
-      if (step) Object.assign(step, { status: 'queued', worker: null });
+      if (step) stepGivenBack(step);
       return;
     case 'OperationStepDone':
-      if (step) Object.assign(step, { status: 'succeeded', endedAt: event.at, tookMs: known.data.tookMs, failure: null });
+      if (step) stepDone(step, known.data, event.at);
       return;
     case 'OperationStepFailed':
-      if (step) Object.assign(step, { status: known.data.retryAt === null ? 'failed' : 'waiting-for-retry', endedAt: event.at, tookMs: known.data.tookMs, failure: known.data.failure });
+      if (step) stepFailed(step, known.data, event.at);
       return;
     case 'OperationSucceeded':
       Object.assign(row, { failure: null, deploys: known.data.deploys });
@@ -83,14 +82,13 @@ function applyToWorks(works: Works, event: Recorded): void {
     case 'OperationFailed': {
       const { job, failure } = known.data;
       row.failure = failure;
-      if (step && isOpen(step)) Object.assign(step, { status: 'failed', endedAt: event.at, failure });
+      stepEnds(step, 'failed', event.at, failure);
       works.failed[job] = { job, group, operation, kind: row.kind, subject: row.subject, step: known.data.step, failure, at: event.at, attempts: step?.attempt ?? 0 };
       return end('failed');
     }
     case 'OperationCancelled': {
       row.endedBy = known.data.by;
-      const last = row.steps.at(-1);
-      if (last && isOpen(last)) Object.assign(last, { status: 'cancelled', endedAt: event.at });
+      stepEnds(row.steps.at(-1), 'cancelled', event.at);
       return end('cancelled');
     }
     case 'OperationRetried':

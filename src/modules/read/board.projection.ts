@@ -7,6 +7,7 @@ import type { DeployKind, DeploySource, Failure, LiveContainer, PipelineEvent, R
 import { OPERATION_EVENTS } from '../../events/types/operation.events.js';
 import { SERVICE_EVENTS } from '../../events/types/service.events.js';
 import type { Shape } from './projection.js';
+import { queuedStep, stepDone, stepEnds, stepFailed, stepGivenBack, stepStarted, type StepRow } from './step-row.state.js';
 
 export interface AppRow {
   id: string; name: string; createdAt: number; createdBy: string;
@@ -19,13 +20,6 @@ export interface AppRow {
 export interface ReleaseRow { number: number; deploy: number; kind: DeployKind; by: string; why: string; at: number; spec: ReleaseSpec; wasLive: boolean }
 
 export type DeployStatus = 'waiting' | 'running' | 'succeeded' | 'failed' | 'cancelled' | 'superseded';
-export interface StepRow {
-  job: string; step: Step; queuedAt: number; startedAt: number | null; endedAt: number | null;
-  attempt: number; worker: string | null; waitedMs: number; tookMs: number;
-  status: 'queued' | 'running' | 'waiting-for-retry' | 'succeeded' | 'failed' | 'cancelled'; failure: Failure | null; retryOf: string | null;
-  /** what a release step started */
-  containers?: readonly LiveContainer[];
-}
 export interface DeployRow {
   app: string; deploy: number; kind: DeployKind; source: DeploySource; by: string; trace: string;
   status: DeployStatus; requestedAt: number; startedAt: number | null; endedAt: number | null;
@@ -164,13 +158,13 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
     case 'DeployStarted': Object.assign(row, { status: 'running', startedAt: event.at }); app.running = row.deploy; return;
     case 'DeploySuperseded': end('superseded'); row.endedBy = String(event.data.by); return;
     case 'StepQueued':
-      row.steps.push({ job: event.data.job, step: event.data.step, queuedAt: event.at, startedAt: null, endedAt: null, attempt: 0, worker: null, waitedMs: 0, tookMs: 0, status: 'queued', failure: null, retryOf: event.data.retryOf });
+      row.steps.push(queuedStep(event.data, event.at));
       return;
     case 'StepStarted':
-      if (step) Object.assign(step, { status: 'running', startedAt: step.startedAt ?? event.at, endedAt: null, attempt: event.data.attempt, worker: event.data.worker, waitedMs: step.waitedMs + event.data.waitedMs });
+      if (step) stepStarted(step, event.data, event.at);
       return;
     case 'StepGivenBack':
-      if (step) Object.assign(step, { status: 'queued', worker: null });
+      if (step) stepGivenBack(step);
       return;
     case 'SourceCloned': row.subject = event.data.output.subject; done(step, event); return;
     case 'ImageBuilt': row.imageId = event.data.output.imageId; done(step, event); return;
@@ -191,7 +185,7 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
       return;
     }
     case 'StepFailed':
-      if (step) Object.assign(step, { status: event.data.retryAt === null ? 'failed' : 'waiting-for-retry', endedAt: event.at, tookMs: event.data.tookMs, failure: event.data.failure });
+      if (step) stepFailed(step, event.data, event.at);
       return;
     case 'DeploySucceeded':
       end('succeeded');
@@ -202,15 +196,14 @@ function applyToDeploys(board: Board, app: AppRow, event: Recorded & PipelineEve
     case 'DeployFailed':
       end('failed');
       row.failure = event.data.failure;
-      if (step && isOpen(step)) Object.assign(step, { status: 'failed', endedAt: event.at, failure: event.data.failure });
+      stepEnds(step, 'failed', event.at, event.data.failure);
       failedOf(board, app.id, (failed) => older(failed, row.kind));
       board.failed[event.data.job] = { job: event.data.job, app: app.id, deploy: row.deploy, kind: row.kind, step: event.data.step, failure: event.data.failure, at: event.at, attempts: step?.attempt ?? 0, newer: 0, superseded: null };
       return;
     case 'DeployCancelled': {
       end('cancelled');
       row.endedBy = event.data.by;
-      const last = row.steps.at(-1);
-      if (last && isOpen(last)) Object.assign(last, { status: 'cancelled', endedAt: event.at });
+      stepEnds(row.steps.at(-1), 'cancelled', event.at);
       return;
     }
     case 'ContainersLost':
@@ -242,11 +235,10 @@ function mountOf(board: Board, { app, name, path }: { readonly app: string; read
   const generation = board.generations[`${app}.${name}`];
   return { name, path, ...(generation !== undefined && { generation }) };
 }
-const isOpen = (step: StepRow): boolean => step.status === 'queued' || step.status === 'running' || step.status === 'waiting-for-retry';
 
 function done(step: StepRow | undefined, event: Recorded & { data: { tookMs: number; output: unknown } }): void {
   if (!step) return;
-  Object.assign(step, { status: 'succeeded', endedAt: event.at, tookMs: event.data.tookMs, failure: null });
+  stepDone(step, event.data, event.at);
   const output = event.data.output as { containers?: LiveContainer[]; number?: number };
   if (step.step === 'release' && output.containers) step.containers = output.containers;
 }

@@ -1,5 +1,6 @@
 import { Transform } from 'class-transformer';
 import { IsArray, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
+import { execOutput } from '../../drivers/engine/exec-output.js';
 import { Rejected } from '../../events/decider.js';
 import type { ServiceExec, ServiceType } from '../../plugins/services/service-type.js';
 import { accessOf } from '../../plugins/services/types.js';
@@ -28,9 +29,6 @@ class LogsInput extends ServiceInput {
 
 /** the best shell that the image has */
 const SHELL = ['/bin/sh', '-c', 'if command -v bash > /dev/null; then exec bash; fi; exec sh'];
-/** pieces that wait for a slow reader before the program is told to wait */
-const HELD = 8;
-
 /** The commands of one type that reach into its containers. */
 export function dataCommands(type: ServiceType): AnyCommand[] {
   const t = type.type;
@@ -49,36 +47,14 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
   /** A program's output, piece by piece; its words of error and its exit code last. */
   async function* output(context: CommandContext, service: string, program: (access: ReturnType<typeof accessOf>) => ServiceExec, what: string): AsyncGenerator<StreamItem> {
     const { container, exec, access } = await open(context, service);
-    const queue: Buffer[] = [];
-    let [wake, taken] = [(): void => {}, (): void => {}];
-    const over = new AbortController();
-    let end: { exitCode: number; stderr: string } | { error: unknown } | null = null;
     const { stdin, ...wanted } = program(access);
     const given = stdin === undefined ? context.hasStdin ? context.input() : undefined : (async function* () { yield Buffer.from(stdin); })();
-    exec(container, wanted, {
-      ...(given ? { stdin: given } : context.terminal && { terminal: context.terminal }), signal: AbortSignal.any([context.signal, over.signal]),
-      stdout: async (piece) => {
-        queue.push(piece);
-        wake();
-        if (queue.length >= HELD) await new Promise<void>((resolve) => { taken = resolve; });
-      },
-    }).then((result) => { end = result; }, (error: unknown) => { end = { error }; }).finally(() => wake());
-    try {
-      for (let n = 0; ;) {
-        const piece = queue.shift();
-        taken();
-        if (piece) yield { id: String(++n), event: 'data', data: piece.toString('base64') };
-        else if (end !== null) break;
-        else await new Promise<void>((resolve) => { wake = resolve; if (queue.length > 0 || end !== null) resolve(); });
-      }
-    } finally {
-      over.abort();
-      taken();
-    }
-    const ended = end as { exitCode: number; stderr: string } | { error: unknown };
-    if ('error' in ended) throw ended.error;
-    if (ended.exitCode !== 0 && what !== '') throw new Rejected('service.exec', `${what} ended with ${ended.exitCode}: ${ended.stderr.trim() || 'it said nothing'}`, `see: berth ${t}:logs ${service}`);
-    yield { id: 'end', event: 'end', data: { exitCode: ended.exitCode, stderr: ended.stderr } };
+    const run = execOutput({ exec }, container, wanted, { ...(given ? { stdin: given } : context.terminal && { terminal: context.terminal }), signal: context.signal });
+    let n = 0;
+    for await (const piece of run.output) yield { id: String(++n), event: 'data', data: piece.toString('base64') };
+    const { exitCode, stderr } = await run.ended;
+    if (exitCode !== 0 && what !== '') throw new Rejected('service.exec', `${what} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, `see: berth ${t}:logs ${service}`);
+    yield { id: 'end', event: 'end', data: { exitCode, stderr } };
   }
   const renderItem = (item: StreamItem, out: Parameters<NonNullable<AnyCommand['renderItem']>>[1]): number | undefined => {
     if (item.event === 'data') {

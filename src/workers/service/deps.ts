@@ -1,5 +1,6 @@
 import type { Config } from '../../config.js';
 import type { EnginePort, ExecIo } from '../../drivers/engine/engine.port.js';
+import { execOutput } from '../../drivers/engine/exec-output.js';
 import type { VolumePort } from '../../drivers/engine/volume.port.js';
 import type { Sealed } from '../../events/sealed.js';
 import { StepFailure, type OperationContext } from '../../events/step.js';
@@ -45,18 +46,8 @@ export async function mustExec(engine: Pick<EnginePort, 'exec'>, container: stri
 
 /** What a program prints, read no faster than it is taken. @throws StepFailure (machine) when it does not end well: what came is not all */
 export async function* printed(engine: Pick<EnginePort, 'exec'>, container: string, { stdin: _, ...exec }: ServiceExec, signal: AbortSignal): AsyncGenerator<Buffer> {
-  const over = new AbortController();
-  const pipe = new TransformStream<Buffer, Buffer>(undefined, { highWaterMark: 8 }, { highWaterMark: 8 });
-  const writer = pipe.writable.getWriter();
-  const ended = engine.exec(container, exec, { signal: AbortSignal.any([signal, over.signal]), stdout: async (piece) => { await writer.ready; await writer.write(piece); } }).then(async ({ exitCode, stderr }) => {
-    if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
-    await writer.close();
-  });
-  ended.catch((error: unknown) => writer.abort(error).catch(() => undefined));
-  try {
-    yield* pipe.readable as unknown as AsyncIterable<Buffer>;
-    await ended;
-  } finally {
-    over.abort();
-  }
+  const { output, ended } = execOutput(engine, container, exec, { signal });
+  yield* output;
+  const { exitCode, stderr } = await ended;
+  if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
 }

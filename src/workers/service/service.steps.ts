@@ -7,6 +7,7 @@ import { readLabels } from '../../drivers/engine/labels.js';
 import { StepFailure, type OperationWork } from '../../events/step.js';
 import type { CopyStepInput, DumpStepInput, DumpStepOutput, ExposeStepInput, ImageStepInput, ImageStepOutput, RemoveStepInput, RotateStepInput, StopStepInput } from '../../modules/services/service.operations.js';
 import { serviceNetwork, serviceVolume } from '../../modules/services/service-names.js';
+import type { ServiceExec } from '../../plugins/services/service-type.js';
 import { hostOf, serviceType } from '../../plugins/services/types.js';
 import { tcpProbe } from '../tcp-probe.js';
 import { mustExec, observed, openSpec, printed, type ServiceDeps } from './deps.js';
@@ -99,12 +100,14 @@ export function dumpStep(deps: ServiceDeps): OperationWork<DumpStepInput, DumpSt
   };
 }
 
-async function dumpTo(engine: EnginePort, container: string, file: string, exec: Parameters<EnginePort['exec']>[1], signal: AbortSignal): Promise<number> {
+async function dumpTo(engine: EnginePort, container: string, file: string, exec: ServiceExec, signal: AbortSignal): Promise<number> {
   const out = await open(file, 'w', 0o600);
   try {
     let bytes = 0;
-    const { exitCode, stderr } = await engine.exec(container, exec, { signal, stdout: async (piece) => { await out.appendFile(piece); bytes += piece.length; } });
-    if (exitCode !== 0) throw new StepFailure('service.dump', `${exec.argv[0]} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, 'does the service run? its log may say why', 'machine');
+    for await (const piece of printed(engine, container, exec, signal)) {
+      await out.appendFile(piece);
+      bytes += piece.length;
+    }
     await out.sync();
     return bytes;
   } finally {
