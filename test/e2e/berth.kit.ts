@@ -3,7 +3,8 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
 import { join } from 'node:path';
 import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
-import type { Fixture } from '../lib/berth-fixture.js';
+import { expect } from 'vitest';
+import type { Fixture, Outcome } from '../lib/berth-fixture.js';
 import { busyboxBinary, request, tarOf } from './engine.kit.js';
 
 const CACHE = '/var/tmp/berth-test-cache/journey';
@@ -80,6 +81,27 @@ export function notes(app: (wishes?: AppWishes) => AppFiles, version: string): A
     'www/version.txt': `${version}\n`,
     'www/cgi-bin/note': { mode: 0o755, text: '#!/bin/sh\nprintf "Content-Type: text/plain\\r\\n\\r\\n"\n[ -z "$QUERY_STRING" ] || echo "$QUERY_STRING" >> /www/data/notes\ncat /www/data/notes\n' },
   };
+}
+
+/** What that app has written down; with a word, after writing that. */
+export async function noted(berth: Fixture, word?: string): Promise<string[]> {
+  const { status, body } = await berth.http('notes', `/cgi-bin/note${word ? `?${word}` : ''}`);
+  if (status !== 200) throw new Error(`${status} ${body}`);
+  return body.trim().split('\n').filter(Boolean);
+}
+
+type CliOptions = Parameters<Fixture['cli']>[1];
+/** A command that has to go well. */
+export async function succeeds(berth: Fixture, args: readonly string[], options?: CliOptions): Promise<Outcome> {
+  const ran = await berth.cli(args, options);
+  expect(ran.code, `berth ${args.join(' ')}: ${ran.err}${ran.out}`).toBe(0);
+  return ran;
+}
+/** A command that must not; answers what it said. */
+export async function refuses(berth: Fixture, args: readonly string[], options?: CliOptions): Promise<string> {
+  const { code, out, err } = await berth.cli(args, options);
+  expect(code, `berth ${args.join(' ')}: ${out}`).not.toBe(0);
+  return err;
 }
 
 const bases = new WeakMap<Fixture, string>();

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerVolumeDriver } from '../../src/drivers/engine/docker.volume.driver.js';
 import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
-import { baseImage, eventsOf, notes, settled } from './berth.kit.js';
+import { baseImage, eventsOf, noted, notes, settled, succeeds } from './berth.kit.js';
 import { SmallDisk } from './small-disk.js';
 
 /** Backups of volumes: good once they were brought back, and brought back by one command; whatever dies meanwhile. */
@@ -22,15 +22,10 @@ interface Listed { backup: number; kind: string; bytes: number; sha256: string; 
 interface Listing { group: string; backups: Listed[]; failed: { step: string; failure: { code: string } } | null; schedule: { overdue: boolean } | null }
 const listing = (): Promise<Listing> => berth.json<Listing>(['storage:backups', 'notes', 'data']);
 const ok = async (args: readonly string[], options: Parameters<Fixture['cli']>[1] = {}): Promise<string> => {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 120_000, ...options });
-  expect(code, `${args.join(' ')}: ${err}${out}`).toBe(0);
+  const { out, err } = await succeeds(berth, args, { timeoutMs: 120_000, ...options });
   return out + err;
 };
-const said = async (word?: string): Promise<string[]> => {
-  const { status, body } = await berth.http('notes', `/cgi-bin/note${word ? `?${word}` : ''}`);
-  if (status !== 200) throw new Error(`${status} ${body}`);
-  return body.trim().split('\n').filter(Boolean);
-};
+const said = (word?: string): Promise<string[]> => noted(berth, word);
 const folder = (): string => join(dir, 'copies');
 const object = (one: Listed): string => join(folder(), one.key);
 

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
 import { signatures } from '../../src/modules/hooks/webhook.delivery.js';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { type AppFiles, type AppWishes, baseImage, deploysOf, eventsOf } from './berth.kit.js';
+import { type AppFiles, type AppWishes, baseImage, deploysOf, eventsOf, succeeds } from './berth.kit.js';
 
 /** What stands at the edge: rules of the router by the plugins that come with Berth, calls to elsewhere, calls from elsewhere. */
 let berth: Fixture;
@@ -16,8 +16,7 @@ let app: (wishes?: AppWishes) => AppFiles;
 let dir: string;
 
 const ok = async (args: string[], stdin?: string | Buffer): Promise<string> => {
-  const { code, out, err } = await berth.cli(args, stdin === undefined ? {} : { stdin });
-  expect(code, `${args.join(' ')}: ${out}${err}`).toBe(0);
+  const { out } = await succeeds(berth, args, stdin === undefined ? {} : { stdin });
   return out;
 };
 const no = async (args: string[], stdin?: string): Promise<string> => {

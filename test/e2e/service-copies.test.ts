@@ -5,7 +5,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { eventsOf } from './berth.kit.js';
+import { eventsOf, succeeds } from './berth.kit.js';
 
 /** Backups of services: good once they were brought into a throw-away instance; restored by one command, whatever dies meanwhile. */
 let berth: Fixture;
@@ -14,8 +14,7 @@ let dir: string;
 interface Listed { backup: number; kind: string; count: Record<string, number> | null; key: string; bytes: number; failure: { code: string } | null; encrypted: boolean }
 const backups = async (type: string, name: string): Promise<Listed[]> => (await berth.json<{ backups: Listed[] }>([`${type}:backups`, name])).backups;
 async function ok(args: readonly string[], stdin?: string): Promise<string> {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
-  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  const { out, err } = await succeeds(berth, args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
   return out + err;
 }
 const sql = (text: string): Promise<string> => ok(['postgres:connect', 'blog', '-At'], text);

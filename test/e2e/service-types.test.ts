@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SERVICE_TYPES } from '../../src/plugins/services/types.js';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+import { refuses, succeeds } from './berth.kit.js';
 
 /** Every type that the distribution packages, through the same life. `npm run test:services`; BERTH_SERVICES=mariadb,nats for some. */
 const wanted = process.env['BERTH_SERVICES'];
@@ -65,15 +66,10 @@ const LIVES: Readonly<Record<string, Life>> = {
 let berth: Fixture;
 const work = (): string => join(berth.root, 'work');
 async function ok(args: readonly string[], stdin?: string | Buffer): Promise<string> {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
-  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  const { out } = await succeeds(berth, args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
   return out;
 }
-async function refused(args: readonly string[], stdin?: string | Buffer): Promise<string> {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
-  expect(code, `berth ${args.join(' ')}: ${out}`).not.toBe(0);
-  return err;
-}
+const refused = (args: readonly string[], stdin?: string | Buffer): Promise<string> => refuses(berth, args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
 const connect = (type: string, name: string, what: string | readonly string[]): Promise<string> => (typeof what === 'string' ? ok([`${type}:connect`, name, ...(/^(?:mariadb|mysql)$/.test(type) ? ['-N'] : [])], what) : ok([`${type}:connect`, name, ...what]));
 
 describe.skipIf(wanted === undefined)('types of services', () => {

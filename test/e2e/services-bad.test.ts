@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { eventsOf } from './berth.kit.js';
+import { eventsOf, succeeds } from './berth.kit.js';
 
 /** `npm run test:services`: longer streams */
 const ALL = process.env['BERTH_SERVICES'] === 'all';
@@ -24,8 +24,7 @@ afterAll(async () => {
 });
 
 async function ok(args: readonly string[], stdin?: string): Promise<string> {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
-  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  const { out } = await succeeds(berth, args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
   return out;
 }
 /** most memory that the API ever had, MB */

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { S3Copies } from '../../src/drivers/copies/s3.driver.js';
 import { startBerth } from '../lib/berth-fixture.js';
+import { succeeds } from './berth.kit.js';
 import { S3Server } from '../lib/s3-server.ts';
 
 // the server is compiled from its source, which takes minutes where it was not yet: npm run test:services
@@ -68,8 +69,7 @@ describe.runIf(process.env['BERTH_SERVICES'] === 'all')('copies in a bucket of a
     const berth = await startBerth();
     try {
       const ok = async (args: readonly string[], stdin?: string): Promise<string> => {
-        const { code, out, err } = await berth.cli(args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
-        expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+        const { out, err } = await succeeds(berth, args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
         return out + err;
       };
       await ok(['redis:create', 'cache']);

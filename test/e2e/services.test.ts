@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { Poller, eventsOf, sshing } from './berth.kit.js';
+import { Poller, eventsOf, refuses, sshing, succeeds } from './berth.kit.js';
 import { Terminal } from './terminal.js';
 
 /** PostgreSQL and Redis from the distribution's packages, and an app that writes and reads with what it is linked to. */
@@ -42,15 +42,10 @@ ThreadingHTTPServer(('', int(os.environ['PORT'])), Page).serve_forever()
 `;
 
 async function ok(args: readonly string[], options: { stdin?: string | Buffer; timeoutMs?: number } = {}): Promise<string> {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 280_000, ...options });
-  expect(code, `berth ${args.join(' ')}: ${err}${out}`).toBe(0);
+  const { out } = await succeeds(berth, args, { timeoutMs: 280_000, ...options });
   return out;
 }
-async function refused(args: readonly string[], options: { stdin?: string | Buffer } = {}): Promise<string> {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 120_000, ...options });
-  expect(code, `berth ${args.join(' ')}: ${out}`).not.toBe(0);
-  return err;
-}
+const refused = (args: readonly string[], options: { stdin?: string | Buffer } = {}): Promise<string> => refuses(berth, args, { timeoutMs: 120_000, ...options });
 const get = async (path: string): Promise<string> => {
   const { status, body } = await berth.http('shop', path);
   expect(status, body).toBe(200);

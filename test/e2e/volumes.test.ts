@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { DockerVolumeDriver } from '../../src/drivers/engine/docker.volume.driver.js';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { baseImage, eventsOf, notes, settled } from './berth.kit.js';
+import { baseImage, eventsOf, noted, notes, settled, succeeds } from './berth.kit.js';
 
 /** What apps keep in volumes outlives containers, releases and, by a backup, the machine's mistakes. */
 let dir: string;
@@ -24,16 +24,10 @@ afterAll(async () => {
 });
 
 const ok = async (args: readonly string[], options: Parameters<Fixture['cli']>[1] = {}): Promise<string> => {
-  const { code, out, err } = await berth.cli(args, { timeoutMs: 120_000, ...options });
-  expect(code, `${args.join(' ')}: ${err}${out}`).toBe(0);
+  const { out, err } = await succeeds(berth, args, { timeoutMs: 120_000, ...options });
   return out + err;
 };
-/** What the app has written down; with a word, after writing that. */
-const said = async (word?: string): Promise<string[]> => {
-  const { status, body } = await berth.http('notes', `/cgi-bin/note${word ? `?${word}` : ''}`);
-  if (status !== 200) throw new Error(`${status} ${body}`);
-  return body.trim().split('\n').filter(Boolean);
-};
+const said = (word?: string): Promise<string[]> => noted(berth, word);
 const started = async (): Promise<number> => (await eventsOf(berth, '--type', 'RepairStarted')).length;
 
 it('keeps an app\'s data through deploy, scale, restart and crash, and brings it back from a backup', async () => {
