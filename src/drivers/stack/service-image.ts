@@ -24,7 +24,7 @@ export function serviceDockerfile({ packages, before = {}, lines, script }: Pack
     // named when it is to be made anew: the packages are fetched again
     'ARG FRESH=',
     ...Object.entries(before).map(([path, text]) => `RUN install -D /dev/null ${path} && echo '${text}' > ${path}`),
-    `RUN export DEBIAN_FRONTEND=noninteractive && : "$FRESH" \\\n && apt-get update -q && apt-get upgrade -qy && apt-get install -qy ${packages.join(' ')} && apt-get clean \\\n && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/lib/redis/* /var/lib/mysql /var/lib/rabbitmq/*`,
+    `RUN export DEBIAN_FRONTEND=noninteractive && : "$FRESH" \\\n && apt-get update --error-on=any -q && apt-get upgrade -qy && apt-get install -qy ${packages.join(' ')} && apt-get clean \\\n && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/lib/redis/* /var/lib/mysql /var/lib/rabbitmq/*`,
     ...lines,
     ...(script === null ? [] : [`COPY ${SCRIPT} /usr/local/bin/${SCRIPT}`, `ENTRYPOINT ["/usr/local/bin/${SCRIPT}"]`]),
     '',

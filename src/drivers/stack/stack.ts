@@ -119,7 +119,7 @@ export function baseFiles(mirrors: Mirrors, stack: StackDefinition = STACK): Rea
 
 // a part: the common images are up to date, and the JDK's scripts stop without the folder of man pages, which the stack leaves out
 const install = (packages: readonly string[], upgrade = true): string =>
-  `RUN export DEBIAN_FRONTEND=noninteractive${upgrade ? '' : ' && install -d /usr/share/man/man1'} \\\n && apt-get update -q${upgrade ? ' && apt-get upgrade -qy' : ''} \\\n && apt-get install -qy ${packages.join(' ')} \\\n && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache`;
+  `RUN export DEBIAN_FRONTEND=noninteractive${upgrade ? '' : ' && install -d /usr/share/man/man1'} \\\n && apt-get update --error-on=any -q${upgrade ? ' && apt-get upgrade -qy' : ''} \\\n && apt-get install -qy ${packages.join(' ')} \\\n && apt-get clean && rm -rf /var/lib/apt/lists/* /var/log/apt /var/log/dpkg.log /var/cache/ldconfig/aux-cache`;
 
 /** Dockerfile of the run image. */
 export function runDockerfile(stack: StackDefinition = STACK): string {

@@ -69,7 +69,7 @@ function extensionPackages(composer: Composer | null, version: string): string[]
 }
 
 const install = (packages: readonly string[]): string[] =>
-  packages.length === 0 ? [] : [`RUN export DEBIAN_FRONTEND=noninteractive && apt-get update -q && apt-get install -qy ${packages.join(' ')} && rm -rf /var/lib/apt/lists/*${orSay('the extensions could not be installed from the packages of the distribution')}`];
+  packages.length === 0 ? [] : [`RUN export DEBIAN_FRONTEND=noninteractive && apt-get update --error-on=any -q && apt-get install -qy ${packages.join(' ')} && rm -rf /var/lib/apt/lists/*${orSay('the extensions could not be installed from the packages of the distribution')}`];
 
 /** The document root, and what says so. `heroku-php-nginx` and `heroku-php-apache2` in a Procfile name it as their last word. @throws StepFailure `detect.document-root` */
 function documentRoot({ tree, settings, procfile }: Project): { readonly path: string; readonly from: string } {
