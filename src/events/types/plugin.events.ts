@@ -25,6 +25,8 @@ export interface PluginCommand extends Runs {
 }
 export interface PluginHook extends Runs { readonly step: Step; readonly when: HookTime; /** its refusal ends the deploy */ readonly mayRefuse?: boolean }
 export interface PluginSubscription extends Runs { readonly types: readonly string[] }
+/** A state that is folded from all events of these types that there ever were. */
+export interface PluginProjection extends PluginSubscription { readonly name: string }
 
 /** What a plugin says of itself (`berth-plugin.json`), judged and with every list there. */
 export interface PluginManifest {
@@ -41,6 +43,8 @@ export interface PluginManifest {
   readonly events: PluginSubscription | null;
   /** name → folder of a buildpack of the classic API */
   readonly buildpacks: Readonly<Record<string, string>>;
+  /** absent: none */
+  readonly projections?: readonly PluginProjection[];
 }
 
 /** Where its code comes from, as it was asked for: what an update asks again. */

@@ -1,6 +1,6 @@
 import type { Step, StepInput } from '../../events/types/deploy.events.js';
 import type { PluginArgument, PluginManifest } from '../../events/types/plugin.events.js';
-import type { PluginCall } from '../../plugins/contract/protocol.js';
+import type { PluginCall, SeenEvent } from '../../plugins/contract/protocol.js';
 import { VERSION } from '../../version.js';
 
 const APP = { id: 'k3v9q2mzxa', name: 'sample', settings: {} };
@@ -29,9 +29,16 @@ export function sampleCalls(manifest: PluginManifest, data: string): { readonly 
       call: { ...common, call: 'command', command: name, by: 'root@sample', input: Object.fromEntries(words.filter((word) => !word.optional).map((word) => [word.name, wordFor(word)])), ...(words.some((word) => word.name === 'app') && { app: APP }) } as PluginCall,
     })),
     ...manifest.hooks.map(({ step, when }) => ({ what: `hook ${when} ${step}`, call: { ...common, call: 'hook', app: APP, hook: { step, when }, deploy: 1, job: `${APP.id}.1.${step}`, attempt: 1, input: INPUTS[step] } as PluginCall })),
-    ...(manifest.events?.types ?? []).map((type) => ({ what: `event ${type}`, call: { ...common, call: 'event', app: APP, event: { id: '00000000-0000-4000-8000-000000000001', position: 1, stream: `pipeline-${APP.id}`, type, at: 1_795_370_000_000, actor: 'root@sample', data: { app: APP.id, deploy: 1 } } } as PluginCall })),
+    ...(manifest.events?.types ?? []).map((type) => ({ what: `event ${type}`, call: { ...common, call: 'event', app: APP, event: sampleEvent(type) } as PluginCall })),
+    ...(manifest.projections ?? []).map(({ name, types }) => ({ what: `projection ${name}`, call: { ...common, call: 'project', projection: name, state: null, events: [...types, ...types].map((type, i) => sampleEvent(type, i + 1)) } as PluginCall })),
   ];
 }
+
+/** What an event of that type may look like. */
+const sampleEvent = (type: string, position = 1): SeenEvent => ({ id: `00000000-0000-4000-8000-${String(position).padStart(12, '0')}`, position, stream: `pipeline-${APP.id}`, type, at: 1_795_370_000_000 + position * 1000, actor: 'root@sample', data: { app: APP.id, deploy: 1 } });
+
+/** The events of a case: what it does not say of each is as in the samples. */
+export const sampleEvents = (given: readonly Partial<SeenEvent>[]): SeenEvent[] => given.map((event, i) => ({ ...sampleEvent(event.type ?? '', i + 1), ...event }));
 
 /** Where `is` is not what was expected; objects may hold more than that. Pure. */
 export function differences(wanted: unknown, is: unknown, path: string): string[] {

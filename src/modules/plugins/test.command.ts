@@ -1,20 +1,21 @@
 import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { IsString } from 'class-validator';
 import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
 import { Rejected } from '../../events/decider.js';
 import { SCHEMAS } from '../../events/types/all.events.js';
 import type { PluginManifest } from '../../events/types/plugin.events.js';
 import type { Surroundings } from '../../plugins/contract/manifest.js';
-import type { PluginCall } from '../../plugins/contract/protocol.js';
+import type { PluginCall, ProjectAnswer, ProjectCall, SeenEvent } from '../../plugins/contract/protocol.js';
 import { tellProblem } from '../../plugins/contract/problems.js';
 import { VERSION } from '../../version.js';
 import { Arg, command } from '../commands/command.js';
 import type { Plugin } from './active.js';
 import { ask, loadMain } from './ask.js';
 import { checkFolder } from './check.js';
-import { differences, sampleCalls } from './sample.js';
+import { differences, sampleCalls, sampleEvents } from './sample.js';
 
 class TestInput {
   @IsString() @Arg('the plugin\'s folder') folder!: string;
@@ -32,12 +33,18 @@ async function casesOf(folder: string, manifest: PluginManifest, data: string): 
   const own = (await readdir(join(folder, 'tests')).catch(() => [])).filter((name) => name.endsWith('.json')).toSorted();
   const samples = sampleCalls(manifest, data);
   return Promise.all(own.map(async (name) => {
-    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object } };
-    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : sample.call === 'event'));
-    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } } or { "call": { "event": { "type": "…" } } }');
-    const { hook: _, event, ...more } = call;
-    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }) } as PluginCall } };
+    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object; projection?: string; events?: readonly Partial<SeenEvent>[] } };
+    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : call.projection !== undefined ? sample.call === 'project' && sample.projection === call.projection : sample.call === 'event'));
+    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } }, { "call": { "event": { "type": "…" } } } or { "call": { "projection": "…", "events": [{ "type": "…" }] } }');
+    const { hook: _, event, events, ...more } = call;
+    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }), ...(events && { events: sampleEvents(events) }) } as PluginCall } };
   }));
+}
+
+async function oneByOne(call: ProjectCall, fold: (page: ProjectCall) => Promise<{ readonly state: unknown }>): Promise<{ readonly state: unknown }> {
+  let state: unknown = null;
+  for (const event of call.events) state = (await fold({ ...call, state, events: [event] })).state;
+  return { state };
 }
 
 export const testCommand = (isOurs: (name: string) => boolean) => command({
@@ -66,7 +73,12 @@ export const testCommand = (isOurs: (name: string) => boolean) => command({
           const { answer, exit } = await ask(plugin, call, { programs, signal, onLine: (line) => { said.push(line); } });
           // a command may rightly have nothing to say to what nobody asked in earnest
           said.push(`${exit === 0 ? '' : `exit code ${exit}, `}${JSON.stringify(answer)}`);
-          return true;
+          if (call.call !== 'project') return true;
+          // pages end anywhere: that must not show in the state
+          const { state } = await oneByOne(call, async (page) => (await ask(plugin, page, { programs, signal, onLine: () => {} })).answer);
+          if (isDeepStrictEqual(state, (answer as ProjectAnswer).state)) return true;
+          said.push(`the same events one by one: ${JSON.stringify({ state })}`, 'a page ends anywhere: both must come to the same state, and all that fold needs must stand in it');
+          return false;
         });
       }
       for (const { name, given: { call, expect, exit: code = 0, fault = false } } of cases) {

@@ -41,6 +41,11 @@ describe('a manifest', () => {
     [{ hooks: [{ ...good.hooks[0], step: 'route', when: 'after' }] }, 'a refusal comes too late'],
     [{ events: { types: ['Nothing'], run: ['x'] } }, 'events.types[0] is "Nothing", which no event is'],
     [{ buildpacks: { cobol: '../x' } }, 'buildpacks.cobol is "../x"'],
+    [{ projections: [{ name: 'Times', types: ['DeploySucceeded'], run: ['./fold.sh'] }] }, 'projections[0].name is "Times": lower-case'],
+    [{ projections: [{ name: 'times', types: ['DeploySucceeded'] }] }, 'projections[0].run is missing: an argument array'],
+    [{ projections: [{ name: 'times', types: [], run: ['./fold.sh'] }] }, 'projections[0].types is empty'],
+    [{ projections: [{ name: 'times', types: ['Nothing'], run: ['./fold.sh'] }] }, 'projections[0].types[0] is "Nothing", which no event is'],
+    [{ projections: [1, 2].map(() => ({ name: 'times', types: ['DeploySucceeded'], run: ['./fold.sh'] })) }, 'projections has times twice'],
     [{ commands: [], hooks: [], events: undefined }, 'it does nothing'],
   ])('%j is refused with the field and the fix', (change, said) => {
     expect(problems(change)).toEqual([expect.stringContaining(said)]);
@@ -62,10 +67,14 @@ describe('an answer', () => {
     ['hook', [], 'it is a list'], ['hook', { ad: {} }, 'ad is not known'], ['hook', { add: { env: { 'A-B': '1' } } }, 'add.env.A-B'], ['hook', { add: { env: { A: 1 } } }, 'add.env.A is a number'],
     ['hook', { add: { labels: { 'berth.app': 'x' } } }, "berth. are Berth's own"], ['hook', { add: { networks: ['host'] } }, 'add.networks[0] is "host"'], ['hook', { add: { mounts: [{ name: '/etc', path: '/etc' }] } }, 'add.mounts[0].name'],
     ['hook', { add: { mounts: [{ name: 'a', path: '/a/../b' }] } }, 'add.mounts[0].path'], ['hook', { refuse: ' ' }, 'refuse is empty'], ['hook', { add: { router: { redirects: [{ from: '/', to: 'x\r\ny', code: 301 }] } } }, 'add.router.redirects[0].to'],
-    ['command', { deploy: 'now' }, 'deploy is not a kind'], ['command', { settings: { 'a b': 'x' } }, 'settings.a b'], ['event', { add: {} }, 'add is not known'],
+    ['command', { deploy: 'now' }, 'deploy is not a kind'], ['command', { settings: { 'a b': 'x' } }, 'settings.a b'], ['event', { add: {} }, 'add is not known'], ['project', {}, 'state is missing'], ['project', { state: 1, events: [] }, 'events is not known'],
   ] as const)('of a %s: %j is refused', (kind, value, said) => {
     expect(() => readAnswer(kind, value)).toThrow(BadAnswer);
     expect(() => readAnswer(kind, value)).toThrow(said);
+  });
+
+  it('of a projection is any JSON, null too', () => {
+    fc.assert(fc.property(fc.jsonValue(), (state) => { expect(readAnswer('project', { state })).toEqual({ state }); }));
   });
 
   it('of several plugins: the later name counts, lists are joined', () => {

@@ -1,18 +1,18 @@
 import semver from 'semver';
 import { STEPS, type Step } from '../../events/types/deploy.events.js';
-import { HOOK_TIMES, type HookTime, type PluginArgument, type PluginCommand, type PluginHook, type PluginManifest, type PluginSubscription } from '../../events/types/plugin.events.js';
+import { HOOK_TIMES, type HookTime, type PluginArgument, type PluginCommand, type PluginHook, type PluginManifest, type PluginProjection, type PluginSubscription } from '../../events/types/plugin.events.js';
 import { quoted, Reader, type Problem } from './problems.js';
 
 export const MANIFEST = 'berth-plugin.json';
 export const PROTOCOL = 1;
 
 /** longest a program may be given, seconds; and what it is given when nothing is said */
-export const TIMEOUTS = { command: { most: 3600, usual: 60 }, hook: { most: 600, usual: 10 }, event: { most: 600, usual: 30 } } as const;
+export const TIMEOUTS = { command: { most: 3600, usual: 60 }, hook: { most: 600, usual: 10 }, event: { most: 600, usual: 30 }, project: { most: 600, usual: 30 } } as const;
 
 const NAME = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/;
 const WORD = /^[a-z][a-z0-9-]*$/;
 const PROGRAM = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
-const MOST = { commands: 100, hooks: 20, needs: 20 } as const;
+const MOST = { commands: 100, hooks: 20, needs: 20, projections: 10 } as const;
 
 /** What a manifest is judged against. */
 export interface Surroundings {
@@ -39,7 +39,7 @@ export function readManifest(text: string, around: Surroundings): Judged {
   }
   const of = read.object(raw, '', `${MANIFEST} holds one object`);
   if (of === null) return { manifest: null, problems: read.problems };
-  read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks'], NOT_YET);
+  read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks', 'projections'], NOT_YET);
 
   const name = read.take<string>(of, 'name', '', 'text', 'its name, for example "hello"') ?? '';
   if (name !== '' && (!NAME.test(name) || name.length > 40 || name === 'constructor')) read.fail('name', `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
@@ -59,14 +59,16 @@ export function readManifest(text: string, around: Surroundings): Judged {
   const commands = listOf(read, of, 'commands').map((each, i) => commandOf(read, each, `commands[${i}]`, name, main !== null, around));
   const hooks = listOf(read, of, 'hooks').map((each, i) => hookOf(read, each, `hooks[${i}]`, main !== null));
   const events = of['events'] === undefined ? null : eventsOf(read, of['events'], main !== null, around);
+  const projections = listOf(read, of, 'projections').map((each, i) => projectionOf(read, each, `projections[${i}]`, main !== null, around));
   const buildpacks = of['buildpacks'] === undefined ? {} : read.pairs(of['buildpacks'], 'buildpacks', NAME, 'name and folder, for example { "cobol": "./buildpack" }');
   for (const [pack, folder] of Object.entries(buildpacks)) if (!isInside(folder)) read.fail(`buildpacks.${pack}`, `is ${quoted(folder)}`, 'a folder of the plugin, for example "./buildpack"');
   for (const [field, most] of Object.entries(MOST)) if (Array.isArray(of[field]) && (of[field] as unknown[]).length > most) read.fail(field, `has ${(of[field] as unknown[]).length} entries`, `at most ${most}`);
   twice(read, 'commands', commands.map((each) => each.name));
   twice(read, 'hooks', hooks.map((each) => `${each.when} ${each.step}`));
-  if (commands.length + hooks.length + Object.keys(buildpacks).length === 0 && events === null && read.problems.length === 0) read.fail('', 'does nothing', 'give it commands, hooks, events or buildpacks');
+  twice(read, 'projections', projections.map((each) => each.name));
+  if (commands.length + hooks.length + projections.length + Object.keys(buildpacks).length === 0 && events === null && read.problems.length === 0) read.fail('', 'does nothing', 'give it commands, hooks, events, projections or buildpacks');
   if (read.problems.length > 0) return { manifest: null, problems: read.problems };
-  return { manifest: { name, version, description, berth, protocol: PROTOCOL, needs, main, commands, hooks, events, buildpacks }, problems: [] };
+  return { manifest: { name, version, description, berth, protocol: PROTOCOL, needs, main, commands, hooks, events, buildpacks, ...(projections.length > 0 && { projections }) }, problems: [] };
 }
 
 /** A path that stays in the plugin's folder, as it is written; links are looked at where the files are. */
@@ -162,9 +164,22 @@ function eventsOf(read: Reader, value: unknown, hasMain: boolean, around: Surrou
   const of = read.object(value, 'events', 'an object with types and run');
   if (of === null) return null;
   read.only(of, 'events', ['types', 'run', 'timeout']);
-  const types = read.texts(of['types'] ?? [], 'events.types', /^[A-Z][A-Za-z]{1,60}$/, 'a type of event, for example "DeploySucceeded"');
-  if (types.length === 0) read.fail('events.types', 'is empty', 'for example ["DeploySucceeded", "DeployFailed"]');
-  types.forEach((type, i) => { if (/^[A-Z]/.test(type) && !around.types.has(type)) read.fail(`events.types[${i}]`, `is ${quoted(type)}, which no event is`, 'see: berth events'); });
-  twice(read, 'events.types', types);
-  return { types, ...runOf(read, of, 'events', hasMain, 'event') };
+  return { types: typesOf(read, of, 'events', around), ...runOf(read, of, 'events', hasMain, 'event') };
+}
+
+function projectionOf(read: Reader, value: unknown, at: string, hasMain: boolean, around: Surroundings): PluginProjection {
+  const of = read.object(value, at, 'an object with name, types and run');
+  if (of === null) return { name: '', types: [] };
+  read.only(of, at, ['name', 'types', 'run', 'timeout']);
+  const name = read.take<string>(of, 'name', at, 'text', 'for example "deploy-times"') ?? '';
+  if (name !== '' && (!NAME.test(name) || name.length > 40 || name === 'constructor')) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  return { name, types: typesOf(read, of, at, around), ...runOf(read, of, at, hasMain, 'project') };
+}
+
+function typesOf(read: Reader, of: Readonly<Record<string, unknown>>, at: string, around: Surroundings): string[] {
+  const types = read.texts(of['types'] ?? [], `${at}.types`, /^[A-Z][A-Za-z]{1,60}$/, 'a type of event, for example "DeploySucceeded"');
+  if (types.length === 0) read.fail(`${at}.types`, 'is empty', 'for example ["DeploySucceeded", "DeployFailed"]');
+  types.forEach((type, i) => { if (/^[A-Z]/.test(type) && !around.types.has(type)) read.fail(`${at}.types[${i}]`, `is ${quoted(type)}, which no event is`, 'see: berth events'); });
+  twice(read, `${at}.types`, types);
+  return types;
 }

@@ -14,7 +14,9 @@ interface Call {
 }
 export interface CalledApp { readonly id: string; readonly name: string; readonly settings: Readonly<Record<string, string>> }
 
-export interface CommandCall extends Call { readonly call: 'command'; readonly command: string; readonly input: Readonly<Record<string, unknown>>; /** who asked */ readonly by: string; /** what was piped in, base64, for commands that say so */ readonly piped?: string }
+export interface CommandCall extends Call { readonly call: 'command'; readonly command: string; readonly input: Readonly<Record<string, unknown>>; /** who asked */ readonly by: string; /** what was piped in, base64, for commands that say so */ readonly piped?: string; /** what its projections have come to, by name; absent when it has none */ readonly projections?: Readonly<Record<string, Projected>> }
+/** `position`: of the last event that is in it; 0 and null before the first */
+export interface Projected { readonly state: unknown; readonly position: number }
 export interface HookCall extends Call {
   readonly call: 'hook';
   readonly hook: { readonly step: Step; readonly when: HookTime };
@@ -27,10 +29,20 @@ export interface HookCall extends Call {
 }
 export interface EventCall extends Call {
   readonly call: 'event';
-  /** sealed values are not shown. A delivery may come twice: `id` tells */
-  readonly event: { readonly id: string; readonly position: number; readonly stream: string; readonly type: string; readonly at: number; readonly actor: string; readonly data: unknown };
+  /** a delivery may come twice: `id` tells */
+  readonly event: SeenEvent;
 }
-export type PluginCall = CommandCall | HookCall | EventCall;
+/** An event as plugins see it; sealed values are not shown. `at`: ms since the epoch. */
+export interface SeenEvent { readonly id: string; readonly position: number; readonly stream: string; readonly type: string; readonly at: number; readonly actor: string; readonly data: unknown }
+export interface ProjectCall extends Call {
+  readonly call: 'project';
+  readonly projection: string;
+  /** what it answered for the events before these; null at the beginning */
+  readonly state: unknown;
+  /** in order, none left out; at most 500 */
+  readonly events: readonly SeenEvent[];
+}
+export type PluginCall = CommandCall | HookCall | EventCall | ProjectCall;
 
 export interface CommandAnswer {
   /** lines for people */
@@ -48,7 +60,9 @@ export interface CommandAnswer {
 }
 export interface HookAnswer { readonly add?: Additions; /** why the deploy shall not go on */ readonly refuse?: string; readonly say?: readonly string[] }
 export interface EventAnswer { readonly say?: readonly string[] }
-export interface Answers { command: CommandAnswer; hook: HookAnswer; event: EventAnswer }
+/** any JSON */
+export interface ProjectAnswer { readonly state: unknown }
+export interface Answers { command: CommandAnswer; hook: HookAnswer; event: EventAnswer; project: ProjectAnswer }
 
 /** The answer of a plugin is not what the protocol says. */
 export class BadAnswer extends Error {}
@@ -66,10 +80,11 @@ export function readAnswer<K extends keyof Answers>(kind: K, value: unknown): An
   const read = new Reader();
   const of = read.object(value, '', 'answer one JSON object, or nothing');
   if (of !== null) {
-    read.only(of, '', { command: ['say', 'data', 'error', 'hint', 'settings', 'secrets', 'deploy'], hook: ['add', 'refuse', 'say'], event: ['say'] }[kind]);
+    read.only(of, '', { command: ['say', 'data', 'error', 'hint', 'settings', 'secrets', 'deploy'], hook: ['add', 'refuse', 'say'], event: ['say'], project: ['state'] }[kind]);
     if (of['say'] !== undefined) read.texts(of['say'], 'say', /^[^\0]*$/, 'a list of lines');
     if (kind === 'hook') readHook(read, of);
     if (kind === 'command') readCommand(read, of);
+    if (kind === 'project' && of['state'] === undefined) read.fail('state', 'is missing', 'answer { "state": … }');
   }
   if (read.problems.length > 0) throw new BadAnswer(read.problems.slice(0, 5).map(tellProblem).join('; '));
   const say = (of!['say'] as readonly string[] | undefined)?.flatMap((line) => line.split('\n')).slice(0, LINES_MAX).map((line) => line.slice(0, LINE_MAX));
