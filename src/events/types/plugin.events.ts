@@ -28,6 +28,37 @@ export interface PluginSubscription extends Runs { readonly types: readonly stri
 /** A state that is folded from all events of these types that there ever were. */
 export interface PluginProjection extends PluginSubscription { readonly name: string }
 
+/** A program in a service's container, as a manifest writes it. Texts have placeholders (`{name}`, `{host}`, …); `argv` never the password. */
+export interface DeclaredExec { readonly argv: readonly string[]; readonly user?: string; readonly env?: Readonly<Record<string, string>>; readonly stdin?: string }
+interface DeclaredServer { readonly volume: string | null; readonly env: Readonly<Record<string, string>>; /** absent: the image's own */ readonly command?: readonly string[] }
+/** A type of service as a plugin brings it: what `ServiceType` has, as data. */
+export interface DeclaredService {
+  readonly type: string; readonly aliases: readonly string[]; readonly title: string; readonly version: string;
+  readonly registry: DeclaredServer & { readonly reference: string };
+  /** absent: only an image of a registry */
+  readonly packaged?: DeclaredServer & { readonly packages: readonly string[]; readonly before?: Readonly<Record<string, string>>; readonly lines: readonly string[]; /** lines of `/usr/local/bin/berth-service` */ readonly script: readonly string[]; readonly remark?: string };
+  readonly port: number; readonly ports: readonly number[]; readonly stopSeconds: number; readonly variable: string;
+  /** what apps log in as; empty for a type without users */
+  readonly user: string; readonly dsn: string;
+  readonly health: DeclaredExec; readonly setup: readonly DeclaredExec[];
+  /** absent: another password comes by a new container */
+  readonly rotate?: readonly DeclaredExec[];
+  readonly tellVersion: DeclaredExec; readonly connect: DeclaredExec;
+  /** `magic`: how a dump begins */
+  readonly dumps?: { readonly suffix: string; readonly out: DeclaredExec; readonly in: DeclaredExec; readonly count: DeclaredExec; readonly magic?: string };
+  readonly noDumps?: string;
+  readonly open?: true;
+}
+
+/** Asked whether a repository is its own, and how it is built. */
+export interface PluginBuilder extends Runs {
+  readonly name: string; readonly title: string;
+  /** for the message when nothing fits */
+  readonly looksFor: string;
+  /** files whose text it is given: `*.toml`, `src/**` */
+  readonly reads: readonly string[];
+}
+
 /** What a plugin says of itself (`berth-plugin.json`), judged and with every list there. */
 export interface PluginManifest {
   readonly name: string; readonly version: string; readonly description: string;
@@ -45,6 +76,10 @@ export interface PluginManifest {
   readonly buildpacks: Readonly<Record<string, string>>;
   /** absent: none */
   readonly projections?: readonly PluginProjection[];
+  /** absent: none */
+  readonly builders?: readonly PluginBuilder[];
+  /** absent: none */
+  readonly services?: readonly DeclaredService[];
 }
 
 /** Where its code comes from, as it was asked for: what an update asks again. */

@@ -1,18 +1,21 @@
 import semver from 'semver';
 import { STEPS, type Step } from '../../events/types/deploy.events.js';
-import { HOOK_TIMES, type HookTime, type PluginArgument, type PluginCommand, type PluginHook, type PluginManifest, type PluginProjection, type PluginSubscription } from '../../events/types/plugin.events.js';
+import { HOOK_TIMES, type HookTime, type DeclaredService, type PluginArgument, type PluginBuilder, type PluginCommand, type PluginHook, type PluginManifest, type PluginProjection, type PluginSubscription } from '../../events/types/plugin.events.js';
 import { quoted, Reader, type Problem } from './problems.js';
+import { serviceOf } from './service.manifest.js';
 
 export const MANIFEST = 'berth-plugin.json';
 export const PROTOCOL = 1;
 
 /** longest a program may be given, seconds; and what it is given when nothing is said */
-export const TIMEOUTS = { command: { most: 3600, usual: 60 }, hook: { most: 600, usual: 10 }, event: { most: 600, usual: 30 }, project: { most: 600, usual: 30 } } as const;
+export const TIMEOUTS = { command: { most: 3600, usual: 60 }, hook: { most: 600, usual: 10 }, event: { most: 600, usual: 30 }, project: { most: 600, usual: 30 }, builder: { most: 300, usual: 30 } } as const;
 
 const NAME = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/;
 const WORD = /^[a-z][a-z0-9-]*$/;
 const PROGRAM = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
-const MOST = { commands: 100, hooks: 20, needs: 20, projections: 10 } as const;
+const MOST = { commands: 100, hooks: 20, needs: 20, projections: 10, builders: 10, services: 10 } as const;
+/** patterns of files that a builder may read, most */
+const READS_MOST = 40;
 
 /** What a manifest is judged against. */
 export interface Surroundings {
@@ -26,7 +29,7 @@ export interface Surroundings {
 
 export type Judged = { readonly manifest: PluginManifest; readonly problems: readonly [] } | { readonly manifest: null; readonly problems: readonly Problem[] };
 
-const NOT_YET = { builders: 'bring a buildpack (buildpacks), or a hook before detect', services: 'leave it out: service types come with Berth', channels: 'subscribe to events, and send what you want to say' };
+const NOT_YET = { channels: 'subscribe to events, and send what you want to say' };
 
 /** Reads a manifest as it was written, and says everything that is wrong with it. Pure. */
 export function readManifest(text: string, around: Surroundings): Judged {
@@ -39,7 +42,7 @@ export function readManifest(text: string, around: Surroundings): Judged {
   }
   const of = read.object(raw, '', `${MANIFEST} holds one object`);
   if (of === null) return { manifest: null, problems: read.problems };
-  read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks', 'projections'], NOT_YET);
+  read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks', 'projections', 'builders', 'services'], NOT_YET);
 
   const name = read.take<string>(of, 'name', '', 'text', 'its name, for example "hello"') ?? '';
   if (name !== '' && (!NAME.test(name) || name.length > 40 || name === 'constructor')) read.fail('name', `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
@@ -62,13 +65,19 @@ export function readManifest(text: string, around: Surroundings): Judged {
   const projections = listOf(read, of, 'projections').map((each, i) => projectionOf(read, each, `projections[${i}]`, main !== null, around));
   const buildpacks = of['buildpacks'] === undefined ? {} : read.pairs(of['buildpacks'], 'buildpacks', NAME, 'name and folder, for example { "cobol": "./buildpack" }');
   for (const [pack, folder] of Object.entries(buildpacks)) if (!isInside(folder)) read.fail(`buildpacks.${pack}`, `is ${quoted(folder)}`, 'a folder of the plugin, for example "./buildpack"');
+  const builders = listOf(read, of, 'builders').map((each, i) => builderOf(read, each, `builders[${i}]`, main !== null));
+  const services = listOf(read, of, 'services').flatMap((each, i): DeclaredService[] => { const found = serviceOf(read, each, `services[${i}]`, around.isOurs); return found === null ? [] : [found]; });
   for (const [field, most] of Object.entries(MOST)) if (Array.isArray(of[field]) && (of[field] as unknown[]).length > most) read.fail(field, `has ${(of[field] as unknown[]).length} entries`, `at most ${most}`);
   twice(read, 'commands', commands.map((each) => each.name));
   twice(read, 'hooks', hooks.map((each) => `${each.when} ${each.step}`));
   twice(read, 'projections', projections.map((each) => each.name));
-  if (commands.length + hooks.length + projections.length + Object.keys(buildpacks).length === 0 && events === null && read.problems.length === 0) read.fail('', 'does nothing', 'give it commands, hooks, events, projections or buildpacks');
+  twice(read, 'builders', builders.map((each) => each.name));
+  const types = services.flatMap(({ type, aliases }) => [type, ...aliases]);
+  twice(read, 'services', types);
+  commands.forEach(({ name: command }, i) => { if (types.includes(command.split(':')[0]!)) read.fail(`commands[${i}].name`, `is ${quoted(command)}, among the commands of its service type`, 'give the type, or the plugin, another name'); });
+  if (commands.length + hooks.length + projections.length + builders.length + services.length + Object.keys(buildpacks).length === 0 && events === null && read.problems.length === 0) read.fail('', 'does nothing', 'give it commands, hooks, events, projections, buildpacks, builders or services');
   if (read.problems.length > 0) return { manifest: null, problems: read.problems };
-  return { manifest: { name, version, description, berth, protocol: PROTOCOL, needs, main, commands, hooks, events, buildpacks, ...(projections.length > 0 && { projections }) }, problems: [] };
+  return { manifest: { name, version, description, berth, protocol: PROTOCOL, needs, main, commands, hooks, events, buildpacks, ...(projections.length > 0 && { projections }), ...(builders.length > 0 && { builders }), ...(services.length > 0 && { services }) }, problems: [] };
 }
 
 /** A path that stays in the plugin's folder, as it is written; links are looked at where the files are. */
@@ -158,6 +167,20 @@ function hookOf(read: Reader, value: unknown, at: string, hasMain: boolean): Plu
   const mayRefuse = read.take<boolean>(of, 'mayRefuse', at, 'boolean', 'true when it may end a deploy', true);
   if (mayRefuse === true && CANNOT_REFUSE.includes(`${when} ${step}`)) read.fail(`${at}.mayRefuse`, `is true ${when} ${step}, where a refusal comes too late`, 'refuse before release, or earlier');
   return { step: step as Step, when: when as HookTime, ...runOf(read, of, at, hasMain, 'hook'), ...(mayRefuse !== undefined && { mayRefuse }) };
+}
+
+function builderOf(read: Reader, value: unknown, at: string, hasMain: boolean): PluginBuilder {
+  const of = read.object(value, at, 'an object with name, title, looksFor and run');
+  if (of === null) return { name: '', title: '', looksFor: '', reads: [] };
+  read.only(of, at, ['name', 'title', 'looksFor', 'reads', 'run', 'timeout']);
+  const name = read.take<string>(of, 'name', at, 'text', 'for example "cobol"') ?? '';
+  if (name !== '' && (!NAME.test(name) || name.length > 40)) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  const title = read.take<string>(of, 'title', at, 'text', 'for people: "COBOL app"') ?? '';
+  const looksFor = read.take<string>(of, 'looksFor', at, 'text', 'what a repository must have, for people: "*.cob"') ?? '';
+  const fix = 'paths of files whose text it wants; * is any name, ** any folders: ["*.cob", "src/**/*.cpy"]';
+  const reads = of['reads'] === undefined ? [] : read.texts(of['reads'], `${at}.reads`, /^(?!\/)[^\0]{1,200}$/, fix);
+  if (reads.length > READS_MOST) read.fail(`${at}.reads`, `has ${reads.length} entries`, `at most ${READS_MOST}`);
+  return { name, title, looksFor, reads, ...runOf(read, of, at, hasMain, 'builder') };
 }
 
 function eventsOf(read: Reader, value: unknown, hasMain: boolean, around: Surroundings): PluginSubscription | null {

@@ -60,6 +60,8 @@ export interface ServiceDumps {
 
 /** A type of service: what differs from one to the next, as data. All of it pure. */
 export interface ServiceType {
+  /** the plugin that brought it; absent: one of ours */
+  readonly plugin?: string;
   /** first part of its commands' names */
   readonly type: string;
   /** other spellings of it */
