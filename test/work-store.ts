@@ -2,6 +2,8 @@ import type { Recorded } from '../src/events/event.js';
 import { plan } from '../src/events/plan.js';
 import { EventStore, type ReadFilter, type Transaction, type WorkRow } from '../src/events/store.port.js';
 
+const lets = ({ stream, type, meta: { actor } }: Recorded, only: ReadFilter = {}): boolean => (only.stream === undefined || only.stream === stream) && (only.types?.includes(type) ?? true) && (only.actor === undefined || only.actor === actor);
+
 /** The store in memory, judged by the same `plan` as the real ones: for pure tests of what stands on it. */
 export class WorkStore extends EventStore {
   readonly rows = new Map<string, WorkRow>();
@@ -19,8 +21,8 @@ export class WorkStore extends EventStore {
     return [...recorded];
   }
   override async readStream(stream: string, after = 0, until = Infinity) { return this.log.filter((e) => e.stream === stream && e.version > after && e.version <= until); }
-  override async readAll(after: number, limit: number, _filter?: ReadFilter) { return this.log.filter((e) => e.position > after).slice(0, limit); }
-  override async readBack(before: number, limit: number, { stream }: ReadFilter = {}) { return this.log.filter((e) => e.position < before && (stream === undefined || e.stream === stream)).reverse().slice(0, limit); }
+  override async readAll(after: number, limit: number, filter?: ReadFilter) { return this.log.filter((e) => e.position > after && lets(e, filter)).slice(0, limit); }
+  override async readBack(before: number, limit: number, filter?: ReadFilter) { return this.log.filter((e) => e.position < before && lets(e, filter)).reverse().slice(0, limit); }
   override async readChain(): Promise<never> { throw new Error('no chain here'); }
   override async head() { return this.head_.position; }
   override changes() { return () => {}; }

@@ -5,7 +5,7 @@ import type { Sealed } from '../sealed.js';
 export type WebhookEvent =
   | NewEvent<'WebhookAdded', { webhook: string; app: string | null; url: Sealed; secret: Sealed; events: readonly string[]; private: boolean; from: number }>
   | NewEvent<'WebhookRemoved', { webhook: string }>
-  /** a delivery of the event at this position was asked for, in the same transaction */
+  /** a delivery of the event at this position was asked for, in the same transaction; not written any more: the operation says it */
   | NewEvent<'WebhookDue', { webhook: string; position: number }>;
 
 export const PROVIDERS = ['github', 'gitlab', 'gitea'] as const;

@@ -20,9 +20,10 @@ import { settle } from '../backup/settle.js';
 import { BackupKeeper } from '../copies/keeper.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
-import { Announcer } from '../hooks/announcer.js';
+import { webhookSubscribers } from '../hooks/webhook.subscribed.js';
+import { Subscribers } from '../operations/subscribers.js';
 import { UIDS } from '../plugins/plugin.decider.js';
-import { Deliveries } from '../plugins/deliveries.js';
+import { pluginSubscribers } from '../plugins/subscribed.js';
 import { accessOf } from '../sources/git-access.js';
 import type { WorkerStatus } from '../server/worker-status.js';
 import { LogCollector } from './collector.js';
@@ -38,20 +39,19 @@ export class Conductor {
   private readonly collector: LogCollector;
   private readonly rounds: Rounds;
   private readonly audit: DailyAudit;
-  private readonly announcer: Announcer;
   private recovered = false;
   private collecting: Promise<void> | null = null;
   private stopping = false;
 
   private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, private readonly keeper: BackupKeeper, engine: DockerDriver, private readonly report: Report) {
     this.audit = new DailyAudit(core, report);
-    this.announcer = new Announcer(core, report);
-    const deliveries = core.pluginHost && new Deliveries(core, core.pluginHost);
+    const { pluginHost } = core;
+    const subscribers = new Subscribers(core, [() => webhookSubscribers(core), ...(pluginHost ? [() => pluginSubscribers(core, pluginHost)] : [])]);
     this.rounds = new Rounds({
       store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, report,
       relay: {
         // what cannot be asked for now holds up nobody's deploys: the next round tries again
-        pump: async () => { await deliveries?.pump().catch((error: unknown) => report('deliveries to plugins', error)); return relay.pump(); },
+        pump: async () => { await subscribers.pump().catch((error: unknown) => report('deliveries', error)); return relay.pump(); },
         reconcile: () => relay.reconcile(),
       },
       sweep: async () => {
@@ -152,12 +152,10 @@ export class Conductor {
     await rm(join(this.core.config.root, 'incoming'), { recursive: true, force: true }).catch((error: unknown) => this.report('incoming', error));
     await this.writeKeys();
     this.rounds.start();
-    this.announcer.start();
   }
 
   async stop(): Promise<void> {
     this.stopping = true;
-    await this.announcer.stop();
     await this.rounds.stop();
     await this.audit.stop();
     await this.keeper.close();

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { describe, expect, it, vi } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { given } from '../../../test/given.js';
 import { WorkStore } from '../../../test/work-store.js';
 import type { Config } from '../../config.js';
@@ -14,13 +14,15 @@ import type { OperationContext, StepLog } from '../../events/step.js';
 import { PROVIDERS, type Provider, type PushHookEvent, type WebhookEvent } from '../../events/types/webhook.events.js';
 import { Core } from '../core.js';
 import { change } from '../draft.js';
+import { operate } from '../operations/operations.service.js';
+import { Subscribers } from '../operations/subscribers.js';
 import { server } from '../server/server.decider.js';
-import { Announcer } from './announcer.js';
 import { isGenuine, pathOf, readCall, whyNot } from './push.call.js';
 import { pushHooks } from './push.decider.js';
 import { deliveriesOf } from './webhook.commands.js';
 import { eventsOf, webhooks, WEBHOOKS_SEAL, WEBHOOKS_STREAM, USUAL } from './webhook.decider.js';
-import { bodyOf, deliver, signatures, type DeliveryInput } from './webhook.delivery.js';
+import { bodyOf, deliver, signatures, WEBHOOK_KIND, type DeliveryInput } from './webhook.delivery.js';
+import { webhookSubscribers } from './webhook.subscribed.js';
 
 const sealed = { k: 'webhooks', iv: '', ct: '', tag: '' };
 const log: StepLog = new Proxy({} as StepLog, { get: () => () => {} });
@@ -77,13 +79,8 @@ describe('calls of git servers', () => {
 
 describe('webhooks', () => {
   const added: WebhookEvent = { type: 'WebhookAdded', data: { webhook: 'w1', app: null, url: sealed, secret: sealed, events: ['TraceSwitched'], private: true, from: 3 } };
-  it('are due once for each event, in order', () => {
-    given(webhooks, [added]).when({ type: 'Due', webhook: 'w1', position: 3 }).then();
-    given(webhooks, [added]).when({ type: 'Due', webhook: 'w1', position: 4 }).then({ type: 'WebhookDue', data: { webhook: 'w1', position: 4 } });
-    given(webhooks, [added, { type: 'WebhookDue', data: { webhook: 'w1', position: 7 } }]).when({ type: 'Due', webhook: 'w1', position: 7 }).then();
-    given(webhooks, [added, { type: 'WebhookRemoved', data: { webhook: 'w1' } }]).when({ type: 'Due', webhook: 'w1', position: 9 }).then();
+  it('are known by an id that is never given twice', () => {
     given(webhooks, [added]).when({ type: 'Remove', webhook: 'constructor' }).rejects('webhook.missing');
-    // an id is never given twice
     const { webhook: _, ...rest } = added.data;
     given(webhooks, [added, { type: 'WebhookRemoved', data: { webhook: 'w1' } }]).when({ type: 'Add', ...rest }).then({ type: 'WebhookAdded', data: { ...rest, webhook: 'w2' } });
   });
@@ -126,30 +123,44 @@ describe('webhooks', () => {
   }
   const trace = (core: Core, on: boolean): Promise<unknown> => change({ core, actor: 'me' }, 'trace', 'x', (draft) => draft.decide(server, 'server', { type: 'Trace', on }));
 
+  const rowsOf = async (store: WorkStore): Promise<(number | null)[]> => deliveriesOf(await store.readStream('operations-webhook-w1')).map(({ position }) => position);
+  const tracesOf = ({ log: all }: WorkStore): number[] => all.filter(({ type }) => type === 'TraceSwitched').map(({ position }) => position).reverse();
+  const looker = (core: Core): Subscribers => new Subscribers(core, [() => webhookSubscribers(core)]);
+
   it('are asked to be told once, by however many look, and whatever was looked at before', () => world(async (core, store) => {
-    const one = new Announcer(core, (what, error) => { throw new Error(what, { cause: error }); });
-    await one.look();
+    const one = looker(core);
+    await one.pump();
     await trace(core, true);
     await trace(core, false);
-    await Promise.all([one.look(), new Announcer(core, () => {}).look()]);
+    await Promise.all([one.pump(), looker(core).pump()]);
     await trace(core, true);
-    await new Announcer(core, () => {}).look();
-    await one.look();
+    await looker(core).pump();
+    await one.pump();
     const rows = deliveriesOf(await store.readStream('operations-webhook-w1'));
     expect(rows.map(({ number, event, position }) => [number, event, position])).toEqual([3, 2, 1].map((n) => [n, 'TraceSwitched', store.log.filter(({ type }) => type === 'TraceSwitched')[n - 1]!.position]));
     expect(new Set(rows.map(({ id }) => id)).size).toBe(3);
   }));
 
-  it('are told soon, however long it was quiet before', () => world(async (core, store) => {
-    let listener = (): void => {};
-    Object.assign(store, { changes: (call: () => void) => { listener = call; return () => {}; } });
-    const announcer = new Announcer(core, () => {});
-    announcer.start();
-    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  it('go on from the last one that was asked for, whatever people asked for since', () => world(async (core, store) => {
     await trace(core, true);
-    listener();
-    await vi.waitFor(async () => expect(deliveriesOf(await store.readStream('operations-webhook-w1'))).toHaveLength(1), 10_000);
-    await announcer.stop();
+    await trace(core, false);
+    await looker(core).pump();
+    // webhook:redeliver of the first, webhook:test
+    for (const position of [tracesOf(store)[1]!, null]) {
+      await change({ core, actor: 'me' }, 'test', 'x', (draft) => operate(draft, 'webhook-w1', { kind: WEBHOOK_KIND, subject: 'webhook w1', input: { webhook: 'w1', position, event: 'TraceSwitched', delivery: 'msg' } satisfies DeliveryInput, by: 'me' }));
+    }
+    await looker(core).pump();
+    const [second, first] = tracesOf(store);
+    expect(await rowsOf(store)).toEqual([null, first, second, first]);
+  }));
+
+  it('of a log of before are not told again what they were told', () => world(async (core, store) => {
+    for (const on of [true, false, true]) await trace(core, on);
+    const [, told] = tracesOf(store);
+    const version = (await store.readStream(WEBHOOKS_STREAM)).length;
+    await store.transact({ appends: [{ stream: WEBHOOKS_STREAM, expected: version, events: [{ type: 'WebhookDue', data: { webhook: 'w1', position: told! } }] }], meta: { actor: 'system:webhooks', command: 'webhook', correlation: 'x', causation: null, trace: '' }, now: 0 });
+    await looker(core).pump();
+    expect(await rowsOf(store)).toEqual(tracesOf(store).slice(0, 1));
   }));
 
   it('are called with a signature, and what they answer is judged', () => world(async (core, store, got, answer, secret) => {

@@ -3,26 +3,25 @@ import type { Sealed } from '../../events/sealed.js';
 import { SCHEMAS } from '../../events/types/all.events.js';
 import { OPERATION_EVENTS } from '../../events/types/operation.events.js';
 import type { WebhookEvent } from '../../events/types/webhook.events.js';
+import { deliveryGroup } from '../operations/delivery.state.js';
 
 export const WEBHOOKS_STREAM = 'webhooks';
 /** id of the key that seals their addresses and secrets */
 export const WEBHOOKS_SEAL = 'webhooks';
-export const webhookGroup = (webhook: string): string => `webhook-${webhook}`;
+export const webhookGroup = (webhook: string): string => deliveryGroup('webhook', webhook);
 
 export interface Webhook {
   readonly webhook: string; readonly app: string | null; readonly url: Sealed; readonly secret: Sealed; readonly events: readonly string[];
   /** it may stand at a private address */
   readonly private: boolean;
-  /** deliveries are asked for up to this position */
-  readonly due: number;
+  /** events behind this position; further on the last delivery that was asked for counts */
+  readonly since: number;
 }
 /** Stream `webhooks`. */
 export interface WebhooksState { readonly all: Readonly<Record<string, Webhook>>; readonly last: number }
 export type WebhookCommand =
   | { type: 'Add'; app: string | null; url: Sealed; secret: Sealed; events: readonly string[]; private: boolean; from: number }
-  | { type: 'Remove'; webhook: string }
-  /** what came of an earlier look changes nothing */
-  | { type: 'Due'; webhook: string; position: number };
+  | { type: 'Remove'; webhook: string };
 
 /** what a webhook is told when nothing is said */
 export const USUAL: readonly string[] = ['DeploySucceeded', 'DeployFailed', 'DeployCancelled', 'CrashLoopDetected'];
@@ -51,10 +50,6 @@ export const webhooks: Decider<WebhooksState, WebhookCommand, WebhookEvent> = {
       case 'Remove':
         if (!Object.hasOwn(all, command.webhook)) throw missing(command.webhook);
         return [{ type: 'WebhookRemoved', data: { webhook: command.webhook } }];
-      case 'Due': {
-        const hook = Object.hasOwn(all, command.webhook) ? all[command.webhook]! : null;
-        return hook && hook.due < command.position ? [{ type: 'WebhookDue', data: { webhook: command.webhook, position: command.position } }] : [];
-      }
       default: return never(command);
     }
   },
@@ -64,10 +59,11 @@ export const webhooks: Decider<WebhooksState, WebhookCommand, WebhookEvent> = {
     switch (event.type) {
       case 'WebhookAdded': {
         const { from, ...rest } = event.data;
-        return { all: { ...all, [webhook]: { ...rest, due: from } }, last: last + 1 };
+        return { all: { ...all, [webhook]: { ...rest, since: from } }, last: last + 1 };
       }
       case 'WebhookRemoved': return { all: others, last };
-      case 'WebhookDue': return hook ? { all: { ...all, [webhook]: { ...hook, due: event.data.position } }, last } : { all, last };
+      // deliveries of before it stood beside each of them
+      case 'WebhookDue': return hook ? { all: { ...all, [webhook]: { ...hook, since: event.data.position } }, last } : { all, last };
       default: return never(event);
     }
   },
