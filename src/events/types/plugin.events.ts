@@ -59,6 +59,11 @@ export interface PluginBuilder extends Runs {
   readonly reads: readonly string[];
 }
 
+/** What a channel is set up with. `secret`: sealed, and never a word of a command line. */
+export interface ChannelOption { readonly name: string; readonly about: string; readonly secret?: boolean; readonly optional?: boolean }
+/** A way to tell people something: `notify:add <name> plugin:<plugin>/<channel>`. */
+export interface PluginChannel extends Runs { readonly name: string; readonly title: string; readonly options: readonly ChannelOption[] }
+
 /** What a plugin says of itself (`berth-plugin.json`), judged and with every list there. */
 export interface PluginManifest {
   readonly name: string; readonly version: string; readonly description: string;
@@ -80,6 +85,8 @@ export interface PluginManifest {
   readonly builders?: readonly PluginBuilder[];
   /** absent: none */
   readonly services?: readonly DeclaredService[];
+  /** absent: none */
+  readonly channels?: readonly PluginChannel[];
 }
 
 /** Where its code comes from, as it was asked for: what an update asks again. */

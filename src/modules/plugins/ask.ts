@@ -1,6 +1,6 @@
 import { dirname, join } from 'node:path';
 import { PluginFault, type PluginPrograms } from '../../drivers/plugin/plugin.port.js';
-import type { PluginManifest, PluginSubscription } from '../../events/types/plugin.events.js';
+import type { ChannelOption, PluginManifest, PluginSubscription } from '../../events/types/plugin.events.js';
 import { answer } from '../../plugins/contract/define.js';
 import { TIMEOUTS } from '../../plugins/contract/manifest.js';
 import { BadAnswer, readAnswer, type Answers, type PluginCall } from '../../plugins/contract/protocol.js';
@@ -15,12 +15,18 @@ interface Asking { readonly programs: PluginPrograms; readonly signal: AbortSign
 export interface Asked<K extends keyof Answers> { readonly answer: Answers[K]; readonly exit: number }
 
 /** The same in words that a shell script can read. */
-export function environmentOf(call: PluginCall): Record<string, string> {
+export function environmentOf(call: PluginCall, options: readonly ChannelOption[] = []): Record<string, string> {
   const env: Record<string, string> = { BERTH_PROTOCOL: '1', BERTH_CALL: call.call, BERTH_PLUGIN: call.plugin.name, BERTH_PLUGIN_DATA: call.plugin.data };
   if (call.app) Object.assign(env, { BERTH_APP: call.app.name, BERTH_APP_ID: call.app.id });
   if (call.call === 'hook') Object.assign(env, { BERTH_STEP: call.hook.step, BERTH_WHEN: call.hook.when, BERTH_DEPLOY: String(call.deploy) });
   if (call.call === 'project') env['BERTH_PROJECTION'] = call.projection;
   if (call.call === 'event') Object.assign(env, { BERTH_EVENT: call.event.type, BERTH_EVENT_ID: call.event.id });
+  if (call.call === 'notify') {
+    const { channel, message: { title, text, level, url = '' }, event, id } = call;
+    Object.assign(env, { BERTH_CHANNEL: channel.name, BERTH_TITLE: title, BERTH_TEXT: text, BERTH_LEVEL: level, BERTH_URL: url, BERTH_MESSAGE_ID: id, BERTH_EVENT: event?.type ?? '', BERTH_EVENT_ID: event?.id ?? '' });
+    // what is secret comes by standard input only
+    for (const { name, secret } of options) if (!secret && channel.options[name] !== undefined) env[`BERTH_OPTION_${name.replaceAll('-', '_').toUpperCase()}`] = channel.options[name];
+  }
   if (call.call === 'command') {
     env['BERTH_COMMAND'] = call.command;
     for (const [name, value] of Object.entries(call.input)) {
@@ -31,10 +37,11 @@ export function environmentOf(call: PluginCall): Record<string, string> {
   return env;
 }
 
-function partOf(manifest: PluginManifest, call: PluginCall): Pick<PluginSubscription, 'run' | 'timeout'> & { readonly output?: 'json' | 'text' } {
+function partOf(manifest: PluginManifest, call: PluginCall): Pick<PluginSubscription, 'run' | 'timeout'> & { readonly output?: 'json' | 'text'; readonly options?: readonly ChannelOption[] } {
   const part = call.call === 'command' ? manifest.commands.find(({ name }) => name === call.command)
     : call.call === 'hook' ? manifest.hooks.find(({ step, when }) => step === call.hook.step && when === call.hook.when)
     : call.call === 'project' ? manifest.projections?.find(({ name }) => name === call.projection)
+    : call.call === 'notify' ? manifest.channels?.find(({ name }) => name === call.channel.name)
     : manifest.events;
   if (!part) throw new Error(`${manifest.name} has nothing for this call`);
   return part;
@@ -59,7 +66,7 @@ export async function ask<K extends PluginCall['call']>(plugin: Plugin, call: Ex
   const argv = part.run ?? [process.execPath, host, main!];
   let last = '';
   const { code, stdout } = await programs.run({
-    argv, code: plugin.code!, data: plugin.data, uid: plugin.uid, timeoutMs, signal, input: JSON.stringify(call), env: environmentOf(call),
+    argv, code: plugin.code!, data: plugin.data, uid: plugin.uid, timeoutMs, signal, input: JSON.stringify(call), env: environmentOf(call, part.options),
     onLine: (line) => { if (line.trim() !== '') last = line; onLine(line); },
   });
   if (part.output === 'text') return { answer: judged({ say: stdout === '' ? [] : stdout.replace(/\n$/, '').split('\n') }), exit: code };

@@ -26,6 +26,7 @@ async function filesOf(folder: string, manifest: PluginManifest): Promise<Proble
   const runs = [
     ...manifest.commands.map(({ run }, i) => [`commands[${i}].run[0]`, run?.[0]] as const), ...manifest.hooks.map(({ run }, i) => [`hooks[${i}].run[0]`, run?.[0]] as const), ['events.run[0]', manifest.events?.run?.[0]] as const,
     ...(manifest.projections ?? []).map(({ run }, i) => [`projections[${i}].run[0]`, run?.[0]] as const),
+    ...(manifest.channels ?? []).map(({ run }, i) => [`channels[${i}].run[0]`, run?.[0]] as const),
   ];
   for (const [field, program] of runs) if (program !== undefined) problems.push(...(await programOf(folder, field, program, true)));
   if (manifest.main !== null) problems.push(...(await programOf(folder, 'main', `./${manifest.main.replace(/^\.\//, '')}`, false)));

@@ -33,11 +33,12 @@ async function casesOf(folder: string, manifest: PluginManifest, data: string): 
   const own = (await readdir(join(folder, 'tests')).catch(() => [])).filter((name) => name.endsWith('.json')).toSorted();
   const samples = sampleCalls(manifest, data);
   return Promise.all(own.map(async (name) => {
-    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object; projection?: string; events?: readonly Partial<SeenEvent>[] } };
-    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : call.projection !== undefined ? sample.call === 'project' && sample.projection === call.projection : sample.call === 'event'));
-    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } }, { "call": { "event": { "type": "…" } } } or { "call": { "projection": "…", "events": [{ "type": "…" }] } }');
-    const { hook: _, event, events, ...more } = call;
-    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }), ...(events && { events: sampleEvents(events) }) } as PluginCall } };
+    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object; projection?: string; events?: readonly Partial<SeenEvent>[]; channel?: string; options?: object; message?: object } };
+    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : call.projection !== undefined ? sample.call === 'project' && sample.projection === call.projection : call.channel !== undefined ? sample.call === 'notify' && sample.channel.name === call.channel : sample.call === 'event'));
+    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } }, { "call": { "event": { "type": "…" } } }, { "call": { "channel": "…" } } or { "call": { "projection": "…", "events": [{ "type": "…" }] } }');
+    const { hook: _, event, events, channel, options, message, ...more } = call;
+    const of = like.call.call === 'notify' && channel !== undefined ? { channel: { name: channel, options: { ...like.call.channel.options, ...options } }, message: { ...like.call.message, ...message } } : null;
+    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...of, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }), ...(events && { events: sampleEvents(events) }) } as PluginCall } };
   }));
 }
 

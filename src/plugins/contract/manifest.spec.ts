@@ -18,6 +18,12 @@ describe('a manifest', () => {
     expect(manifest).toMatchObject({ name: 'hello', needs: [], main: null, buildpacks: {}, commands: [{ arguments: [{ name: 'app', kind: 'argument', type: 'string', optional: false }, { name: 'loud', kind: 'flag', optional: true }] }] });
   });
 
+  it('has channels only where it brings some: what was recorded before is the same', () => {
+    expect(readManifest(JSON.stringify(good), around).manifest).not.toHaveProperty('channels');
+    const channels = [{ name: 'sms', title: 'A text message', options: [{ name: 'to', about: 'whom' }, { name: 'key', about: 'the key', secret: true, optional: true }], run: ['./sms.sh'], timeout: 5 }];
+    expect(readManifest(JSON.stringify({ ...good, commands: [], hooks: [], events: undefined, channels }), around).manifest).toMatchObject({ channels });
+  });
+
   it.each([
     [{ name: 'ps', commands: [] }, 'name is "ps", which Berth itself has commands of: choose another name'],
     [{ name: 'constructor', commands: [] }, 'name is "constructor"'],
@@ -27,7 +33,6 @@ describe('a manifest', () => {
     [{ berth: '>=2' }, 'berth wants Berth >=2: this is Berth 1.4.0'],
     [{ protocol: 2 }, 'protocol is 2: this Berth speaks protocol 1'],
     [{ hook: [] }, 'hook is not known: known are'],
-    [{ channels: {} }, 'channels is not taken from plugins yet'],
     [{ services: {} }, 'services is an object: a list'],
     [{ builders: [{ name: 'cobol', title: 'COBOL', run: ['./b'] }] }, 'builders[0].looksFor is missing'],
     [{ builders: [{ name: 'cobol', title: 'COBOL', looksFor: '*.cob', reads: ['/etc/passwd'], run: ['./b'] }] }, 'builders[0].reads[0] is "/etc/passwd"'],
@@ -49,6 +54,13 @@ describe('a manifest', () => {
     [{ projections: [{ name: 'times', types: [], run: ['./fold.sh'] }] }, 'projections[0].types is empty'],
     [{ projections: [{ name: 'times', types: ['Nothing'], run: ['./fold.sh'] }] }, 'projections[0].types[0] is "Nothing", which no event is'],
     [{ projections: [1, 2].map(() => ({ name: 'times', types: ['DeploySucceeded'], run: ['./fold.sh'] })) }, 'projections has times twice'],
+    [{ channels: [{ name: 'SMS', title: 't', run: ['./sms.sh'] }] }, 'channels[0].name is "SMS"'],
+    [{ channels: [{ name: 'sms', run: ['./sms.sh'] }] }, 'channels[0].title is missing'],
+    [{ channels: [{ name: 'sms', title: 't' }] }, 'channels[0].run is missing: an argument array'],
+    [{ channels: [{ name: 'sms', title: 't', run: ['./sms.sh'], options: [{ name: 'To', about: 'a' }] }] }, 'channels[0].options[0].name is "To"'],
+    [{ channels: [{ name: 'sms', title: 't', run: ['./sms.sh'], options: [{ name: 'to', about: 'a', secret: 'yes' }] }] }, 'channels[0].options[0].secret is text'],
+    [{ channels: [{ name: 'sms', title: 't', run: ['./sms.sh'], timeout: 601 }] }, 'channels[0].timeout is 601: seconds, at most 600'],
+    [{ channels: [1, 2].map(() => ({ name: 'sms', title: 't', run: ['./sms.sh'] })) }, 'channels has sms twice'],
     [{ commands: [], hooks: [], events: undefined }, 'it does nothing'],
   ])('%j is refused with the field and the fix', (change, said) => {
     expect(problems(change)).toEqual([expect.stringContaining(said)]);
@@ -70,6 +82,7 @@ describe('an answer', () => {
     ['hook', [], 'it is a list'], ['hook', { ad: {} }, 'ad is not known'], ['hook', { add: { env: { 'A-B': '1' } } }, 'add.env.A-B'], ['hook', { add: { env: { A: 1 } } }, 'add.env.A is a number'],
     ['hook', { add: { labels: { 'berth.app': 'x' } } }, "berth. are Berth's own"], ['hook', { add: { networks: ['host'] } }, 'add.networks[0] is "host"'], ['hook', { add: { mounts: [{ name: '/etc', path: '/etc' }] } }, 'add.mounts[0].name'],
     ['hook', { add: { mounts: [{ name: 'a', path: '/a/../b' }] } }, 'add.mounts[0].path'], ['hook', { refuse: ' ' }, 'refuse is empty'], ['hook', { add: { router: { redirects: [{ from: '/', to: 'x\r\ny', code: 301 }] } } }, 'add.router.redirects[0].to'],
+    ['notify', { error: ' ' }, 'error is empty'], ['notify', { retry: 'yes' }, 'retry is text'], ['notify', { refuse: 'x' }, 'refuse is not known'],
     ['command', { deploy: 'now' }, 'deploy is not a kind'], ['command', { settings: { 'a b': 'x' } }, 'settings.a b'], ['event', { add: {} }, 'add is not known'], ['project', {}, 'state is missing'], ['project', { state: 1, events: [] }, 'events is not known'],
   ] as const)('of a %s: %j is refused', (kind, value, said) => {
     expect(() => readAnswer(kind, value)).toThrow(BadAnswer);

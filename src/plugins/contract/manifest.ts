@@ -1,6 +1,6 @@
 import semver from 'semver';
 import { STEPS, type Step } from '../../events/types/deploy.events.js';
-import { HOOK_TIMES, type HookTime, type DeclaredService, type PluginArgument, type PluginBuilder, type PluginCommand, type PluginHook, type PluginManifest, type PluginProjection, type PluginSubscription } from '../../events/types/plugin.events.js';
+import { HOOK_TIMES, type ChannelOption, type HookTime, type DeclaredService, type PluginArgument, type PluginBuilder, type PluginChannel, type PluginCommand, type PluginHook, type PluginManifest, type PluginProjection, type PluginSubscription } from '../../events/types/plugin.events.js';
 import { quoted, Reader, type Problem } from './problems.js';
 import { serviceOf } from './service.manifest.js';
 
@@ -8,12 +8,12 @@ export const MANIFEST = 'berth-plugin.json';
 export const PROTOCOL = 1;
 
 /** longest a program may be given, seconds; and what it is given when nothing is said */
-export const TIMEOUTS = { command: { most: 3600, usual: 60 }, hook: { most: 600, usual: 10 }, event: { most: 600, usual: 30 }, project: { most: 600, usual: 30 }, builder: { most: 300, usual: 30 } } as const;
+export const TIMEOUTS = { command: { most: 3600, usual: 60 }, hook: { most: 600, usual: 10 }, event: { most: 600, usual: 30 }, project: { most: 600, usual: 30 }, builder: { most: 300, usual: 30 }, notify: { most: 600, usual: 30 } } as const;
 
 const NAME = /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/;
 const WORD = /^[a-z][a-z0-9-]*$/;
 const PROGRAM = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
-const MOST = { commands: 100, hooks: 20, needs: 20, projections: 10, builders: 10, services: 10 } as const;
+const MOST = { commands: 100, hooks: 20, needs: 20, projections: 10, builders: 10, services: 10, channels: 20 } as const;
 /** patterns of files that a builder may read, most */
 const READS_MOST = 40;
 
@@ -29,8 +29,6 @@ export interface Surroundings {
 
 export type Judged = { readonly manifest: PluginManifest; readonly problems: readonly [] } | { readonly manifest: null; readonly problems: readonly Problem[] };
 
-const NOT_YET = { channels: 'subscribe to events, and send what you want to say' };
-
 /** Reads a manifest as it was written, and says everything that is wrong with it. Pure. */
 export function readManifest(text: string, around: Surroundings): Judged {
   const read = new Reader(true);
@@ -42,7 +40,7 @@ export function readManifest(text: string, around: Surroundings): Judged {
   }
   const of = read.object(raw, '', `${MANIFEST} holds one object`);
   if (of === null) return { manifest: null, problems: read.problems };
-  read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks', 'projections', 'builders', 'services'], NOT_YET);
+  read.only(of, '', ['$schema', 'name', 'version', 'description', 'berth', 'protocol', 'needs', 'main', 'commands', 'hooks', 'events', 'buildpacks', 'projections', 'builders', 'services', 'channels']);
 
   const name = read.take<string>(of, 'name', '', 'text', 'its name, for example "hello"') ?? '';
   if (name !== '' && (!NAME.test(name) || name.length > 40 || name === 'constructor')) read.fail('name', `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
@@ -67,17 +65,19 @@ export function readManifest(text: string, around: Surroundings): Judged {
   for (const [pack, folder] of Object.entries(buildpacks)) if (!isInside(folder)) read.fail(`buildpacks.${pack}`, `is ${quoted(folder)}`, 'a folder of the plugin, for example "./buildpack"');
   const builders = listOf(read, of, 'builders').map((each, i) => builderOf(read, each, `builders[${i}]`, main !== null));
   const services = listOf(read, of, 'services').flatMap((each, i): DeclaredService[] => { const found = serviceOf(read, each, `services[${i}]`, around.isOurs); return found === null ? [] : [found]; });
+  const channels = listOf(read, of, 'channels').map((each, i) => channelOf(read, each, `channels[${i}]`, main !== null));
   for (const [field, most] of Object.entries(MOST)) if (Array.isArray(of[field]) && (of[field] as unknown[]).length > most) read.fail(field, `has ${(of[field] as unknown[]).length} entries`, `at most ${most}`);
   twice(read, 'commands', commands.map((each) => each.name));
   twice(read, 'hooks', hooks.map((each) => `${each.when} ${each.step}`));
   twice(read, 'projections', projections.map((each) => each.name));
   twice(read, 'builders', builders.map((each) => each.name));
+  twice(read, 'channels', channels.map((each) => each.name));
   const types = services.flatMap(({ type, aliases }) => [type, ...aliases]);
   twice(read, 'services', types);
   commands.forEach(({ name: command }, i) => { if (types.includes(command.split(':')[0]!)) read.fail(`commands[${i}].name`, `is ${quoted(command)}, among the commands of its service type`, 'give the type, or the plugin, another name'); });
-  if (commands.length + hooks.length + projections.length + builders.length + services.length + Object.keys(buildpacks).length === 0 && events === null && read.problems.length === 0) read.fail('', 'does nothing', 'give it commands, hooks, events, projections, buildpacks, builders or services');
+  if (commands.length + hooks.length + projections.length + builders.length + services.length + channels.length + Object.keys(buildpacks).length === 0 && events === null && read.problems.length === 0) read.fail('', 'does nothing', 'give it commands, hooks, events, projections, buildpacks, builders, services or channels');
   if (read.problems.length > 0) return { manifest: null, problems: read.problems };
-  return { manifest: { name, version, description, berth, protocol: PROTOCOL, needs, main, commands, hooks, events, buildpacks, ...(projections.length > 0 && { projections }), ...(builders.length > 0 && { builders }), ...(services.length > 0 && { services }) }, problems: [] };
+  return { manifest: { name, version, description, berth, protocol: PROTOCOL, needs, main, commands, hooks, events, buildpacks, ...(projections.length > 0 && { projections }), ...(builders.length > 0 && { builders }), ...(services.length > 0 && { services }), ...(channels.length > 0 && { channels }) }, problems: [] };
 }
 
 /** A path that stays in the plugin's folder, as it is written; links are looked at where the files are. */
@@ -205,4 +205,29 @@ function typesOf(read: Reader, of: Readonly<Record<string, unknown>>, at: string
   types.forEach((type, i) => { if (/^[A-Z]/.test(type) && !around.types.has(type)) read.fail(`${at}.types[${i}]`, `is ${quoted(type)}, which no event is`, 'see: berth events'); });
   twice(read, `${at}.types`, types);
   return types;
+}
+
+function channelOf(read: Reader, value: unknown, at: string, hasMain: boolean): PluginChannel {
+  const of = read.object(value, at, 'an object with name, title, options and run');
+  if (of === null) return { name: '', title: '', options: [] };
+  read.only(of, at, ['name', 'title', 'options', 'run', 'timeout']);
+  const name = read.take<string>(of, 'name', at, 'text', 'for example "sms"') ?? '';
+  if (name !== '' && (!NAME.test(name) || name.length > 40)) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  const title = read.take<string>(of, 'title', at, 'text', 'one line that says where the message goes') ?? '';
+  const options = (read.take<readonly unknown[]>(of, 'options', at, 'list', 'a list', true) ?? []).map((each, i) => optionOf(read, each, `${at}.options[${i}]`));
+  if (options.length > 30) read.fail(`${at}.options`, `has ${options.length} entries`, 'at most 30');
+  twice(read, `${at}.options`, options.map((each) => each.name));
+  return { name, title, options, ...runOf(read, of, at, hasMain, 'notify') };
+}
+
+function optionOf(read: Reader, value: unknown, at: string): ChannelOption {
+  const of = read.object(value, at, 'an object with name and about');
+  if (of === null) return { name: '', about: '' };
+  read.only(of, at, ['name', 'about', 'secret', 'optional']);
+  const name = read.take<string>(of, 'name', at, 'text', 'for example "number"') ?? '';
+  if (name !== '' && (!WORD.test(name) || name.length > 40 || name === 'constructor')) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  const about = read.take<string>(of, 'about', at, 'text', 'what it is, for the help') ?? '';
+  const secret = read.take<boolean>(of, 'secret', at, 'boolean', 'true when nobody shall read it', true);
+  const optional = read.take<boolean>(of, 'optional', at, 'boolean', 'true when it may be left out', true);
+  return { name, about, ...(secret !== undefined && { secret }), ...(optional !== undefined && { optional }) };
 }

@@ -69,11 +69,10 @@ export class Reader {
   }
 
   /** Keys that nobody knows are mistakes, most of them of spelling. */
-  only(of: Readonly<Record<string, unknown>>, at: string, known: readonly string[], not: Readonly<Record<string, string>> = {}): void {
+  only(of: Readonly<Record<string, unknown>>, at: string, known: readonly string[]): void {
     for (const key of Object.keys(of)) {
       const path = at === '' ? key : `${at}.${key}`;
-      if (Object.hasOwn(not, key)) this.fail(path, 'is not taken from plugins yet', not[key]!);
-      else if (!known.includes(key)) this.fail(path.slice(0, 80), 'is not known', `known are: ${known.join(', ')}`);
+      if (!known.includes(key)) this.fail(path.slice(0, 80), 'is not known', `known are: ${known.join(', ')}`);
     }
   }
 }

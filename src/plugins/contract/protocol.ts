@@ -42,7 +42,27 @@ export interface ProjectCall extends Call {
   /** in order, none left out; at most 500 */
   readonly events: readonly SeenEvent[];
 }
-export type PluginCall = CommandCall | HookCall | EventCall | ProjectCall;
+/** What people are to be told. */
+export interface Message {
+  /** one line */
+  readonly title: string;
+  /** some lines, plain text */
+  readonly text: string;
+  readonly level: 'good' | 'info' | 'warning' | 'error';
+  /** of the app that it is about */
+  readonly url?: string;
+}
+export interface NotifyCall extends Call {
+  readonly call: 'notify';
+  /** how it was set up, secrets among the options */
+  readonly channel: { readonly name: string; readonly options: Readonly<Record<string, string>> };
+  readonly message: Message;
+  /** the same for every try of the same message */
+  readonly id: string;
+  /** what it tells of; null: it is only a test */
+  readonly event: SeenEvent | null;
+}
+export type PluginCall = CommandCall | HookCall | EventCall | ProjectCall | NotifyCall;
 
 export interface CommandAnswer {
   /** lines for people */
@@ -62,7 +82,9 @@ export interface HookAnswer { readonly add?: Additions; /** why the deploy shall
 export interface EventAnswer { readonly say?: readonly string[] }
 /** any JSON */
 export interface ProjectAnswer { readonly state: unknown }
-export interface Answers { command: CommandAnswer; hook: HookAnswer; event: EventAnswer; project: ProjectAnswer }
+/** `error`: why it was not told; `retry`: it may go well later */
+export interface NotifyAnswer { readonly say?: readonly string[]; readonly error?: string; readonly retry?: boolean }
+export interface Answers { command: CommandAnswer; hook: HookAnswer; event: EventAnswer; project: ProjectAnswer; notify: NotifyAnswer }
 
 /** The answer of a plugin is not what the protocol says. */
 export class BadAnswer extends Error {}
@@ -80,10 +102,15 @@ export function readAnswer<K extends keyof Answers>(kind: K, value: unknown): An
   const read = new Reader();
   const of = read.object(value, '', 'answer one JSON object, or nothing');
   if (of !== null) {
-    read.only(of, '', { command: ['say', 'data', 'error', 'hint', 'settings', 'secrets', 'deploy'], hook: ['add', 'refuse', 'say'], event: ['say'], project: ['state'] }[kind]);
+    read.only(of, '', { command: ['say', 'data', 'error', 'hint', 'settings', 'secrets', 'deploy'], hook: ['add', 'refuse', 'say'], event: ['say'], project: ['state'], notify: ['say', 'error', 'retry'] }[kind]);
     if (of['say'] !== undefined) read.texts(of['say'], 'say', /^[^\0]*$/, 'a list of lines');
     if (kind === 'hook') readHook(read, of);
     if (kind === 'command') readCommand(read, of);
+    if (kind === 'notify') {
+      const error = read.take<string>(of, 'error', '', 'text', 'why, in one line', true);
+      if (error !== undefined && error.trim() === '') read.fail('error', 'is empty', 'why, in one line');
+      read.take(of, 'retry', '', 'boolean', 'true when it may go well later', true);
+    }
     if (kind === 'project' && of['state'] === undefined) read.fail('state', 'is missing', 'answer { "state": … }');
   }
   if (read.problems.length > 0) throw new BadAnswer(read.problems.slice(0, 5).map(tellProblem).join('; '));
