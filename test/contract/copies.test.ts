@@ -69,6 +69,8 @@ describe('copies in a folder', () => {
   it('says what is wrong with a place that is no folder, and a key that leads out', async () => {
     await writeFile(join(root, 'file'), '');
     await expect((await store(join(root, 'file'))).put('a', pieces('x'), signal)).rejects.toMatchObject({ code: 'copies.place', fault: 'user' });
+    // where the system makes no folders
+    await expect((await store('/proc/nope')).put('a/b', pieces('x'), signal)).rejects.toMatchObject({ code: 'copies.place', fault: 'user' });
     await expect((await store()).put('../out', pieces('x'), signal)).rejects.toThrow('no key of a copy');
   });
 });

@@ -25,7 +25,7 @@ export class FolderCopies extends CopyStore {
     const part = `${file}.part-${randomUUID()}`;
     let bytes = 0;
     try {
-      await mkdir(dirname(file), { recursive: true, mode: 0o700 });
+      await makeFolder(dirname(file));
       const handle = await open(part, 'wx', 0o600);
       try {
         for await (const piece of content) {
@@ -90,7 +90,15 @@ export class FolderCopies extends CopyStore {
     const options = { cause: error };
     if (code === 'ENOSPC' || code === 'EDQUOT') return new StepFailure('copies.full', `The disk of ${this.place} is full`, 'make room there, or keep fewer copies', 'machine', options);
     if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS') return new StepFailure('copies.denied', `${this.place} cannot be written (${code})`, 'choose a folder that root can write', 'user', options);
+    if (code === 'ENOENT') return new StepFailure('copies.place', `${this.place} cannot be made there`, 'choose another folder', 'user', options);
     if (code === 'ENOTDIR' || code === 'EEXIST' || code === 'ENAMETOOLONG' || code === 'ELOOP') return new StepFailure('copies.place', `${this.place} is no folder (${code})`, 'choose a folder', 'user', options);
     return error;
   }
+}
+
+/** Makes a folder and those above it. Node's own way never ends where the system refuses a folder with ENOENT, as below /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const above: string[] = [];
+  for (let at = path; (await stat(at).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'ENOENT') throw error; return null; })) === null; at = dirname(at)) above.unshift(at);
+  for (const folder of above) await mkdir(folder, { mode: 0o700 }).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'EEXIST') throw error; });
 }
