@@ -3,7 +3,7 @@ import { createReadStream, fstatSync } from 'node:fs';
 import { openDoor, type Door } from './door.js';
 import { Input } from './input.js';
 import { leave, readRefusal, refusal, unreachable } from './output.js';
-import { CLI_PATH, decode, encode, NDJSON, type ClientFrame, type CliRequest } from './protocol.js';
+import { CLI_PATH, decode, encode, FRAMES, type ClientFrame, type CliRequest } from './protocol.js';
 
 /** Exit code of a program whose reader went away, as the shell shows SIGPIPE. */
 const READER_GONE = 141;
@@ -29,12 +29,22 @@ export function converse(what: Conversation): void {
     ...(what.as !== undefined && { as: what.as }),
   };
   process.stdout.on('error', () => { process.exit(READER_GONE); });
-  process.stderr.on('error', () => {}); // nobody to tell
+  const full = new Set<NodeJS.WriteStream>();
+  const taken = (by: NodeJS.WriteStream): void => { if (full.delete(by) && full.size === 0) door.resume(); };
+  /** Writes, and hears no more until a slow reader has taken it. */
+  const write = (to: NodeJS.WriteStream, content: string | Buffer): void => {
+    if (to.destroyed || to.write(content) || full.has(to)) return;
+    if (full.size === 0) door.pause();
+    full.add(to);
+    to.once('drain', () => { taken(to); });
+  };
+  // nobody to tell; and nothing that would have to be waited for
+  process.stderr.on('error', () => { taken(process.stderr); });
   const input = new Input(() => process.stdin);
   let status = 0;
   let exit: number | null = null;
   let body = '';
-  const door = openDoor(what.socketPath, CLI_PATH, NDJSON, null, {
+  const door = openDoor(what.socketPath, CLI_PATH, FRAMES, null, {
     status: (code) => { status = code; },
     line: (text) => {
       if (exit !== null) return;
@@ -44,15 +54,14 @@ export function converse(what: Conversation): void {
       }
       const frame = decode(text);
       if (frame === null) return;
-      if ('o' in frame) write(door, process.stdout, frame.o);
-      else if ('e' in frame) write(door, process.stderr, frame.e);
-      else if ('b' in frame) write(door, process.stdout, Buffer.from(frame.b, 'base64'));
+      if ('o' in frame) write(process.stdout, frame.o);
+      else if ('e' in frame) write(process.stderr, frame.e);
       else if ('exit' in frame) {
         exit = Number.isInteger(frame.exit) ? frame.exit & 255 : 1;
         door.close();
         leave(exit);
       } else if ('ask' in frame) {
-        write(door, process.stderr, frame.ask);
+        write(process.stderr, frame.ask);
         const typed = frame.hidden ? hiddenLine : (then: (line: string | null) => void): void => { input.line(then); };
         typed((line) => { answer(door, line === null ? { error: 'no terminal' } : { answer: line }); });
       } else if ('need' in frame) {
@@ -62,10 +71,11 @@ export function converse(what: Conversation): void {
         else pump(door, new Input(() => createReadStream(frame.path)), frame.path);
       } // else: a newer server's frame that an older client may leave out
     },
+    bytes: (piece) => { if (exit === null && status === 200) write(process.stdout, piece); },
     end: () => {
       if (exit !== null) return;
       process.stderr.write(status !== 0 && status !== 200 ? readRefusal(status, body) : refusal('the connection to Berth ended before the command did'));
-      leave(1);
+      leave(1, true);
     },
     fail: (code) => {
       process.stderr.write(unreachable(what.socketPath, code));
@@ -81,7 +91,7 @@ function keys(door: Door): void {
   stdin.setRawMode(true);
   // Node's raw mode goes on making \r\n of the program's \n; where there is no stty, that is all that is wrong
   spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
-  stdin.on('data', (piece: Buffer) => { door.send(encode({ in: piece.toString('base64') })); });
+  stdin.on('data', (piece: Buffer) => { door.send(piece); });
   stdin.on('end', () => { door.send(encode({ end: true })); });
   stdout.on('resize', () => { door.send(encode({ size: [stdout.columns, stdout.rows] })); });
 }
@@ -120,13 +130,6 @@ function readable(): boolean {
   }
 }
 
-/** Writes, and hears no more lines until a slow reader has taken them. */
-function write(door: Door, to: NodeJS.WriteStream, text: string | Buffer): void {
-  if (to.write(text)) return;
-  door.pause();
-  to.once('drain', () => { door.resume(); });
-}
-
 function answer(door: Door, frame: ClientFrame): void {
   door.send(encode(frame));
 }
@@ -141,7 +144,7 @@ function pump(door: Door, input: Input, path: string | null = null): void {
     }
     // behind an immediate: what the API has already answered is read before more is sent to it
     setImmediate(() => {
-      if (door.send(encode({ in: piece.toString('base64') }))) next();
+      if (door.send(piece)) next();
       else door.drained(next);
     });
   });

@@ -1,5 +1,8 @@
 import { createConnection } from 'node:net';
-import { Lines } from './protocol.js';
+import { Frames, headOf } from './protocol.js';
+
+/** how often a client that hears nothing says that it is there, ms */
+const HEARTBEAT_MS = 1000;
 
 /** What a caller of the door hears. Exactly one of `end` and `fail` is called, once. */
 export interface DoorEvents {
@@ -7,6 +10,8 @@ export interface DoorEvents {
   status(code: number): void;
   /** one line of the reply's body, heartbeats left out */
   line(text: string): void;
+  /** a piece of the bytes between two lines */
+  bytes?(piece: Buffer): void;
   /** the reply is over or the connection is; lines may be missing */
   end(): void;
   /** no connection came to be: `ENOENT`, `ECONNREFUSED`, `EACCES`, … */
@@ -15,10 +20,10 @@ export interface DoorEvents {
 
 /** One request at the API's socket whose two bodies stream. */
 export interface Door {
-  /** false when more should wait for `drained` */
-  send(text: string): boolean;
+  /** a line, or bytes; false when more should wait for `drained` */
+  send(content: string | Buffer): boolean;
   drained(then: () => void): void;
-  /** stop and go on hearing lines */
+  /** Stop and go on hearing. That the connection was lost is found out meanwhile, too: what was not heard yet is lost with it. */
   pause(): void;
   resume(): void;
   close(): void;
@@ -31,14 +36,16 @@ export interface Door {
 export function openDoor(socketPath: string, path: string, type: string, body: string | null, events: DoorEvents): Door {
   const socket = createConnection(socketPath);
   const reply = new ReplyReader();
-  const lines = new Lines();
+  const frames = new Frames();
+  let beat: NodeJS.Timeout | null = null;
   let connected = false;
   let over = false;
   const finish = (tell: () => void): void => {
     if (over) return;
-    // a reply of one JSON document may have no newline at its end
-    for (const text of lines.push(Buffer.from('\n'))) if (text !== '') events.line(text);
+    const rest = frames.end();
+    if (rest !== '') events.line(rest);
     over = true;
+    if (beat) clearInterval(beat);
     socket.destroy();
     tell();
   };
@@ -55,7 +62,11 @@ export function openDoor(socketPath: string, path: string, type: string, body: s
       const parts = reply.push(piece);
       if (known === 0 && reply.status !== 0) events.status(reply.status);
       for (const part of parts) {
-        for (const text of lines.push(part)) if (text !== '' && !over) events.line(text);
+        for (const frame of frames.push(part)) {
+          if (over) return;
+          if (typeof frame !== 'string') events.bytes?.(frame);
+          else if (frame !== '') events.line(frame);
+        }
       }
     } catch {
       finish(events.end);
@@ -65,12 +76,35 @@ export function openDoor(socketPath: string, path: string, type: string, body: s
   socket.on('end', () => finish(events.end));
   socket.on('error', (error: NodeJS.ErrnoException) => finish(() => (connected ? events.end() : events.fail(error.code ?? error.message))));
   socket.on('close', () => finish(events.end));
+  const send = (content: string | Buffer): boolean => {
+    if (over) return true;
+    if (typeof content === 'string') return socket.write(`${Buffer.byteLength(content).toString(16)}\r\n${content}\r\n`);
+    const line = headOf(content);
+    socket.cork();
+    socket.write(`${(line.length + content.length).toString(16)}\r\n${line}`);
+    socket.write(content);
+    const more = socket.write('\r\n');
+    socket.uncork();
+    return more;
+  };
   return {
-    send: (text) => (over ? true : socket.write(`${Buffer.byteLength(text).toString(16)}\r\n${text}\r\n`)),
+    send,
     drained: (then) => { socket.once('drain', then); },
-    pause: () => { socket.pause(); },
-    resume: () => { socket.resume(); },
-    close: () => { over = true; socket.destroy(); },
+    pause: () => {
+      socket.pause();
+      // nothing is read, so only writing can tell whether anybody is there still
+      beat ??= setInterval(() => { if (socket.writableLength === 0) send('\n'); }, HEARTBEAT_MS);
+    },
+    resume: () => {
+      if (beat) clearInterval(beat);
+      beat = null;
+      socket.resume();
+    },
+    close: () => {
+      over = true;
+      if (beat) clearInterval(beat);
+      socket.destroy();
+    },
   };
 }
 

@@ -2,13 +2,18 @@
  * The wire between the small programs (`berth`, the SSH shell, the git hook) and the API. Types and two pure helpers; imported by those
  * programs and by `src/modules/commands`, nobody else.
  *
- * HTTP/1.1 over a unix socket; bodies are newline-delimited JSON, one frame a line, in both directions at once.
+ * HTTP/1.1 over a unix socket; bodies are newline-delimited JSON, one frame a line, in both directions at once. Of `/v1/cli` they may hold
+ * bytes as they are, too: `{"bytes":n}` and a newline, then n bytes (`FRAMES`, a type of its own: program and API of different versions
+ * refuse each other before anything is done).
+ *
+ * Rules for both:
+ * - an empty line is a heartbeat and means nothing;
+ * - what ends without `{exit}` (reply), `{end}` or `{error}` (input) was cut off, and is never taken for the whole.
  *
  * Rules for the server:
- * - an empty line is a heartbeat and means nothing;
  * - the request body of `/v1/cli` stays open for as long as the command runs: no request timeout may apply to it, and the reply starts before it ends;
- * - after `{exit}` the client closes. The server goes on reading (and dropping) input until then: closing first, with input unread, could
- *   cost the client the last frames;
+ * - after `{exit}` the client closes. The server goes on reading (and dropping) input until then, for as long as it hears heartbeats of a client
+ *   whose reader is slow: closing first could cost the client the last frames;
  * - a client that closes earlier has interrupted the command.
  */
 export const CLI_PATH = '/v1/cli';
@@ -17,6 +22,8 @@ export const GIT_PUSH_PATH = '/v1/git/push';
 
 /** Content type of a streamed body. */
 export const NDJSON = 'application/x-ndjson';
+/** The same with bytes between the lines. Another name for another way of saying it. */
+export const FRAMES = 'application/vnd.berth.frames';
 
 /** First line of a `/v1/cli` request. */
 export interface CliRequest {
@@ -33,10 +40,8 @@ export interface CliRequest {
   readonly as?: string;
 }
 
-/** What the client answers to `need` and `ask`. */
+/** What the client answers to `need` and `ask`, beside the bytes of stdin or of the file asked for. */
 export type ClientFrame =
-  /** a piece of stdin or of the file asked for, base64 */
-  | { readonly in: string }
   /** that was all of it */
   | { readonly end: true }
   /** the terminal's size has changed: columns and rows */
@@ -53,12 +58,11 @@ export interface NoteFrame { readonly note: string }
 /** Always the last frame. 0–255 */
 export interface ExitFrame { readonly exit: number }
 
+/** Beside bytes, which are for standard output. */
 export type ServerFrame =
   | OutputFrame
   | NoteFrame
   | ExitFrame
-  /** bytes for standard output, base64 */
-  | { readonly b: string }
   | { readonly need: 'stdin' }
   /** from now on every key is sent as it is typed, and what comes is shown as it is */
   | { readonly need: 'terminal' }
@@ -118,32 +122,57 @@ export function decode(line: string): ServerFrame | null {
   }
 }
 
+/** What stands before so many bytes. */
+export const headOf = (bytes: Uint8Array): string => `{"bytes":${bytes.length}}\n`;
+const HEAD = /^\{"bytes":(\d{1,10})\}$/;
+
 const NEWLINE = 0x0a;
 
-/** Cuts a byte stream into lines, whatever the pieces it comes in; a character split between two pieces stays whole. */
-export class Lines {
+/** Cuts a stream into lines and the bytes between them, whatever the pieces it comes in; a character split between two pieces stays whole. */
+export class Frames {
   private held: Buffer[] = [];
   private size = 0;
+  private left = 0;
 
   /** @param limit longest line in bytes; a longer one throws */
   constructor(private readonly limit = 64 * 1024 * 1024) {}
 
-  /** The lines that this piece completes, without their newlines. */
-  push(piece: Buffer): string[] {
-    const lines: string[] = [];
-    let from = 0;
-    for (let at = piece.indexOf(NEWLINE); at !== -1; at = piece.indexOf(NEWLINE, from)) {
-      const rest = piece.subarray(from, at);
-      lines.push(this.held.length === 0 ? rest.toString('utf8') : Buffer.concat([...this.held, rest]).toString('utf8'));
-      this.held = [];
-      this.size = 0;
+  /** The lines that this piece completes, without their newlines, and what it has of the bytes between: as they come, not one buffer a head. */
+  push(piece: Buffer): (string | Buffer)[] {
+    const found: (string | Buffer)[] = [];
+    for (let from = 0; from < piece.length;) {
+      if (this.left > 0) {
+        const bytes = piece.subarray(from, from + this.left);
+        this.left -= bytes.length;
+        from += bytes.length;
+        found.push(bytes);
+        continue;
+      }
+      const at = piece.indexOf(NEWLINE, from);
+      if (at === -1) {
+        this.held.push(from === 0 ? piece : piece.subarray(from));
+        this.size += piece.length - from;
+        if (this.size > this.limit) throw new Error(`a line is longer than ${this.limit} bytes`);
+        break;
+      }
+      const line = this.line(piece.subarray(from, at));
+      const head = HEAD.exec(line);
+      if (head) this.left = Number(head[1]);
+      else found.push(line);
       from = at + 1;
     }
-    if (from < piece.length) {
-      this.held.push(from === 0 ? piece : piece.subarray(from));
-      this.size += piece.length - from;
-      if (this.size > this.limit) throw new Error(`a line is longer than ${this.limit} bytes`);
-    }
-    return lines;
+    return found;
+  }
+
+  /** What stands behind the last newline, when the stream is over; a reply of one JSON document need not have any. */
+  end(): string {
+    return this.line(Buffer.alloc(0));
+  }
+
+  private line(rest: Buffer): string {
+    const line = this.held.length === 0 ? rest.toString('utf8') : Buffer.concat([...this.held, rest]).toString('utf8');
+    this.held = [];
+    this.size = 0;
+    return line;
   }
 }

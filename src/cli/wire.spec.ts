@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ReplyReader } from './door.js';
-import { Lines } from './protocol.js';
+import { Frames, headOf } from './protocol.js';
 import { appOf, gitCommand, gitProtocol } from './repository.js';
 
 /** The same bytes in pieces of any size. */
@@ -19,14 +19,33 @@ const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLengt
 describe('lines', () => {
   it('are the same however the bytes arrive', () => {
     fc.assert(fc.property(fc.array(fc.string({ unit: 'binary' }).map((line) => line.replaceAll('\n', ' '))), sizes, (given, pieces) => {
-      const lines = new Lines();
+      const lines = new Frames();
       const whole = Buffer.from(given.map((line) => `${line}\n`).join(''));
       expect(cut(whole, pieces).flatMap((piece) => lines.push(piece))).toEqual(whole.toString().split('\n').slice(0, -1));
     }));
   });
 
+  it('have bytes between them, which come as they are', () => {
+    const line = fc.json({ maxDepth: 1 }).map((text) => text.replaceAll('\n', ' '));
+    // newlines and heads of bytes are bytes like any others there
+    const bytes = fc.oneof(fc.uint8Array({ minLength: 1, maxLength: 60 }), fc.constantFrom('\n', '\n\n{"exit":0}\n', '{"bytes":5}\n').map((text) => Buffer.from(text))).map((each) => Buffer.from(each));
+    fc.assert(fc.property(fc.array(fc.oneof(line, bytes)), sizes, (given, pieces) => {
+      const frames = new Frames();
+      const wire = Buffer.concat(given.flatMap((frame) => (typeof frame === 'string' ? [Buffer.from(`${frame}\n`)] : [Buffer.from(headOf(frame)), frame])));
+      const found = cut(wire, pieces).flatMap((piece) => frames.push(piece));
+      const joined = (all: readonly (string | Buffer)[]): (string | number)[] => all.flatMap((frame): (string | number)[] => (typeof frame === 'string' ? [frame] : [...frame]));
+      expect(joined(found)).toEqual(joined(given));
+    }));
+  });
+
+  it('end with what stands behind the last newline, but not within bytes', () => {
+    const frames = new Frames();
+    expect([frames.push(Buffer.from('{"a":1}\n{"b"')), frames.end(), frames.end()]).toEqual([['{"a":1}'], '{"b"', '']);
+    expect([frames.push(Buffer.from('{"bytes":9}\nabc')), frames.end()]).toEqual([[Buffer.from('abc')], '']);
+  });
+
   it('have a longest length', () => {
-    const lines = new Lines(10);
+    const lines = new Frames(10);
     lines.push(Buffer.from('12345'));
     expect(() => lines.push(Buffer.from('678901'))).toThrow('longer than 10 bytes');
   });

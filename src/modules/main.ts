@@ -8,7 +8,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { DocumentBuilder, SwaggerModule } from '@nestjs/swagger';
 import { readConfig } from '../config.js';
-import { NDJSON } from '../cli/protocol.js';
+import { FRAMES, NDJSON } from '../cli/protocol.js';
 import { DockerDriver } from '../drivers/engine/docker.driver.js';
 import { PluginDriver } from '../drivers/plugin/plugin.driver.js';
 import { PluginFetch } from '../drivers/plugin/plugin.source.js';
@@ -75,7 +75,7 @@ async function main(): Promise<void> {
 
   let handler: RequestListener = (_, response) => response.writeHead(503).end();
   const adapter = new FastifyAdapter({ bodyLimit: 16 << 20, serverFactory: (listener: RequestListener) => { handler = listener; return createServer(listener); } });
-  adapter.getInstance().addContentTypeParser(NDJSON, (_request: unknown, _payload: unknown, done: (error: null) => void) => done(null));
+  adapter.getInstance().addContentTypeParser([FRAMES, NDJSON], (_request: unknown, _payload: unknown, done: (error: null) => void) => done(null));
   // no body is no input, whatever type it would have had
   adapter.getInstance().addHook('onRequest', (request: { headers: Record<string, unknown> }, _reply: unknown, done: () => void) => {
     if (!request.headers['transfer-encoding'] && !Number(request.headers['content-length'] ?? 0)) delete request.headers['content-type'];

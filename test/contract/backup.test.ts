@@ -53,7 +53,7 @@ async function machine(store?: string): Promise<Machine> {
       const b: Buffer[] = [];
       const code = await door.run({
         argv, origin: 'local', actor: 'root@host', columns: 0, color: false, hasStdin: stdin !== undefined, signal: new AbortController().signal,
-        write: (channel, text) => { if (channel === 'b') b.push(Buffer.from(text, 'base64')); else (channel === 'o' ? o : e)!.push(text); },
+        write: (channel, content) => { if (typeof content !== 'string') b.push(content); else (channel === 'o' ? o : e)!.push(content); },
         drained: async () => {}, read: async () => Buffer.from(stdin ?? ''), answer: async () => '', pieces: async function* () {},
       });
       return { code, out: o!.join(''), err: e!.join(''), bytes: Buffer.concat(b) };

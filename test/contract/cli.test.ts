@@ -4,7 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { encode } from '../../src/cli/protocol.js';
+import { encode, headOf } from '../../src/cli/protocol.js';
 import { FakeApi, type Talk } from './support/fake-api.js';
 import { install } from './support/install.js';
 
@@ -26,6 +26,8 @@ function start(args: readonly string[], options: { stdin?: 'pipe' | 'ignore'; en
   return { child, done };
 }
 const berth = (...args: string[]): Promise<Ran> => start(args).done;
+/** one whose output is read when the test says */
+const unread = (...args: string[]) => spawn(bin, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, BERTH_RUN: dir } });
 
 beforeAll(async () => {
   dir = mkdtempSync(join(tmpdir(), 'berth-cli-'));
@@ -120,6 +122,44 @@ describe('berth', () => {
     expect(peak).toBeLessThan(160 * 1024);
   });
 
+  it('writes bytes as they are, between text, without holding them', async () => {
+    const piece = randomBytes(1024 * 1024);
+    const rounds = 200;
+    const sent = createHash('sha256');
+    api.script.cli = async (talk) => {
+      talk.send({ o: 'first\n' });
+      sent.update('first\n');
+      for (let round = 0; round < rounds; round += 1) {
+        sent.update(piece);
+        if (!talk.bytes(piece)) await Promise.race([new Promise((resolve) => talk.reply.once('drain', resolve)), talk.gone]);
+      }
+      talk.send({ e: 'said\n' }, { exit: 7 });
+    };
+    const child = unread('db:export');
+    const got = createHash('sha256');
+    let [size, peak, err] = [0, 0, ''];
+    child.stderr.on('data', (text: Buffer) => { err += text.toString(); });
+    child.stdout.on('data', (bytes: Buffer) => {
+      got.update(bytes);
+      size += bytes.length;
+      if (size % 50 === 0) peak = Math.max(peak, Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0));
+    });
+    expect(await new Promise((resolve) => { child.on('close', resolve); })).toBe(7);
+    expect([size, err]).toEqual([rounds * piece.length + 6, 'said\n']);
+    expect(got.digest('hex')).toBe(sent.digest('hex'));
+    expect(peak).toBeLessThan(160 * 1024);
+  });
+
+  it('never takes bytes that were cut off for all of them', async () => {
+    api.script.cli = (talk) => {
+      talk.reply.write(headOf(Buffer.alloc(100)));
+      // what would be a frame, were it not among the bytes
+      talk.reply.write(`half of it\n${encode({ exit: 0 })}`);
+      setTimeout(() => { talk.reply.end(); }, 30);
+    };
+    expect(await berth('x')).toEqual({ code: 1, signal: null, out: `half of it\n${encode({ exit: 0 })}`, err: ' !     the connection to Berth ended before the command did\n' });
+  });
+
   it('stops sending when the command ends before the input does', async () => {
     api.script.cli = async (talk) => {
       talk.send({ need: 'stdin' });
@@ -197,6 +237,86 @@ describe('berth', () => {
     await (talkOf as Talk | null)?.gone;
   });
 
+  describe('when the API dies in the middle of what it writes', () => {
+    /** Writes without an end, and is gone once the client can take no more. */
+    const flood = async (talk: Talk): Promise<void> => {
+      let full = false;
+      void talk.waits.then(() => { full = true; });
+      while (!full && !talk.closed) if (!talk.bytes(Buffer.alloc(64 * 1024))) await Promise.race([new Promise((resolve) => talk.reply.once('drain', resolve)), talk.gone, talk.waits]);
+      talk.reply.destroy();
+    };
+    const LOST = ' !     the connection to Berth ended before the command did\n';
+    const code = (of: ChildProcess): Promise<number | null> => new Promise((resolve) => { of.on('exit', (got) => { resolve(got); }); });
+
+    it('and its reader never reads: it says so, and ends', async () => {
+      api.script.cli = flood;
+      const run = unread('db:export');
+      let err = '';
+      run.stderr.on('data', (text: Buffer) => { err += text.toString(); });
+      expect(await code(run)).toBe(1);
+      expect(err).toBe(LOST);
+    });
+
+    it('and its reader goes away meanwhile', async () => {
+      api.script.cli = flood;
+      const run = unread('db:export');
+      await new Promise<void>((resolve) => { run.stdout.once('readable', () => { resolve(); }); });
+      run.stdout.destroy();
+      expect(await code(run)).toBe(141);
+    });
+
+    it('and large input is on its way', async () => {
+      api.script.cli = async (talk) => {
+        talk.send({ need: 'stdin' });
+        await talk.next();
+        await flood(talk);
+      };
+      const run = spawn('sh', ['-c', `"${bin}" db:import < /dev/zero | sleep 3`], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, BERTH_RUN: dir } });
+      let err = '';
+      run.stderr.on('data', (text: Buffer) => { err += text.toString(); });
+      expect(await code(run)).toBe(0); // sleep's
+      expect(['', LOST]).toContain(err);
+    });
+
+    it('and nobody reads its errors: those are not waited for', async () => {
+      const ended = new Promise<void>((resolve) => {
+        api.script.cli = async (talk) => {
+          talk.send(...Array.from({ length: 200 }, () => ({ e: 'x'.repeat(64 * 1024) })), { o: 'all\n' }, { exit: 5 });
+          await talk.gone;
+          resolve();
+        };
+      });
+      const run = unread('db:export');
+      run.stderr.destroy();
+      let out = '';
+      run.stdout.on('data', (text: Buffer) => { out += text.toString(); });
+      expect([await code(run), out]).toEqual([5, 'all\n']);
+      await ended;
+    });
+  });
+
+  it('says nothing of its own about thousands of small lines that wait for a slow reader', async () => {
+    api.script.cli = (talk) => { talk.send({ o: Array.from({ length: 20_000 }, (_, n) => `line ${n}\n`).join('') }, ...Array.from({ length: 20_000 }, (_, n) => ({ o: `line ${n}\n` })), { exit: 0 }); };
+    const run = await start(['-c', `"${bin}" logs | { sleep 0.3; wc -l; }`], { program: 'sh' }).done;
+    expect(run).toMatchObject({ code: 0, out: '40000\n', err: '' });
+  });
+
+  it('waits for a reader that is slower than the API\'s patience', async () => {
+    // the API keeps the connection for as long as it hears the client
+    const waits = new Promise<void>((resolve) => {
+      api.script.cli = (talk) => {
+        talk.send(...Array.from({ length: 100 }, () => ({ o: 'x'.repeat(64 * 1024) })), { exit: 0 });
+        void talk.waits.then(resolve);
+      };
+    });
+    const run = unread('logs');
+    await waits;
+    let size = 0;
+    run.stdout.on('data', (piece: Buffer) => { size += piece.length; });
+    expect(await new Promise((resolve) => { run.on('close', resolve); })).toBe(0);
+    expect(size).toBe(100 * 64 * 1024);
+  });
+
   it('ends quietly when its reader has enough', async () => {
     let gone: Promise<void> | null = null;
     api.script.cli = (talk) => {
@@ -235,6 +355,8 @@ describe('berth', () => {
   it('shows what the API refuses, and a reply that is not its own', async () => {
     api.script.raw = (_request, reply) => { reply.writeHead(403, { 'content-type': 'application/json' }).end('{"message":"not yours","hint":"ask"}'); };
     expect(await berth('x')).toMatchObject({ code: 1, err: ' !     not yours\n       ask\n' });
+    api.script.raw = (_request, reply) => { reply.writeHead(415, { 'content-type': 'application/json' }).end('{"message":"Unsupported Media Type"}'); };
+    expect(await berth('x')).toMatchObject({ code: 1, err: expect.stringContaining("Berth's API is of another version than this program") });
     api.script.raw = (_request, reply) => { reply.writeHead(500).end('<html>'); };
     expect(await berth('x')).toMatchObject({ code: 1, err: " !     Berth's API answered 500\n" });
   });

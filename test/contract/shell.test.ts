@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import type { ServerResponse } from 'node:http';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -118,6 +118,23 @@ describe('a command over SSH', () => {
     const client = start('ssh', [...sshd.options, sshd.host, ...Array.from({ length: 10 }, () => 'z'.repeat(100_000))]);
     expect((await client.done).code).not.toBe(0);
     expect(length).toBe(0);
+  });
+
+  it('whose API dies in the middle of what it writes, while nobody reads that, is no success and stays nowhere', async () => {
+    let pid = 0;
+    api.script.cli = async (talk) => {
+      pid = Number(execFileSync('pgrep', ['-f', `${join(dist, 'shell.cjs')} --key admin`], { encoding: 'utf8' }).trim().split('\n').at(-1));
+      let full = false;
+      void talk.waits.then(() => { full = true; });
+      while (!full && !talk.closed) if (!talk.bytes(Buffer.alloc(64 * 1024))) await Promise.race([new Promise((resolve) => talk.reply.once('drain', resolve)), talk.gone, talk.waits]);
+      talk.reply.destroy();
+    };
+    const client = spawn('ssh', [...sshd.options, sshd.host, 'db:export'], { stdio: ['ignore', 'pipe', 'pipe'], cwd: dir });
+    let err = '';
+    client.stderr.on('data', (text: Buffer) => { err += text.toString(); });
+    while (pid === 0 || existsSync(`/proc/${pid}`)) await pause(50);
+    client.stdout.resume();
+    expect([await new Promise((resolve) => { client.on('close', resolve); }), err]).toEqual([1, ' !     the connection to Berth ended before the command did\n']);
   });
 
   it('that is none says who you are and how to push', async () => {

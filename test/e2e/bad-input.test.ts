@@ -214,7 +214,7 @@ describe('over SSH', () => {
   /** What the SSH shell says to the API, said by the test. */
   function atSshDoor(argv: readonly string[]): Promise<object[]> {
     return new Promise((yes, no) => {
-      const sent = request({ socketPath: join(berth.runDir, 'ssh.sock'), path: '/v1/cli', method: 'POST', headers: { 'content-type': 'application/x-ndjson' } }, (reply) => {
+      const sent = request({ socketPath: join(berth.runDir, 'ssh.sock'), path: '/v1/cli', method: 'POST', headers: { 'content-type': 'application/vnd.berth.frames' } }, (reply) => {
         let text = '';
         reply.setEncoding('utf8').on('data', (piece: string) => { text += piece; }).on('error', no).on('end', () => yes(text.split('\n').filter(Boolean).map((line) => JSON.parse(line) as object)));
       });

@@ -224,7 +224,7 @@ function render({ event, data }: StreamItem, out: Out): number | undefined {
     case 'warn': out.warn(String(data)); return undefined;
     case 'bytes':
       if (out.columns > 0) throw new Rejected('backup.terminal', 'A backup is nothing for a terminal', 'berth backup - > berth.tar.gz');
-      out.bytes(String(data));
+      out.bytes(data as Buffer);
       return undefined;
     default: return Number(data);
   }

@@ -23,7 +23,7 @@ export async function* telling(work: (say: Say) => Promise<number>): AsyncGenera
   };
   const done = work({
     info: (text) => put('info', text), detail: (text) => put('detail', text), warn: (text) => put('warn', text),
-    bytes: (piece) => new Promise((taken) => put('bytes', piece.toString('base64'), taken)),
+    bytes: (piece) => new Promise((taken) => put('bytes', piece, taken)),
   }).finally(() => { over = true; wake(); });
   done.catch(() => {}); // thrown below
   try {

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import { ApiExcludeController } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { encode, Lines, NDJSON, type ClientFrame, type CliRequest, type GitOpenRequest, type GitPushRequest, type ServerFrame } from '../../cli/protocol.js';
+import { encode, Frames, FRAMES, headOf, NDJSON, type ClientFrame, type CliRequest, type GitOpenRequest, type GitPushRequest, type ServerFrame } from '../../cli/protocol.js';
 import { Rejected } from '../../events/decider.js';
 import { Core } from '../core.js';
 import { openRepository, PushDesk } from '../git/push.js';
@@ -21,8 +21,8 @@ class FrameStream {
   private readonly gone = new AbortController();
   private readonly beat: NodeJS.Timeout;
 
-  constructor(private readonly response: ServerResponse) {
-    response.writeHead(200, { 'content-type': NDJSON, 'cache-control': 'no-store' });
+  constructor(private readonly response: ServerResponse, type: string) {
+    response.writeHead(200, { 'content-type': type, 'cache-control': 'no-store' });
     response.flushHeaders();
     response.on('close', () => this.gone.abort());
     response.on('error', () => this.gone.abort());
@@ -37,6 +37,14 @@ class FrameStream {
     if (!this.gone.signal.aborted) this.response.write(encode(frame));
   }
 
+  bytes(piece: Buffer): void {
+    if (this.gone.signal.aborted || piece.length === 0) return;
+    this.response.cork();
+    this.response.write(headOf(piece));
+    this.response.write(piece);
+    this.response.uncork();
+  }
+
   async drained(): Promise<void> {
     if (this.response.writableNeedDrain && !this.gone.signal.aborted) await Promise.race([once(this.response, 'drain'), once(this.response, 'close')]);
   }
@@ -47,11 +55,17 @@ class FrameStream {
     this.response.end();
   }
 
-  /** The same for a caller that may be sending still: who closes with input unread costs it the last frames. */
-  async endAfterCaller(exit: number): Promise<void> {
+  /** The same for a caller that may be sending still: who closes with input unread costs it the last frames. @param silent for how long it was not heard, ms */
+  async endAfterCaller(exit: number, silent: () => number): Promise<void> {
     clearInterval(this.beat);
     this.send({ exit });
-    if (!this.gone.signal.aborted) await Promise.race([once(this.response, 'close'), new Promise((resolve) => { setTimeout(resolve, CLOSE_MS).unref(); })]);
+    const told = performance.now();
+    await new Promise<void>((resolve) => {
+      if (this.gone.signal.aborted) return resolve();
+      const watch = setInterval(() => { if (Math.min(performance.now() - told, silent()) > CLOSE_MS) done(); }, 1000).unref();
+      const done = (): void => { clearInterval(watch); resolve(); };
+      this.response.once('close', done);
+    });
     this.response.end();
   }
 }
@@ -60,28 +74,39 @@ class FrameStream {
 const sizeOf = (columns: unknown, rows: unknown): TerminalSize => ({ columns: within(columns, 80), rows: within(rows, 24) });
 const within = (value: unknown, fallback: number): number => (Number.isInteger(value) && (value as number) > 0 && (value as number) < 1000 ? value as number : fallback);
 
-/** frames that wait for a slow reader before the caller is told to wait; about 90 kB each */
-const FRAMES_HELD = 64;
+/** bytes that wait for a slow reader before the caller is told to wait */
+const HELD = 1 << 20;
 
 /** What the caller sends while its command runs: answered one question at a time. */
 class CallerInput {
-  private readonly frames: ClientFrame[] = [];
+  private readonly frames: { readonly frame: ClientFrame | Buffer; readonly size: number }[] = [];
+  private held = 0;
+  private heard = performance.now();
   private dropping = false;
   private wake: () => void = () => {};
   private over = false;
 
   constructor(private readonly request: IncomingMessage, first: (line: string) => void) {
-    const lines = new Lines();
+    const cut = new Frames();
     let started = false;
-    request.on('data', (piece: Buffer) => {
-      for (const line of lines.push(piece)) {
-        if (line === '') continue;
-        if (!started) {
-          started = true;
-          first(line);
-        } else if (!this.dropping) this.frames.push(JSON.parse(line) as ClientFrame);
+    const take = (frame: string | Buffer): void => {
+      if (frame === '') return;
+      if (!started) {
+        started = true;
+        first(String(frame));
+      } else if (!this.dropping) {
+        this.frames.push({ frame: typeof frame === 'string' ? JSON.parse(frame) as ClientFrame : frame, size: frame.length });
+        this.held += frame.length;
       }
-      if (this.frames.length >= FRAMES_HELD) request.pause();
+    };
+    request.on('data', (piece: Buffer) => {
+      this.heard = performance.now();
+      try {
+        cut.push(piece).forEach(take);
+      } catch {
+        return void request.destroy(); // none of our programs
+      }
+      if (this.held >= HELD) request.pause();
       this.wake();
     });
     const end = (): void => { this.over = true; this.wake(); };
@@ -90,11 +115,17 @@ class CallerInput {
     request.on('close', end);
   }
 
-  private async next(): Promise<ClientFrame> {
+  /** for how long nothing came, ms */
+  silent(): number {
+    return performance.now() - this.heard;
+  }
+
+  private async next(): Promise<ClientFrame | Buffer> {
     for (;;) {
-      const frame = this.frames.shift();
-      if (this.frames.length < FRAMES_HELD / 4 && this.request.isPaused()) this.request.resume();
-      if (frame) return frame;
+      const next = this.frames.shift();
+      this.held -= next?.size ?? 0;
+      if (this.held < HELD / 2 && this.request.isPaused()) this.request.resume();
+      if (next) return next.frame;
       if (this.over) throw new Rejected('input.gone', 'the caller went away');
       await new Promise<void>((resolve) => { this.wake = resolve; });
     }
@@ -104,9 +135,9 @@ class CallerInput {
   async *pieces(): AsyncGenerator<Buffer> {
     for (;;) {
       const frame = await this.next();
-      if ('end' in frame) return;
-      if ('error' in frame) throw new Rejected('input.file', frame.error);
-      if ('in' in frame) yield Buffer.from(frame.in, 'base64');
+      if (Buffer.isBuffer(frame)) yield frame;
+      else if ('end' in frame) return;
+      else if ('error' in frame) throw new Rejected('input.file', frame.error);
     }
   }
 
@@ -114,9 +145,9 @@ class CallerInput {
   async *typed(): AsyncGenerator<Buffer | TerminalSize> {
     for (;;) {
       const frame = await this.next();
-      if ('end' in frame || 'error' in frame) return;
-      if ('in' in frame) yield Buffer.from(frame.in, 'base64');
-      if ('size' in frame) yield sizeOf(frame.size[0], frame.size[1]);
+      if (Buffer.isBuffer(frame)) yield frame;
+      else if ('end' in frame || 'error' in frame) return;
+      else if ('size' in frame) yield sizeOf(frame.size[0], frame.size[1]);
     }
   }
 
@@ -135,12 +166,14 @@ class CallerInput {
   drop(): void {
     this.dropping = true;
     this.frames.length = 0;
+    this.held = 0;
     this.request.resume();
   }
 
   async answer(): Promise<string> {
     for (;;) {
       const frame = await this.next();
+      if (Buffer.isBuffer(frame)) continue;
       if ('answer' in frame) return frame.answer;
       if ('error' in frame) throw new Rejected('input.no-terminal', 'There is no terminal to ask at', 'say --force');
     }
@@ -163,8 +196,9 @@ export class CliController {
   async cli(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const origin = originOf(request.raw);
     if (origin === 'http') return void reply.code(404).send({ message: 'the command line door is on the unix socket only' });
+    if (!request.headers['content-type']?.startsWith(FRAMES)) return void reply.code(409).send({ message: "This program is of another version than Berth's API", hint: 'use the one that was installed with it, or run deploy/bootstrap.sh again' });
     reply.hijack();
-    const stream = new FrameStream(reply.raw);
+    const stream = new FrameStream(reply.raw, FRAMES);
     const asked = await new Promise<{ line: string; input: CallerInput } | null>((resolve) => {
       const input: CallerInput = new CallerInput(request.raw, (line) => queueMicrotask(() => resolve({ line, input })));
       request.raw.on('close', () => resolve(null));
@@ -184,7 +218,7 @@ export class CliController {
             typed: () => { stream.send({ need: 'terminal' }); return asked.input.typed(); },
           },
         }),
-        write: (channel, text) => stream.send(channel === 'o' ? { o: text } : channel === 'e' ? { e: text } : { b: text }),
+        write: (channel, content) => (typeof content !== 'string' ? stream.bytes(content) : stream.send(channel === 'o' ? { o: content } : { e: content })),
         drained: () => stream.drained(),
         read: (what, limit) => { stream.send(what); return asked.input.bytes(limit); },
         pieces: () => { stream.send({ need: 'stdin' }); return asked.input.pieces(); },
@@ -195,7 +229,7 @@ export class CliController {
       stream.send({ e: ` !     ${explain(error).message}\n` });
     }
     asked.input.drop();
-    await stream.endAfterCaller(exit);
+    await stream.endAfterCaller(exit, () => asked.input.silent());
   }
 
   @Post('git/open')
@@ -214,7 +248,7 @@ export class CliController {
   async push(@Req() request: FastifyRequest<{ Body: GitPushRequest }>, @Res() reply: FastifyReply): Promise<void> {
     if (originOf(request.raw) === 'http') return void reply.code(404).send({ message: 'git comes over SSH' });
     reply.hijack();
-    const stream = new FrameStream(reply.raw);
+    const stream = new FrameStream(reply.raw, NDJSON);
     let exit = 1;
     try {
       exit = await this.desk.push(request.body, { output: (text) => stream.send({ o: text }), note: (text) => stream.send({ note: text }) }, stream.signal);

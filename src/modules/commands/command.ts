@@ -17,8 +17,7 @@ export interface Out {
   line(text?: string): void;
   /** without a newline */
   raw(text: string): void;
-  /** bytes, as base64 */
-  bytes(piece: string): void;
+  bytes(piece: Buffer): void;
   info(text: string): void;
   section(text: string): void;
   detail(text: string): void;
@@ -61,8 +60,10 @@ export interface CommandContext {
 /** What a command has that needs no server: files and what is piped in. */
 export type OfflineContext = Pick<CommandContext, 'stdin' | 'file' | 'signal'>;
 
-/** One entry of a live stream: `id` is what a client sends back as Last-Event-ID to go on behind it. */
+/** One entry of a live stream: `id` is what a client sends back as Last-Event-ID to go on behind it. `data` that is a Buffer is bytes. */
 export interface StreamItem { readonly id: string; readonly event: string; readonly data: unknown }
+/** The same for JSON, which has no bytes: base64. */
+export const plainItem = (item: StreamItem): StreamItem => (Buffer.isBuffer(item.data) ? { ...item, data: item.data.toString('base64') } : item);
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE';
 

@@ -4,7 +4,7 @@ import { deployLog, followDeploy } from '../deploys/follow.js';
 import { followOperation, operationLog, printOperation } from '../operations/follow.js';
 import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
-import type { AnyCommand, CommandContext, DeployAnswer, OperationAnswer, Terminal } from './command.js';
+import { plainItem, type AnyCommand, type CommandContext, type DeployAnswer, type OperationAnswer, type Terminal } from './command.js';
 import { foreignCommands } from '../plugins/foreign.js';
 import { explain } from './explain.js';
 import { FrameOut } from './out.js';
@@ -23,7 +23,8 @@ export interface Caller {
   readonly hasStdin: boolean;
   readonly terminal?: Terminal;
   readonly signal: AbortSignal;
-  write(channel: 'o' | 'e' | 'b', text: string): void;
+  /** bytes are for standard output */
+  write(channel: 'o' | 'e', content: string | Buffer): void;
   /** resolves when the caller has taken what was written */
   drained(): Promise<void>;
   read(what: { need: 'stdin' } | { need: 'file'; path: string }, limit: number): Promise<Buffer>;
@@ -39,7 +40,7 @@ export class CliDoor {
 
   /** Runs one command line to its end; answers the exit code. Never throws. */
   async run(caller: Caller): Promise<number> {
-    const plain = new FrameOut((channel, text) => caller.write(channel, text), caller.columns, caller.color, false, false);
+    const plain = new FrameOut((channel, content) => caller.write(channel, content), caller.columns, caller.color, false, false);
     try {
       return await this.carryOut(caller);
     } catch (error) {
@@ -55,7 +56,7 @@ export class CliDoor {
     checkSize(caller.argv);
     const { name, rest, global } = splitGlobal(caller.argv);
     const { trace } = (await this.core.board.now()).server;
-    const plain = new FrameOut((channel, text) => caller.write(channel, text), caller.columns, caller.color, false, trace);
+    const plain = new FrameOut((channel, content) => caller.write(channel, content), caller.columns, caller.color, false, trace);
     const help = (lines: readonly string[]): number => {
       for (const line of lines) plain.line(line);
       return 0;
@@ -75,7 +76,7 @@ export class CliDoor {
     if (parsed.global.help) return help(helpCommand(command));
     if (command.local && caller.origin !== 'local') throw new Rejected('command.local', `${command.name} can only be run on the server itself`, `as root: berth ${command.name} …`);
     const input = await validated(command, parsed.input);
-    const out = new FrameOut((channel, text) => caller.write(channel, text), caller.columns, caller.color, parsed.global.quiet, trace);
+    const out = new FrameOut((channel, content) => caller.write(channel, content), caller.columns, caller.color, parsed.global.quiet, trace);
     return this.execute(command, input, caller, parsed.global, out);
   }
 
@@ -84,7 +85,7 @@ export class CliDoor {
     if (command.stream) {
       let exit = 0;
       for await (const item of command.stream(context, input)) {
-        if (global.json) out.line(JSON.stringify(item));
+        if (global.json) out.line(JSON.stringify(plainItem(item)));
         else exit = command.renderItem!(item, out, input) ?? exit;
         await caller.drained();
       }

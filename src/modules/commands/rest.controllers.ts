@@ -6,7 +6,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Rejected } from '../../events/decider.js';
 import { Core } from '../core.js';
 import { actorOf } from './guard.js';
-import { fieldsOf, type AnyCommand, type CommandContext, type DeployAnswer, type OperationAnswer } from './command.js';
+import { fieldsOf, plainItem, type AnyCommand, type CommandContext, type DeployAnswer, type OperationAnswer } from './command.js';
 import { explain, validated } from './door.js';
 import { COMMANDS } from './registry.js';
 import { answeredBefore, onceFor, recordAnswer } from './idempotency.js';
@@ -53,7 +53,7 @@ async function stream(reply: FastifyReply, command: AnyCommand, context: Command
   const beat = setInterval(() => response.write(':\n\n'), HEARTBEAT_MS);
   try {
     for (let item = first; !item.done && !context.signal.aborted; item = await items.next()) {
-      const { id, event, data } = item.value;
+      const { id, event, data } = plainItem(item.value);
       if (!response.write(`id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`)) {
         await new Promise<void>((resolve) => { response.once('drain', resolve); response.once('close', resolve); });
       }

@@ -143,7 +143,7 @@ export class PushDesk {
     if (before && before.push !== push) before.end(1, `Your other push of the same commit goes on with deploy ${deploy}`);
     let text = '';
     const verbose = (await core.board.now()).server.trace;
-    const printer = new DeployPrinter(new FrameOut((_, more) => { text += more; }, 0, false, false, verbose), verbose);
+    const printer = new DeployPrinter(new FrameOut((_, more) => { text += String(more); }, 0, false, false, verbose), verbose);
     let waited = false;
     try {
       for await (const item of followDeploy(core, app, deploy, 0, stop.signal)) {

@@ -42,7 +42,7 @@ export async function offline(argv: readonly string[]): Promise<number | null> {
   const command = COMMANDS.find((each) => each.name === name);
   if (!command || rest.includes('--help') || rest.includes('-h')) return null;
   const stop = new AbortController();
-  const out = new FrameOut((channel, text) => (channel === 'e' ? process.stderr : process.stdout).write(channel === 'b' ? Buffer.from(text, 'base64') : text), process.stdout.columns ?? 0, false, global.quiet, false);
+  const out = new FrameOut((channel, content) => (channel === 'e' ? process.stderr : process.stdout).write(content), process.stdout.columns ?? 0, false, global.quiet, false);
   try {
     const parsed = parse(command, rest, global);
     const input = await validated(command, parsed.input);

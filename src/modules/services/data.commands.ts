@@ -51,14 +51,14 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
     const given = stdin === undefined ? context.hasStdin ? context.input() : undefined : (async function* () { yield Buffer.from(stdin); })();
     const run = execOutput({ exec }, container, wanted, { ...(given ? { stdin: given } : context.terminal && { terminal: context.terminal }), signal: context.signal });
     let n = 0;
-    for await (const piece of run.output) yield { id: String(++n), event: 'data', data: piece.toString('base64') };
+    for await (const piece of run.output) yield { id: String(++n), event: 'data', data: piece };
     const { exitCode, stderr } = await run.ended;
     if (exitCode !== 0 && what !== '') throw new Rejected('service.exec', `${what} ended with ${exitCode}: ${stderr.trim() || 'it said nothing'}`, `see: berth ${t}:logs ${service}`);
     yield { id: 'end', event: 'end', data: { exitCode, stderr } };
   }
   const renderItem = (item: StreamItem, out: Parameters<NonNullable<AnyCommand['renderItem']>>[1]): number | undefined => {
     if (item.event === 'data') {
-      out.bytes(item.data as string);
+      out.bytes(item.data as Buffer);
       return undefined;
     }
     const { exitCode, stderr } = item.data as { exitCode: number; stderr: string };

@@ -1,12 +1,15 @@
 import { rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import { encode, Lines, type ClientFrame, type CliRequest, type GitOpenReply, type GitOpenRequest, type GitPushRequest, type ServerFrame } from '../../../src/cli/protocol.js';
+import { encode, Frames, FRAMES, headOf, type ClientFrame, type CliRequest, type GitOpenReply, type GitOpenRequest, type GitPushRequest, type ServerFrame } from '../../../src/cli/protocol.js';
 
 /** One command in the hands of a test: what the client said, and what it shall hear. */
 export class Talk {
-  private readonly frames: ClientFrame[] = [];
+  private readonly frames: (ClientFrame | Buffer)[] = [];
   private wake: (() => void) | null = null;
   closed = false;
+  beats: () => void = () => {};
+  /** the client's reader is slow: it hears nothing and says that it is there */
+  readonly waits = new Promise<void>((resolve) => { this.beats = resolve; });
   readonly gone: Promise<void>;
 
   constructor(readonly hello: CliRequest, readonly reply: ServerResponse) {
@@ -19,7 +22,7 @@ export class Talk {
     });
   }
 
-  heard(frame: ClientFrame): void {
+  heard(frame: ClientFrame | Buffer): void {
     this.frames.push(frame);
     this.wake?.();
   }
@@ -28,8 +31,14 @@ export class Talk {
     for (const frame of frames) this.reply.write(encode(frame));
   }
 
+  /** Bytes for standard output; false when the client takes no more for now. */
+  bytes(piece: Buffer): boolean {
+    this.reply.write(headOf(piece));
+    return this.reply.write(piece);
+  }
+
   /** The client's next frame. */
-  async next(): Promise<ClientFrame> {
+  async next(): Promise<ClientFrame | Buffer> {
     for (;;) {
       const frame = this.frames.shift();
       if (frame) return frame;
@@ -42,7 +51,7 @@ export class Talk {
   async all(onPiece: (piece: Buffer) => void): Promise<string | null> {
     for (;;) {
       const frame = await this.next();
-      if ('in' in frame) onPiece(Buffer.from(frame.in, 'base64'));
+      if (Buffer.isBuffer(frame)) onPiece(frame);
       else return 'error' in frame ? frame.error : null;
     }
   }
@@ -98,16 +107,20 @@ export class FakeApi {
   }
 
   private cli(request: IncomingMessage, reply: ServerResponse): void {
-    const lines = new Lines();
+    const frames = new Frames();
     let talk: Talk | null = null;
     request.on('data', (piece: Buffer) => {
-      for (const line of lines.push(piece)) {
+      for (const frame of frames.push(piece)) {
+        if (frame === '') {
+          talk?.beats();
+          continue;
+        }
         if (talk === null) {
-          reply.writeHead(200, { 'content-type': 'application/x-ndjson' }).flushHeaders();
-          talk = new Talk(JSON.parse(line) as CliRequest, reply);
+          reply.writeHead(200, { 'content-type': FRAMES }).flushHeaders();
+          talk = new Talk(JSON.parse(String(frame)) as CliRequest, reply);
           void Promise.resolve(this.script.cli?.(talk)).catch(() => {});
         } else {
-          talk.heard(JSON.parse(line) as ClientFrame);
+          talk.heard(typeof frame === 'string' ? JSON.parse(frame) as ClientFrame : frame);
         }
       }
     });

@@ -37,7 +37,7 @@ export async function* encrypted(content: AsyncIterable<Buffer>, passphrase: str
   const cipher = await encrypting(passphrase);
   const fed = pipeline(content, cipher);
   fed.catch(() => {}); // it is thrown below, as the cipher's own end
-  for await (const piece of cipher) yield Buffer.from(piece as Uint8Array);
+  yield* cipher as AsyncIterable<Buffer>;
   await fed;
 }
 
