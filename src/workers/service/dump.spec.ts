@@ -22,13 +22,13 @@ describe('a last dump', () => {
     };
     const engine = { observed: () => engine, exec };
     const deps = { engine, config: { root, instance: 'x' }, unseal: async () => 'secret' } as unknown as ServiceDeps;
-    return dumpStep(deps)({ input, log, job: 's.1.dump', signal: new AbortController().signal } as unknown as OperationContext<DumpStepInput>);
+    return dumpStep(deps)({ input, log, group: 's', operation: 1, signal: new AbortController().signal } as unknown as OperationContext<DumpStepInput>);
   };
   const files = (): string[] => (existsSync(join(root, 'dumps')) ? readdirSync(join(root, 'dumps')) : []);
 
   it('is whole, and for root only', async () => {
     const { file } = await run(40);
-    expect(files()).toEqual(['postgres-blog-s.1.dump.dump']);
+    expect(files()).toEqual(['postgres-blog-s.1.dump']);
     expect(readFileSync(file!).length).toBe(40 * 65_536);
     expect(statSync(file!).mode & 0o777).toBe(0o600);
   });
@@ -40,7 +40,7 @@ describe('a last dump', () => {
 
   it('leaves nothing when the disk is full, which is the machine\'s fault', async () => {
     mkdirSync(join(root, 'dumps'));
-    symlinkSync('/dev/full', join(root, 'dumps', 'postgres-blog-s.1.dump.dump.part'));
+    symlinkSync('/dev/full', join(root, 'dumps', 'postgres-blog-s.1.dump.part'));
     await expect(run(40)).rejects.toMatchObject({ code: 'ENOSPC' });
     expect(files()).toEqual([]);
   });

@@ -78,7 +78,7 @@ export function rotateStep(deps: ServiceDeps): OperationWork<RotateStepInput, nu
 /** The last dump of a service, in a file that only root reads: written beside, and renamed when it is whole and on the disk. */
 export function dumpStep(deps: ServiceDeps): OperationWork<DumpStepInput, DumpStepOutput> {
   return async (context) => {
-    const { input, log, job, signal } = context;
+    const { input, log, group, operation, signal } = context;
     const { type, access } = await openSpec(deps, input);
     if (!input.dump || type.dumps === null) {
       log.detail(input.dump ? `${type.title} has no dumps` : 'No last dump is taken');
@@ -86,7 +86,7 @@ export function dumpStep(deps: ServiceDeps): OperationWork<DumpStepInput, DumpSt
     }
     const folder = join(deps.config.root, 'dumps');
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const file = join(folder, `${input.type}-${input.name}-${job}.${type.dumps.suffix}`);
+    const file = join(folder, `${input.type}-${input.name}-${group}.${operation}.${type.dumps.suffix}`);
     const part = `${file}.part`;
     try {
       const bytes = await dumpTo(observed(deps, context), input.container, part, type.dumps.out(access), signal);
