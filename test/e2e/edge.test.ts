@@ -169,10 +169,14 @@ describe('webhook', () => {
     const { webhook: moved } = shown(await ok(['webhook:add', '--private', `${base}/moved`]));
     await ok(['webhook:test', moved]);
     expect(await settled(moved, 1)).toMatchObject({ state: 'failed', status: 302, attempts: 1 });
-    const { webhook: inside } = shown(await ok(['webhook:add', `${base}/inside`]));
+    const { webhook: inside } = shown(await ok(['webhook:add', `${base.replace('127.0.0.1', 'localhost')}/inside`]));
     await ok(['webhook:test', inside]);
     expect(await settled(inside, 1)).toMatchObject({ state: 'failed', why: expect.stringContaining('private address') });
     expect(got.some(({ path }) => path === '/inside')).toBe(false);
+    for (const host of ['127.0.0.1', '[::1]', '169.254.169.254', '0x7f.1']) expect(await no(['webhook:add', `http://${host}/`])).toMatch(/is a private address, which webhooks do not call\n.*--private/);
+    expect(await no(['github:enable', 'blog', 'nonsense'])).toMatch(/not a repository's address/);
+    expect(await ok(['github:enable', 'blog', 'team/blog'])).toContain('https://github.com/team/blog.git is pushed to');
+    await ok(['github:disable', 'blog']);
     expect(await berth.ssh(`webhook:add --private ${base}/x`)).toMatchObject({ code: 1, err: expect.stringContaining('Only on the server itself') });
     for (const bad of ['ftp://x/', 'nonsense', 'http://u:p@x/']) await no(['webhook:add', bad]);
     expect(await no(['webhook:add', '--events', 'Nonsense', 'https://x.example'])).toMatch(/not a type of event/);

@@ -9,6 +9,11 @@ for (const [net, length] of [['0.0.0.0', 8], ['10.0.0.0', 8], ['100.64.0.0', 10]
 for (const [net, length] of [['::', 96], ['64:ff9b::', 96], ['64:ff9b:1::', 48], ['100::', 64], ['2001:db8::', 32], ['2002::', 16], ['fc00::', 7], ['fe80::', 10], ['ff00::', 8]] as const) PRIVATE.addSubnet(net, length, 'ipv6');
 
 export const isPrivate = (address: string): boolean => PRIVATE.check(address, isIP(address) === 6 ? 'ipv6' : 'ipv4');
+/** Whether a URL's host is a private address by itself, without a question to anybody. */
+export function isPrivateHost(hostname: string): boolean {
+  const bare = hostname.replace(/^\[|\]$/g, '');
+  return isIP(bare) !== 0 && isPrivate(bare);
+}
 
 /** The address is one that nobody may be made to call. */
 export class PrivateAddress extends Error {}

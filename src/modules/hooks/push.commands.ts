@@ -15,7 +15,7 @@ import { pushHooks, pushStream, type PushState } from './push.decider.js';
 const NAMES: Readonly<Record<Provider, string>> = { github: 'GitHub', gitlab: 'GitLab', gitea: 'Gitea' };
 
 class EnableInput extends AppInput {
-  @IsString() @Arg('the repository that is deployed, by https or ssh', { label: 'repository' }) repository!: string;
+  @IsString() @Arg('the repository that is deployed, by https or ssh; of github.com and gitlab.com also owner/name', { label: 'repository' }) repository!: string;
   @IsOptional() @IsString() @Flag('the branch that deploys; the app\'s deploy branch unless said', { type: 'string', label: 'branch' }) branch?: string;
 }
 
@@ -27,10 +27,16 @@ export async function hookUrl(core: Core, provider: Provider, app: string): Prom
   return `${urlsOf([host], core.config.httpPort)[0]!.replace(/\/$/, '')}/hooks/${provider}/${app}`;
 }
 
-function checkRepository(url: string): void {
+/** Where a repository is that people call by its owner and name; a Gitea can be anywhere. */
+const HOSTS: Readonly<Partial<Record<Provider, string>>> = { github: 'github.com', gitlab: 'gitlab.com' };
+
+function repositoryOf(provider: Provider, text: string): string {
+  const host = HOSTS[provider];
+  const url = host !== undefined && /^[\w-]+(?:\/[\w.-]+)+$/.test(text) ? `https://${host}/${text.replace(/\.git$/, '')}.git` : text;
   const known = /^https:\/\/[^\s/]+\/\S+$/i.test(url) || /^ssh:\/\/[^\s/]+\/\S+$/i.test(url) || /^[^\s/:@]+@[^\s/:]+:\S+$/.test(url);
   if (!known || url.length > 1000) throw new Rejected('push.repository', `'${shown(url)}' is not a repository's address`, 'for example: https://git.example.com/team/blog.git or git@git.example.com:team/blog.git');
   if (/^https?:\/\/[^/]*@/i.test(url)) throw new Rejected('push.repository', 'The address has a user or a password in it, and addresses are kept in the log', 'take it out, and: berth git:auth <host> <user>, with the token piped in');
+  return url;
 }
 
 function commandsOf(provider: Provider): AnyCommand[] {
@@ -39,10 +45,10 @@ function commandsOf(provider: Provider): AnyCommand[] {
 
   const enable = command({
     name: `${provider}:enable`, summary: `Deploy an app when somebody pushes to ${name}; address and secret of the hook are shown once`, example: `berth ${provider}:enable blog https://${provider}.example.com/team/blog.git --branch main`, input: EnableInput, http: { method: 'POST', path: `/apps/:app/hooks/${provider}` }, shownOnce: true,
-    run: async (context, { app, repository, branch }) => {
+    run: async (context, { app, repository: text, branch }) => {
       const { core } = context;
       const row = await core.app(app);
-      checkRepository(repository);
+      const repository = repositoryOf(provider, text);
       if (branch !== undefined) checkBranch(branch);
       const secret = randomBytes(32).toString('hex');
       const sealed = await core.box.seal(row.id, secret);

@@ -4,6 +4,7 @@ import { IsInt, IsOptional, IsString, Min } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
 import type { OperationEvent } from '../../events/types/operation.events.js';
+import { isPrivateHost } from '../../drivers/http/call.js';
 import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget } from '../commands/command.js';
 import { table, when } from '../commands/words.js';
@@ -39,10 +40,11 @@ async function hookOf(core: Core, id: string): Promise<Webhook> {
   return all[id]!;
 }
 
-function checkUrl(text: string): string {
+function checkUrl(text: string, anywhere: boolean): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (!url || !['http:', 'https:'].includes(url.protocol) || text.length > 2000) throw new Rejected('webhook.url', `'${shown(text)}' is not an address to call`, 'for example: https://ci.example.com/berth');
   if (url.username !== '' || url.password !== '') throw new Rejected('webhook.url', 'The address has a user or a password in it', 'calls are signed: check the signature where they arrive');
+  if (!anywhere && isPrivateHost(url.hostname)) throw new Rejected('webhook.private', `${url.hostname} is a private address, which webhooks do not call`, 'as root on the server: berth webhook:add --private …');
   return url.href;
 }
 
@@ -51,9 +53,9 @@ const add = command({
   run: async (context, { url: text, app, events: words, private: anywhere = false }) => {
     const { core } = context;
     const row = app === undefined ? null : await core.app(app);
-    const url = checkUrl(text);
     const events = eventsOf(words);
     if (anywhere && context.origin !== 'local') throw new Rejected('webhook.private', 'Only on the server itself can be said that private addresses may be called', 'as root on the server: berth webhook:add --private …');
+    const url = checkUrl(text, anywhere);
     if ((await core.store.key(WEBHOOKS_SEAL)) === null) await core.box.createKey(WEBHOOKS_SEAL);
     const secret = `whsec_${randomBytes(32).toString('base64')}`;
     const sealed = { url: await core.box.seal(WEBHOOKS_SEAL, url), secret: await core.box.seal(WEBHOOKS_SEAL, secret) };
