@@ -97,11 +97,11 @@ describe.skipIf(wanted === undefined)('types of services', () => {
     }
     await life.further?.(name);
     if (life.login) await ok([`${name}:enter`, 'my-db', ...life.login(new URL(dsn))]);
-    if (type.open) {
+    if (type.rotation === null) {
       expect(await refused([`${name}:rotate`, 'my-db'])).toContain('asks nobody for a password');
       expect(await refused([`${name}:create`, 'another', '--password'], 'a-password')).toContain('asks nobody for a password');
     }
-    if (!type.open) {
+    if (type.rotation !== null) {
       await ok([`${name}:rotate`, 'my-db']);
       const next = (await ok([`${name}:info`, 'my-db', '--dsn'])).trim();
       expect(next).not.toBe(dsn);

@@ -31,7 +31,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   DeploySucceeded: 1, DeployFailed: 1, DeployCancelled: 1, ContainersLost: 1, JobRetried: 1, JobDiscarded: 1,
   PluginInstalled: 1, PluginUpdated: 1, PluginEnabled: 1, PluginDisabled: 1, PluginUninstalled: 1, PluginSettingChanged: 1,
   OperationRequested: 1, OperationStepQueued: 1, OperationStepStarted: 1, OperationStepGivenBack: 1, OperationStepDone: 1, OperationStepFailed: 1, OperationSucceeded: 1, OperationFailed: 1, OperationCancelled: 1, OperationRetried: 1, OperationDiscarded: 1,
-  ServiceCreated: 1, ServiceStarted: 1, ServiceStopped: 1, ServiceSettingChanged: 1, ServiceLinked: 1, ServiceUnlinked: 1, ServiceExposed: 1, ServiceUnexposed: 1, ServiceRotated: 1, ServiceImported: 1, ServiceDoomed: 1, ServiceSpared: 1, ServiceDestroyed: 1, AppLinked: 1, AppUnlinked: 1,
+  ServiceCreated: 1, ServiceStarted: 1, ServiceStopped: 1, ServiceSettingChanged: 1, ServiceLinked: 1, ServiceUnlinked: 1, ServiceExposed: 1, ServiceUnexposed: 1, ServiceRotated: 1, ServiceLoginRetired: 1, ServiceImported: 1, ServiceDoomed: 1, ServiceSpared: 1, ServiceDestroyed: 1, AppLinked: 1, AppUnlinked: 1,
   CopyAuthSet: 1, CopyAuthUnset: 1, CopyEncryptionSet: 1, CopyEncryptionUnset: 1, CopyScheduled: 1, CopyUnscheduled: 1, CopyRetentionSet: 1, CopyDue: 1, CopyTaken: 1, CopyFailed: 1, CopyVerified: 1, CopyExpired: 1, CopyRestored: 1,
   WebhookAdded: 1, WebhookRemoved: 1, WebhookDue: 1, PushHookEnabled: 1, PushHookDisabled: 1, PushReceived: 1, PushSettled: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,

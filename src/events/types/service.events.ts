@@ -22,7 +22,10 @@ export type ServiceEvent =
   | NewEvent<'ServiceUnlinked', { service: string; app: string; key: string }>
   | NewEvent<'ServiceExposed', { service: string; ports: ExposedPort[] }>
   | NewEvent<'ServiceUnexposed', { service: string }>
-  | NewEvent<'ServiceRotated', { service: string; secrets: Record<string, Sealed> }>
+  /** `turn`: which of its type's users it is, 0 or 1; absent: 0. `keeps`: the login before is let in as well, until `ServiceLoginRetired` */
+  | NewEvent<'ServiceRotated', { service: string; secrets: Record<string, Sealed>; turn?: number; keeps?: true }>
+  /** nobody has the login of before any more, and it was seen to be refused */
+  | NewEvent<'ServiceLoginRetired', { service: string }>
   | NewEvent<'ServiceImported', { service: string; bytes: number }>
   /** it is being destroyed: nothing can be linked any more */
   | NewEvent<'ServiceDoomed', { service: string }>
@@ -34,4 +37,4 @@ export type ServiceEvent =
 /** stream `links-<app id>`: services that the app's containers can reach */
 export type LinkEvent = NewEvent<'AppLinked', { app: string; service: string; key: string }> | NewEvent<'AppUnlinked', { app: string; service: string; key: string }>;
 
-export const SERVICE_EVENTS: readonly (ServiceEvent | LinkEvent)['type'][] = ['ServiceCreated', 'ServiceStarted', 'ServiceStopped', 'ServiceSettingChanged', 'ServiceLinked', 'ServiceUnlinked', 'ServiceExposed', 'ServiceUnexposed', 'ServiceRotated', 'ServiceImported', 'ServiceDoomed', 'ServiceSpared', 'ServiceDestroyed', 'AppLinked', 'AppUnlinked'];
+export const SERVICE_EVENTS: readonly (ServiceEvent | LinkEvent)['type'][] = ['ServiceCreated', 'ServiceStarted', 'ServiceStopped', 'ServiceSettingChanged', 'ServiceLinked', 'ServiceUnlinked', 'ServiceExposed', 'ServiceUnexposed', 'ServiceRotated', 'ServiceLoginRetired', 'ServiceImported', 'ServiceDoomed', 'ServiceSpared', 'ServiceDestroyed', 'AppLinked', 'AppUnlinked'];

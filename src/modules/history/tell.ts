@@ -91,6 +91,7 @@ const WORDS: Words = {
   ServiceExposed: (d) => d.ports.map(({ host, container }) => `${host} → ${container}`).join(', '),
   ServiceUnexposed: (d) => d.service,
   ServiceRotated: (d) => d.service,
+  ServiceLoginRetired: (d) => d.service,
   ServiceImported: (d) => bytes(d.bytes),
   ServiceDoomed: (d) => d.service,
   ServiceSpared: (d) => d.service,

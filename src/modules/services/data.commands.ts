@@ -41,7 +41,7 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
     const busy = (await core.works.now()).groups[row.id]?.running ?? null;
     if (busy !== null) throw new Rejected('service.busy', `Operation ${busy} of ${t} service ${service} is running`, `wait for it: berth operations:follow ${t}:${service}`);
     if (!core.exec) throw new Rejected('service.no-engine', 'This process has no engine at hand');
-    return { row, container: row.container.id, exec: core.exec, access: accessOf(type, service, await passwordOf(core, row.secrets)) };
+    return { row, container: row.container.id, exec: core.exec, access: accessOf(type, service, await passwordOf(core, row.secrets), row.turn) };
   };
 
   /** A program's output, piece by piece; its words of error and its exit code last. */

@@ -32,7 +32,7 @@ export async function passwordOf(core: Pick<Core, 'box'>, secrets: ServiceState[
 
 /** The DSN of a link, with the password as it is in the draft. */
 async function dsn(draft: Draft, service: ServiceState, query: string | null): Promise<string> {
-  return dsnOf(serviceType(service.type), service.name, await passwordOf(draft.core, service.secrets), query);
+  return dsnOf(serviceType(service.type), service.name, await passwordOf(draft.core, service.secrets), query, service.turn);
 }
 
 async function setVar(draft: Draft, app: string, key: string, value: string): Promise<void> {

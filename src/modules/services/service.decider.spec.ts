@@ -3,7 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { fold, Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
 import type { ServiceEvent } from '../../events/types/service.events.js';
-import { SERVICE_TYPES, accessOf, dsnOf } from '../../plugins/services/types.js';
+import type { ServiceAccess, ServiceExec, ServiceType } from '../../plugins/services/service-type.js';
+import { SERVICE_TYPES, accessOf, dsnOf, nextTurn } from '../../plugins/services/types.js';
 import { aliasKey, COLOURS, freeKey } from './link.js';
 import { links, services, type ServiceCommand, type ServiceState } from './service.decider.js';
 import { serviceFindings, strayContainers } from './service-sweep.plan.js';
@@ -54,6 +55,19 @@ describe('a service', () => {
   });
 });
 
+describe('logins that take turns', () => {
+  it.each(SERVICE_TYPES.flatMap((type) => (type.rotation?.how === 'beside' ? [[type.type, type] as const] : [])))('%s: the next is another user, or the same with two passwords; what there is belongs to the first', (_, type) => {
+    for (const name of ['my-db', 'mysql', 'pg-stat', 'x'.repeat(40)]) {
+      const next = accessOf(type, name, 'new', nextTurn(type, 0), { password: 'old', turn: 0 });
+      expect(next.former).toEqual({ user: accessOf(type, name, 'old').user, password: 'old' });
+      expect(next.owner).toBe(accessOf(type, name, 'old').owner);
+      expect(next.user === next.former!.user).toBe(type.rotation?.how === 'beside' && !type.rotation.second);
+      expect(accessOf(type, name, 'newer', nextTurn(type, nextTurn(type, 0))).user).toBe(next.owner);
+      if (type.type === 'mysql') expect(next.user.length).toBeLessThanOrEqual(32);
+    }
+  });
+});
+
 describe('links of an app', () => {
   it('are those that were made and not taken away', () => {
     const made = fold(links, [...links.decide({ type: 'Link', app: 'a', service: 's', key: 'K' }, {}), ...links.decide({ type: 'Link', app: 'a', service: 't', key: 'L' }, {})]);
@@ -96,11 +110,16 @@ describe('what runs of services', () => {
   });
 });
 
+const rotationOf = ({ rotation }: ServiceType, access: ServiceAccess): readonly ServiceExec[] => {
+  if (rotation?.how === 'beside') return [...rotation.admit(access), ...rotation.retire(access, access.former!), rotation.login(access, access.former!)];
+  return rotation?.change(access, access) ?? [];
+};
+
 describe('every type', () => {
   it.each(SERVICE_TYPES.map((type) => [type.type, type] as const))('%s: no secret in a program\'s arguments, and a DSN that is a URL', (_, type) => {
     const secret = 'S3cret&pass/word';
     const access = accessOf(type, 'my-db', secret);
-    const programs = [type.health(access), ...type.setup(access), ...(type.rotate(access, access) ?? []), type.connect(access, ['x']), ...(type.dumps ? [type.dumps.out(access), type.dumps.in(access)] : [])];
+    const programs = [type.health(access), ...type.setup(access), ...rotationOf(type, accessOf(type, 'my-db', secret, 1, { password: `${secret}2`, turn: 0 })), type.connect(access, ['x']), ...(type.dumps ? [type.dumps.out(access), type.dumps.in(access)] : [])];
     for (const { argv } of programs) expect(argv.join(' ')).not.toContain(secret);
     for (const image of [type.registry, ...(type.packaged ? [type.packaged] : [])]) expect((image.command(access) ?? []).join(' ')).not.toContain(secret);
     const url = new URL(dsnOf(type, 'my-db', secret, 'a=b'));

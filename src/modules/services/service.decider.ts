@@ -4,6 +4,9 @@ import type { ExposedPort, LinkEvent, ServiceContainer, ServiceEvent, ServiceIma
 
 export interface Link { readonly app: string; /** the config var that has its DSN */ readonly key: string; /** appended to the DSN */ readonly query: string | null }
 
+/** A login: its secrets, and which of its type's users it is. */
+export interface Login { readonly secrets: Readonly<Record<string, Sealed>>; readonly turn: number }
+
 /** One service. Stream `service-<id>`. */
 export interface ServiceState {
   readonly status: 'none' | 'live' | 'doomed' | 'destroyed';
@@ -13,6 +16,9 @@ export interface ServiceState {
   readonly image: ServiceImage;
   readonly settings: Readonly<Record<string, string>>;
   readonly secrets: Readonly<Record<string, Sealed>>;
+  readonly turn: number;
+  /** the login of before, which is let in as well; null: it is not */
+  readonly former: Login | null;
   readonly links: readonly Link[];
   readonly exposed: readonly ExposedPort[];
   /** null: it was never well yet, or was stopped */
@@ -29,7 +35,8 @@ export type ServiceCommand =
   | { type: 'Unlink'; app: string; appName: string }
   | { type: 'Expose'; ports: readonly ExposedPort[] }
   | { type: 'Unexpose' }
-  | { type: 'Rotate'; secrets: Record<string, Sealed> }
+  | { type: 'Rotate'; secrets: Record<string, Sealed>; turn: number; keeps: boolean }
+  | { type: 'Retire' }
   | { type: 'Imported'; bytes: number }
   | { type: 'Doom' }
   | { type: 'Spare' }
@@ -43,7 +50,7 @@ const live = ({ status, type, name }: ServiceState): void => {
 };
 
 export const services: Decider<ServiceState, ServiceCommand, ServiceEvent> = {
-  initial: { status: 'none', id: '', type: '', name: '', image: { source: 'packages', reference: '' }, settings: {}, secrets: {}, links: [], exposed: [], container: null, wanted: 'running' },
+  initial: { status: 'none', id: '', type: '', name: '', image: { source: 'packages', reference: '' }, settings: {}, secrets: {}, turn: 0, former: null, links: [], exposed: [], container: null, wanted: 'running' },
   decide(command, state) {
     const service = state.id;
     if (command.type === 'Create') {
@@ -69,7 +76,11 @@ export const services: Decider<ServiceState, ServiceCommand, ServiceEvent> = {
         return [{ type: 'ServiceUnlinked', data: { service, app: command.app, key: linked.key } }];
       case 'Expose': return [{ type: 'ServiceExposed', data: { service, ports: [...command.ports] } }];
       case 'Unexpose': return state.exposed.length === 0 ? [] : [{ type: 'ServiceUnexposed', data: { service } }];
-      case 'Rotate': return [{ type: 'ServiceRotated', data: { service, secrets: command.secrets } }];
+      case 'Rotate': {
+        const { secrets, turn, keeps } = command;
+        return [{ type: 'ServiceRotated', data: { service, secrets, ...(turn !== 0 && { turn }), ...(keeps && { keeps }) } }];
+      }
+      case 'Retire': return state.former === null ? [] : [{ type: 'ServiceLoginRetired', data: { service } }];
       case 'Imported': return [{ type: 'ServiceImported', data: { service, bytes: command.bytes } }];
       case 'Doom':
         live(state);
@@ -95,7 +106,8 @@ export const services: Decider<ServiceState, ServiceCommand, ServiceEvent> = {
       case 'ServiceUnlinked': return { ...state, links: state.links.filter(({ app }) => app !== event.data.app) };
       case 'ServiceExposed': return { ...state, exposed: event.data.ports };
       case 'ServiceUnexposed': return { ...state, exposed: [] };
-      case 'ServiceRotated': return { ...state, secrets: event.data.secrets };
+      case 'ServiceRotated': return { ...state, secrets: event.data.secrets, turn: event.data.turn ?? 0, former: event.data.keeps ? { secrets: state.secrets, turn: state.turn } : null };
+      case 'ServiceLoginRetired': return { ...state, former: null };
       case 'ServiceImported': return state;
       case 'ServiceDoomed': return { ...state, status: 'doomed' };
       case 'ServiceSpared': return { ...state, status: 'live' };

@@ -47,7 +47,7 @@ describe('a service\'s life, whose steps fail', () => {
   };
   /** Everything that waits, to its end. */
   async function work(): Promise<void> {
-    const steps = Object.fromEntries(['image', 'start', 'stop', 'dump', 'remove', 'rotate', 'expose', 'copy'].map((step) => [step, one]));
+    const steps = Object.fromEntries(['image', 'start', 'stop', 'dump', 'remove', 'rotate', 'admit', 'retire', 'expose', 'copy'].map((step) => [step, one]));
     const works = new Proxy({}, { get: () => steps });
     const runner = new StepRunner(operationLine(works, core.operations, () => ({ log, close: async () => {} })), { store, now: () => Date.now(), where: { pid: 1, host: 'h' }, report: () => {} }, 'service-1');
     for (let row = open(); row; row = open()) await runner.take(row.id, 't');
@@ -95,6 +95,7 @@ describe('a service\'s life, whose steps fail', () => {
     const before = (await state())!;
     broken.set('start', gone);
     await call('redis:upgrade', { service: 'cache', image: 'redis', imageVersion: '8.2' });
+    broken.set('admit', gone);
     await call('redis:rotate', { service: 'cache' });
     expect(await state()).toEqual(before);
     broken.clear();

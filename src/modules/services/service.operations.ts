@@ -9,7 +9,7 @@ import type { Draft } from '../draft.js';
 import type { OperationKind } from '../operations/operation.kind.js';
 import type { OperationRun } from '../operations/operation.state.js';
 import { linkIn, renewDsns, type LinkWish } from './link.js';
-import { services, type ServiceState } from './service.decider.js';
+import { services, type Login, type ServiceState } from './service.decider.js';
 import { serviceClaim, serviceStream } from './service-names.js';
 
 /** What the steps of a service's operations are given and answer; secrets sealed with the service's key. */
@@ -18,6 +18,10 @@ export interface ServiceSpec {
   readonly image: ServiceImage;
   readonly settings: Readonly<Record<string, string>>;
   readonly secrets: Readonly<Record<string, Sealed>>;
+  /** which of its type's users logs in; absent: the first */
+  readonly turn?: number;
+  /** the login of before, which is let in as well; absent: it is not */
+  readonly former?: Login;
 }
 export interface ImageStepInput extends ServiceSpec { /** made or pulled although it is there */ readonly fresh: boolean }
 export interface ImageStepOutput { readonly imageId: string }
@@ -29,9 +33,11 @@ export interface DumpStepOutput { readonly file: string | null }
 export interface RemoveStepInput { readonly service: string }
 export interface CopyStepInput extends ServiceSpec { readonly container: string; readonly from: ServiceSpec & { readonly container: string } }
 export interface RotateStepInput extends ServiceSpec { readonly container: string; /** its secrets until now */ readonly before: Readonly<Record<string, Sealed>> }
+/** the login `former` is let in as well, or is shut out */
+export interface LoginStepInput extends ServiceSpec { readonly container: string; readonly former: Login }
 export interface ExposeStepInput { readonly service: string; readonly type: string; readonly name: string; readonly ports: readonly ExposedPort[] }
 
-export const specOf = ({ id, type, name, image, settings, secrets }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets });
+export const specOf = ({ id, type, name, image, settings, secrets, turn, former }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets, ...(turn !== 0 && { turn }), ...(former && { former }) });
 
 /** The service as the draft has it. @throws Rejected when it is gone */
 async function stateOf(draft: Draft, run: OperationRun): Promise<ServiceState> {
@@ -103,19 +109,25 @@ const stop: OperationKind = {
   ending: async (draft, run) => { await draft.decide(services, serviceStream((run.input as { service: string }).service), { type: 'Stopped', paused: (run.input as { paused: boolean }).paused }); },
 };
 
+interface RotateWish { readonly service: string; readonly secrets: Record<string, Sealed>; /** the user that gets them; absent: the one that there is */ readonly turn?: number; readonly how?: 'now' | 'instead' | 'container'; /** what it was called before: `container` */ readonly byContainer?: boolean }
+const ROTATE_STEPS = { now: ['admit', 'retire'], instead: ['rotate'], container: ['image', 'start'] } as const;
+
 /** Another password, and the DSN of every linked app with it. Types that take it by a new container only get one. */
 const rotate: OperationKind = {
-  queue: 'service', steps: ({ byContainer }: { byContainer: boolean }) => (byContainer ? ['image', 'start'] : ['rotate']), deadlines: SLOW,
+  queue: 'service', steps: ({ how = 'instead' }: RotateWish) => ROTATE_STEPS[how], deadlines: SLOW,
   input: async (draft, step, run) => {
     const state = await stateOf(draft, run);
-    const secrets = (run.input as { secrets: Record<string, Sealed> }).secrets;
-    if (step === 'rotate') return { ...specOf(state), secrets, before: state.secrets, container: running(state) } satisfies RotateStepInput;
-    return { ...(await startInput(draft, step, run) as object), secrets };
+    const { secrets, turn = state.turn } = run.input as RotateWish;
+    const login = { secrets, ...(turn !== 0 && { turn }) };
+    if (step === 'admit' || step === 'retire') return { ...specOf(state), ...login, former: { secrets: state.secrets, turn: state.turn }, container: running(state) } satisfies LoginStepInput;
+    if (step === 'rotate') return { ...specOf(state), ...login, before: state.secrets, container: running(state) } satisfies RotateStepInput;
+    return { ...(await startInput(draft, step, run) as object), ...login };
   },
   ending: async (draft, run) => {
-    const { service, secrets } = run.input as { service: string; secrets: Record<string, Sealed> };
-    if (run.learnt['start'] !== undefined) await started(draft, run, (await stateOf(draft, run)).image);
-    await draft.decide(services, serviceStream(service), { type: 'Rotate', secrets });
+    const { service, secrets, turn } = run.input as RotateWish;
+    const state = await stateOf(draft, run);
+    if (run.learnt['start'] !== undefined) await started(draft, run, state.image);
+    await draft.decide(services, serviceStream(service), { type: 'Rotate', secrets, turn: turn ?? state.turn, keeps: false });
     return deploysOf(draft, await renewDsns(draft, service), 'config', run.by);
   },
 };

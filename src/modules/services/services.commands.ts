@@ -2,7 +2,7 @@ import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import type { ServiceImage } from '../../events/types/service.events.js';
 import type { ServiceType } from '../../plugins/services/service-type.js';
-import { accessOf, dsnOf, hostOf, serverImage } from '../../plugins/services/types.js';
+import { accessOf, dsnOf, hostOf, nextTurn, serverImage } from '../../plugins/services/types.js';
 import { parseSize } from '../apps/app-context.js';
 import { claims } from '../apps/claim.decider.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext, type OperationAnswer } from '../commands/command.js';
@@ -135,7 +135,7 @@ export async function operateOn(context: CommandContext, command: string, row: R
 /** What only the caller sees: the DSN, and how to go on. */
 async function tellDsn({ core }: CommandContext, type: ServiceType, name: string): Promise<{ dsn: string; row: Row }> {
   const row = await core.service(type.type, name);
-  return { dsn: dsnOf(type, name, await passwordOf(core, row.secrets), null), row };
+  return { dsn: dsnOf(type, name, await passwordOf(core, row.secrets), null, row.turn), row };
 }
 
 /** The commands of one type that are about the service itself. */
@@ -146,7 +146,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
 
   const make = async (context: CommandContext, name: string, command: string, options: { memory?: string; image?: string; imageVersion?: string; password?: boolean }, app: string | undefined): Promise<OperationAnswer & { service: string; app: string | null }> => {
     const row = app === undefined ? null : await context.core.app(app);
-    if (options.password && type.open) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
+    if (options.password && type.rotation === null) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
     const password = options.password ? await givenPassword(context) : newPassword();
     const wish = { name, image: imageOf(type, options.image, options.imageVersion), settings: settingsOf(options), password };
     const link = row && { app: row.id, appName: row.name, alias: null, query: null };
@@ -283,12 +283,12 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
     name: `${t}:rotate`, summary: `Give a ${type.title} service another password, and linked apps the new DSN`, example: example('rotate blog'), input: WaitInput, http: { method: 'POST', path: http('/:service/rotate') },
     run: async (context, { service }) => {
       const row = await context.core.service(t, service);
-      if (type.open) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
+      if (type.rotation === null) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
       if (row.wanted !== 'running') throw new Rejected('service.stopped', `${type.title} service ${service} does not run`, `start it: berth ${t}:start ${service}`);
       const secrets = { password: await context.core.box.seal(row.id, newPassword()) };
       const access = accessOf(type, service, '');
-      const byContainer = type.rotate(access, access) === null;
-      return { service, ...await operateOn(context, `${t}:rotate`, row, 'service-rotate', { secrets, byContainer }) };
+      const how = type.rotation.how === 'beside' ? 'now' : type.rotation.change(access, access) === null ? 'container' : 'instead';
+      return { service, ...await operateOn(context, `${t}:rotate`, row, 'service-rotate', { secrets, turn: nextTurn(type, row.turn), how }) };
     },
     render: ({ service }, out) => out.info(`Giving ${type.title} service ${service} another password`),
     finish: async (context, { service }, out) => out.detail(`DSN: ${(await tellDsn(context, type, service)).dsn}`),
@@ -305,7 +305,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
     },
     render: ({ service, port }, out) => {
       out.info(`Exposing ${type.title} service ${service} on port ${port}`);
-      if (type.open) out.warn(`${type.title} asks nobody for a password: whoever reaches port ${port} of this server reads and writes it`);
+      if (type.rotation === null) out.warn(`${type.title} asks nobody for a password: whoever reaches port ${port} of this server reads and writes it`);
     },
   });
   const unexpose = command({

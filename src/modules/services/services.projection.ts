@@ -27,4 +27,4 @@ function applyToServices(state: Services, event: Recorded): void {
   state.rows[service] = { createdAt: before?.createdAt ?? event.at, createdBy: before?.createdBy ?? event.meta.actor, ...after, since: own.type === 'ServiceStarted' ? event.at : after.container ? (before?.since ?? null) : null };
 }
 
-export const SERVICES: Shape<Services> = { version: '1', initial: () => ({ rows: {}, names: {} }), apply: applyToServices, skips: (Object.keys(SCHEMAS) as EventType[]).filter((type) => !OWN.has(type)) };
+export const SERVICES: Shape<Services> = { version: '2', initial: () => ({ rows: {}, names: {} }), apply: applyToServices, skips: (Object.keys(SCHEMAS) as EventType[]).filter((type) => !OWN.has(type)) };

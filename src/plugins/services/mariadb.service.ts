@@ -1,11 +1,14 @@
-import type { ServiceAccess, ServiceExec, ServiceType } from './service-type.js';
+import type { ServiceExec, ServiceLogin, ServiceType } from './service-type.js';
 
 const VOLUME = '/var/lib/mysql';
 const literal = (text: string): string => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 /** schemas and users of the server's own */
 const OWN = new Set(['mysql', 'sys', 'information_schema', 'performance_schema', 'root']);
 const safe = (name: string): string => (OWN.has(name) ? `${name}_db` : name);
-const account = ({ user }: ServiceAccess): string => `${literal(user)}@'%'`;
+const account = (user: string): string => `${literal(user)}@'%'`;
+/** Makes what is not there, with a lock before it. */
+const createUser = (user: string): string => `CREATE USER IF NOT EXISTS ${account(user)} ACCOUNT LOCK;\nGRANT ALL PRIVILEGES ON *.* TO ${account(user)} WITH GRANT OPTION;\n`;
+const admit = ({ user, password }: ServiceLogin): string => `${createUser(user)}ALTER USER ${account(user)} IDENTIFIED BY ${literal(password)} ACCOUNT UNLOCK;\n`;
 
 /** root has no password, and comes from inside the container only. */
 const SCRIPT = `#!/bin/sh
@@ -108,17 +111,20 @@ function family(type: 'mariadb' | 'mysql', title: string, reference: string, pro
     // not by the socket, where the server listens while it is being made
     health: () => ({ argv: [programs.admin, '-h', '127.0.0.1', '--protocol=tcp', '--loose-skip-ssl', 'ping'] }),
     setup: (access) => [sql(`CREATE DATABASE IF NOT EXISTS \`${safe(access.database)}\` CHARACTER SET utf8mb4;
-CREATE USER IF NOT EXISTS ${account(access)} IDENTIFIED BY ${literal(access.password)};
-ALTER USER ${account(access)} IDENTIFIED BY ${literal(access.password)};
-GRANT ALL PRIVILEGES ON *.* TO ${account(access)} WITH GRANT OPTION;
-`)],
-    rotate: (access) => [sql(`ALTER USER ${account(access)} IDENTIFIED BY ${literal(access.password)};\n`)],
+${access.user === access.owner ? '' : createUser(access.owner)}${admit(access)}`)],
+    rotation: {
+      how: 'beside', second: (name) => `${safe(name).slice(0, 30)}_2`,
+      admit: (access) => [sql(admit(access))],
+      // it stays: views, triggers and routines that it has made run with its rights
+      retire: (_, { user }) => [sql(`ALTER USER IF EXISTS ${account(user)} ACCOUNT LOCK;\n`), { argv: ['sh', '-c', `${programs.client} -u root -N -B | ${programs.client} -u root --force`], stdin: `SELECT CONCAT('KILL ', id, ';') FROM information_schema.processlist WHERE user = ${literal(user)};\n` }],
+      login: ({ database }, { user, password }) => ({ argv: ['sh', '-c', `exec ${programs.client} -h "$(hostname)" --protocol=tcp --connect-timeout=10 --loose-skip-ssl -u "$1" -e 'SELECT 1' "$2"`, 'login', user, safe(database)], env: { MYSQL_PWD: password } }),
+    },
     tellVersion: { argv: client('-N', '-B', '-e', 'SELECT version()') },
     connect: ({ database }, words) => ({ argv: client(...words, safe(database)) }),
     dumps: {
       suffix: 'sql',
       out: ({ database }) => ({ argv: [programs.dump, '-u', 'root', '--single-transaction', '--quick', '--routines', '--triggers', '--events', '--hex-blob', safe(database)] }),
-      in: ({ database, user }) => ({ argv: ['sh', '-c', importScript(programs, safe(database), user)] }),
+      in: ({ database, owner }) => ({ argv: ['sh', '-c', importScript(programs, safe(database), owner)] }),
       count: ({ database }) => ({ argv: client('-N', '-B'), stdin: counting(safe(database)) }),
       refuse: (head) => (/^\s*(?:\/\*|--)/.test(head.toString('latin1')) ? null : `it is not what ${programs.dump} writes`),
     },

@@ -1,4 +1,4 @@
-import type { ServiceAccess, ServiceExec, ServiceType } from './service-type.js';
+import type { ServiceAccess, ServiceExec, ServiceLogin, ServiceType } from './service-type.js';
 import { listens } from './tcp.js';
 
 const HOME = '/var/lib/rabbitmq';
@@ -30,6 +30,17 @@ const define = ({ user, password, database }: ServiceAccess): ServiceExec => ({
   stdin: JSON.stringify({ vhosts: [{ name: database }], users: [{ name: user, password, tags: ['administrator'] }], permissions: [{ user, vhost: database, configure: '.*', write: '.*', read: '.*' }] }),
 });
 
+/** Has the server evaluate what is piped in; its last word must be true. By a file, too: on the command line it would be seen. */
+const EVALUATE = 'set -eu\numask 077\nfile=$(mktemp)\ntrap \'rm -f "$file"\' EXIT\ncat > "$file"\nsaid=$(rabbitmqctl -q eval_file "$file" < /dev/null)\n[ "$said" = true ] || { printf "%s\\n" "$said" >&2; exit 1; }\n';
+const evaluate = (words: string): ServiceExec => ({ ...inside(['sh', '-c', EVALUATE]), stdin: `${words}\n` });
+const binary = (text: string): string => `<<"${text.replaceAll('\\', '\\\\').replaceAll('"', '\\"')}">>`;
+
+/** What one may, the other may. */
+const sameRights = (from: ServiceLogin, to: ServiceLogin): ServiceExec => evaluate(`Own = fun(Key, Row) -> proplists:get_value(Key, Row) end,
+[ok = rabbit_auth_backend_internal:set_permissions(${binary(to.user)}, Own(vhost, Row), Own(configure, Row), Own(write, Row), Own(read, Row), <<"berth">>) || Row <- rabbit_auth_backend_internal:list_user_permissions(${binary(from.user)})],
+[ok = rabbit_auth_backend_internal:set_topic_permissions(${binary(to.user)}, Own(vhost, Row), Own(exchange, Row), Own(write, Row), Own(read, Row), <<"berth">>) || Row <- rabbit_auth_backend_internal:list_user_topic_permissions(${binary(from.user)})],
+true.`);
+
 export const rabbitmq: ServiceType = {
   type: 'rabbitmq', aliases: [], title: 'RabbitMQ', version: '4.0',
   registry: { reference: 'rabbitmq:4', volume: HOME, env: first, command: () => null },
@@ -40,7 +51,13 @@ export const rabbitmq: ServiceType = {
   dsn: ({ user, password, host, port, database }) => `amqp://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}`,
   health: () => listens(5672),
   setup: (access) => [define(access)],
-  rotate: (access) => [define(access)],
+  rotation: {
+    how: 'beside', second: (name) => `${name}_2`,
+    admit: (access) => [define(access), ...(access.former === null || access.former.user === access.user ? [] : [sameRights(access.former, access)])],
+    // its connections go with it
+    retire: (_, { user }) => [evaluate(`case rabbit_auth_backend_internal:exists(${binary(user)}) of true -> ok = rabbit_auth_backend_internal:delete_user(${binary(user)}, <<"berth">>), true; false -> true end.`)],
+    login: (_, { user, password }) => evaluate(`case rabbit_access_control:check_user_pass_login(${binary(user)}, ${binary(password)}) of {ok, _} -> true; {refused, _, Why, With} -> lists:flatten(io_lib:format(Why, With)) end.`),
+  },
   tellVersion: ctl(['version']),
   connect: (_, words) => ctl(words),
   dumps: null, noDumps: 'messages have no dump; its queues, exchanges and users: berth rabbitmq:connect <service> export_definitions -',

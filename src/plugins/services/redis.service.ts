@@ -1,22 +1,37 @@
-import type { ServiceAccess, ServiceExec, ServiceType } from './service-type.js';
+import { createHash } from 'node:crypto';
+import type { ServiceAccess, ServiceExec, ServiceLogin, ServiceType } from './service-type.js';
 
 const DATA = '/data';
 
-/** The password comes by the environment: the server reads it from a file that nobody else does. */
+/** Who is let in, as the environment says when the container is new; what is changed later stays in it. No password is in it in clear. */
+const USERS = `if [ ! -e /run/redis/users.acl ]; then
+  {
+    printf 'user default on sanitize-payload ~* &* +@all'
+    for each in "$REDIS_PASSWORD" "\${REDIS_PASSWORD_BEFORE:-}"; do
+      [ -z "$each" ] || printf ' #%s' "$(printf %s "$each" | sha256sum | cut -c 1-64)"
+    done
+    echo
+  } > /run/redis/users.new
+  mv /run/redis/users.new /run/redis/users.acl
+fi`;
+
+const env = ({ password, former }: ServiceAccess): Record<string, string> => ({ REDIS_PASSWORD: password, ...(former && { REDIS_PASSWORD_BEFORE: former.password }) });
+
 const SCRIPT = `#!/bin/sh
 set -eu
 umask 077
 install -d -m 0700 -o redis -g redis ${DATA} /run/redis
 chown -R redis:redis ${DATA}
+${USERS}
 {
-  printf 'requirepass "%s"\\n' "$(printf %s "$REDIS_PASSWORD" | sed 's/[\\\\"]/\\\\&/g')"
+  echo 'aclfile /run/redis/users.acl'
   echo 'bind * -::*'
   echo 'protected-mode no'
   echo 'dir ${DATA}'
   echo 'appendonly yes'
 } > /run/redis/berth.conf
-chown redis:redis /run/redis/berth.conf
-unset REDIS_PASSWORD REDISCLI_AUTH
+chown redis:redis /run/redis/berth.conf /run/redis/users.acl
+unset REDIS_PASSWORD REDIS_PASSWORD_BEFORE REDISCLI_AUTH
 exec setpriv --reuid=redis --regid=redis --init-groups redis-server /run/redis/berth.conf "$@"
 `;
 
@@ -46,22 +61,37 @@ done
 redis-cli -e replicaof no one > /dev/null
 `;
 
-const cli = ({ password }: ServiceAccess, argv: readonly string[]): ServiceExec => ({ argv, env: { REDISCLI_AUTH: password } });
+/** Sets which passwords there are, given by their hashes in one line, and keeps that. */
+const PASSWORDS = `set -eu
+read -r hashes
+[ -n "$(redis-cli -e config get aclfile | sed -n 2p)" ] || { echo 'its container was made by an earlier Berth, and knows one password only' >&2; exit 78; }
+said=$(printf 'acl setuser default resetpass %s\\nacl save\\n' "$hashes" | redis-cli)
+[ "$said" = "$(printf 'OK\\nOK')" ] || { printf '%s\\n' "$said" >&2; exit 1; }
+`;
+const hash = (password: string): string => `#${createHash('sha256').update(password).digest('hex')}`;
+const passwords = (using: ServiceLogin, ...all: readonly ServiceLogin[]): ServiceExec => ({ ...cli(using, ['sh', '-c', PASSWORDS]), stdin: `${all.map(({ password }) => hash(password)).join(' ')}\n` });
+
+const cli = ({ password }: ServiceLogin, argv: readonly string[]): ServiceExec => ({ argv, env: { REDISCLI_AUTH: password } });
 
 export const redis: ServiceType = {
   type: 'redis', aliases: [], title: 'Redis', version: '8',
   registry: {
-    reference: 'redis:8', volume: DATA, env: ({ password }) => ({ REDIS_PASSWORD: password }),
-    // by its input: not in the list of processes
-    command: () => ['sh', '-c', 'printf \'requirepass "%s"\\n\' "$REDIS_PASSWORD" | exec docker-entrypoint.sh redis-server - --dir /data --appendonly yes'],
+    reference: 'redis:8', volume: DATA, env,
+    command: () => ['sh', '-c', `umask 077; mkdir -p /run/redis; ${USERS}; chown -R redis /run/redis; unset REDIS_PASSWORD REDIS_PASSWORD_BEFORE; exec docker-entrypoint.sh redis-server --aclfile /run/redis/users.acl --dir ${DATA} --appendonly yes`],
   },
-  packaged: { packages: ['redis-server', 'redis-tools'], lines: [], script: SCRIPT, volume: DATA, env: ({ password }) => ({ REDIS_PASSWORD: password }), command: () => null },
+  packaged: { packages: ['redis-server', 'redis-tools'], lines: [], script: SCRIPT, volume: DATA, env, command: () => null },
   port: 6379, ports: [], stopSeconds: 30, variable: 'REDIS_URL',
   user: () => '',
   dsn: ({ password, host, port }) => `redis://:${encodeURIComponent(password)}@${host}:${port}`,
   health: (access) => cli(access, ['redis-cli', '-e', '-h', '127.0.0.1', 'ping']),
   setup: () => [],
-  rotate: () => null,
+  rotation: {
+    how: 'beside',
+    admit: (access) => [passwords(access.former ?? access, access, ...(access.former ? [access.former] : []))],
+    // connections are not asked again for what they have shown once: all have to come anew
+    retire: (access) => [passwords(access, access), cli(access, ['redis-cli', '-e', 'client', 'kill', 'type', 'normal', 'skipme', 'yes'])],
+    login: (_, login) => cli(login, ['redis-cli', '-e', '-h', '127.0.0.1', 'ping']),
+  },
   tellVersion: { argv: ['redis-server', '--version'] },
   connect: (access, words) => cli(access, ['redis-cli', '-e', ...words]),
   dumps: {

@@ -11,7 +11,7 @@ const web = ({ user, password, host, port }: ServiceAccess): string => `http://$
 
 /** each of them takes its password from its container's environment whenever it starts */
 const common = {
-  aliases: [], packaged: null, ports: [], stopSeconds: 60, setup: () => [], rotate: () => null,
+  aliases: [], packaged: null, ports: [], stopSeconds: 60, setup: () => [], rotation: { how: 'instead', change: () => null },
   dumps: null, noDumps: 'Berth knows no dump of it that could be brought in all or nothing; use its own tools',
 } satisfies Partial<ServiceType>;
 
@@ -29,7 +29,7 @@ const mongo: ServiceType = {
   dsn: ({ user, password, host, port, database }) => `mongodb://${user}:${encodeURIComponent(password)}@${host}:${port}/${database}?authSource=admin`,
   // by its own address: while it is being made it listens on the loopback
   health: (access) => ({ argv: ['sh', '-c', `exec mongosh --quiet --host "$(hostname)" --eval '${AS}; db.adminCommand("ping").ok || quit(1)'`], env: mongoEnv(access) }),
-  rotate: (access, before) => [{ argv: ['mongosh', '--quiet', '--host', '127.0.0.1', '--eval', CHANGE], env: { ...mongoEnv(access), OLD_PASSWORD: before.password } }],
+  rotation: { how: 'instead', change: (access, before) => [{ argv: ['mongosh', '--quiet', '--host', '127.0.0.1', '--eval', CHANGE], env: { ...mongoEnv(access), OLD_PASSWORD: before.password } }] },
   tellVersion: { argv: ['mongod', '--version'] },
   connect: (access, words) => ({
     argv: words.length > 0 ? ['mongosh', '--quiet', '--host', '127.0.0.1', access.database, '--eval', AS, '--eval', words.join(' ')]
@@ -66,7 +66,7 @@ const opensearch: ServiceType = {
   user: () => 'admin',
   dsn: (access) => web(strong(access)),
   health: (access) => curl(9200, '_cluster/health?wait_for_status=yellow&timeout=1s', basic(strong(access))),
-  rotate: (access, before) => [curl(9200, '_plugins/_security/api/account', `${basic(strong(before))}request = "PUT"\nheader = "Content-Type: application/json"\ndata = "${escaped(JSON.stringify({ current_password: strong(before).password, password: strong(access).password }))}"\n`)],
+  rotation: { how: 'instead', change: (access, before) => [curl(9200, '_plugins/_security/api/account', `${basic(strong(before))}request = "PUT"\nheader = "Content-Type: application/json"\ndata = "${escaped(JSON.stringify({ current_password: strong(before).password, password: strong(access).password }))}"\n`)] },
   tellVersion: { argv: ['bin/opensearch', '--version'] },
   connect: (access, words) => curl(9200, words[0] ?? '', basic(strong(access))),
 };

@@ -6,15 +6,20 @@ export interface ServiceExec {
   readonly stdin?: string;
 }
 
+/** What somebody logs in with; `user` is empty for a type without users. */
+export interface ServiceLogin { readonly user: string; readonly password: string }
+
 /** Whose and where; `host`: its name in its network. */
-export interface ServiceAccess {
+export interface ServiceAccess extends ServiceLogin {
   readonly name: string;
   readonly host: string;
   readonly port: number;
   /** the name where only letters, digits and underscores will do */
   readonly database: string;
-  readonly user: string;
-  readonly password: string;
+  /** the type's first user: whoever logs in, things belong to this one */
+  readonly owner: string;
+  /** the login of before, where that is to be let in as well; null: it is not */
+  readonly former: ServiceLogin | null;
 }
 
 /** How a type's server runs in one kind of image. Both kinds have the same data at the same place in the volume, so that a service may change over. */
@@ -58,6 +63,26 @@ export interface ServiceDumps {
   refuse(head: Buffer): string | null;
 }
 
+/** Another login is let in beside the one that apps have, which is shut out when none of them has it any more. */
+export interface RotationBeside {
+  readonly how: 'beside';
+  /** a second user, that takes turns with the first; absent: the one user may have two passwords */
+  second?(name: string): string;
+  /** lets the access in as well as its `former`, which has been let in until now; any number of times. Both outlive a restart of the container; one that cannot do that ends it with 78, and says why */
+  admit(access: ServiceAccess): readonly ServiceExec[];
+  /** shuts the login out, and closes what connections it has; the access stays. Any number of times */
+  retire(access: ServiceAccess, login: ServiceLogin): readonly ServiceExec[];
+  /** ends with 0 when the login is let in the way an app's is */
+  login(access: ServiceAccess, login: ServiceLogin): ServiceExec;
+}
+
+/** The server knows one password at a time: until an app has the new one, it is refused. */
+export interface RotationInstead {
+  readonly how: 'instead';
+  /** gives the running server this access' password, any number of times, in the place of the one `before`; null: it gets it by a new container */
+  change(access: ServiceAccess, before: ServiceAccess): readonly ServiceExec[] | null;
+}
+
 /** A type of service: what differs from one to the next, as data. All of it pure. */
 export interface ServiceType {
   /** the plugin that brought it; absent: one of ours */
@@ -80,15 +105,15 @@ export interface ServiceType {
   readonly stopSeconds: number;
   /** config var that an app gets: `DATABASE_URL` */
   readonly variable: string;
-  /** what apps log in as; empty for a type without users */
+  /** what apps log in as, at first; empty for a type without users */
   user(name: string): string;
   dsn(access: ServiceAccess): string;
   /** ends with 0 when it answers by TCP */
   health(access: ServiceAccess): ServiceExec;
   /** once it answers: users, databases; may be run any number of times */
   setup(access: ServiceAccess): readonly ServiceExec[];
-  /** gives the running server this access' password, any number of times, in the place of the one `before`; null: it gets it by a new container */
-  rotate(access: ServiceAccess, before: ServiceAccess): readonly ServiceExec[] | null;
+  /** null: whoever reaches it needs no password */
+  readonly rotation: RotationBeside | RotationInstead | null;
   /** prints the server's version, the first thing in it that looks like one; a program that fails tells nothing */
   readonly tellVersion: ServiceExec;
   /** the client, for what is piped in */
@@ -97,6 +122,4 @@ export interface ServiceType {
   readonly dumps: ServiceDumps | null;
   /** why there is nothing to export: `it keeps nothing` */
   readonly noDumps?: string;
-  /** whoever reaches it needs no password */
-  readonly open?: true;
 }

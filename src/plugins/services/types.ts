@@ -19,14 +19,23 @@ export function serviceType(name: string): ServiceType {
 /** What apps call it in its network. */
 export const hostOf = (type: string, name: string): string => `berth-${type}-${name}`;
 
-export function accessOf(type: ServiceType, name: string, password: string): ServiceAccess {
+/** A password, and whose turn it is: 0 is the type's first user, 1 its second, where it has one. */
+export interface Turn { readonly password: string; readonly turn: number }
+
+export function accessOf(type: ServiceType, name: string, password: string, turn = 0, former: Turn | null = null): ServiceAccess {
   const database = name.replaceAll('-', '_');
-  return { name, host: hostOf(type.type, name), port: type.port, database, user: type.user(database), password };
+  const owner = type.user(database);
+  const second = type.rotation?.how === 'beside' ? type.rotation.second?.(database) : undefined;
+  const user = (whose: number): string => (whose === 1 ? (second ?? owner) : owner);
+  return { name, host: hostOf(type.type, name), port: type.port, database, owner, user: user(turn), password, former: former && { user: user(former.turn), password: former.password } };
 }
 
+/** Whose turn is next: always the same one's where the type has one user. */
+export const nextTurn = (type: ServiceType, turn: number): number => (type.rotation?.how === 'beside' && type.rotation.second ? 1 - turn : turn);
+
 /** The DSN that an app gets. @param query `pool=5`, or null */
-export const dsnOf = (type: ServiceType, name: string, password: string, query: string | null): string => {
-  const dsn = type.dsn(accessOf(type, name, password));
+export const dsnOf = (type: ServiceType, name: string, password: string, query: string | null, turn = 0): string => {
+  const dsn = type.dsn(accessOf(type, name, password, turn));
   return query === null ? dsn : `${dsn}${dsn.includes('?') ? '&' : '?'}${query}`;
 };
 

@@ -19,10 +19,12 @@ export interface ServiceDeps {
 /** The engine with its calls in the step's log. */
 export const observed = (deps: ServiceDeps, { log }: Pick<OperationContext, 'log'>): EnginePort => deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
 
-/** What the type says of this very service, its password opened. */
+/** What the type says of this very service, its passwords opened. */
 export async function openSpec(deps: Pick<ServiceDeps, 'unseal'>, spec: ServiceSpec): Promise<{ type: ServiceType; access: ServiceAccess }> {
   const type = serviceType(spec.type);
-  return { type, access: accessOf(type, spec.name, await deps.unseal(spec.secrets['password']!)) };
+  const password = (secrets: ServiceSpec['secrets']): Promise<string> => deps.unseal(secrets['password']!);
+  const former = spec.former ? { password: await password(spec.former.secrets), turn: spec.former.turn } : null;
+  return { type, access: accessOf(type, spec.name, await password(spec.secrets), spec.turn, former) };
 }
 
 async function* once(text: string): AsyncGenerator<Buffer> {

@@ -64,12 +64,14 @@ export function stopStep(deps: ServiceDeps): OperationWork<StopStepInput, null> 
   };
 }
 
+/** Another password in the place of the one before: of a type that cannot have two, or asked for by an earlier Berth. */
 export function rotateStep(deps: ServiceDeps): OperationWork<RotateStepInput, null> {
   return async (context) => {
     const { input, signal, log } = context;
     const { type, access } = await openSpec(deps, input);
     const { access: before } = await openSpec(deps, { ...input, secrets: input.before });
-    for (const exec of type.rotate(access, before) ?? []) await mustExec(observed(deps, context), input.container, exec, signal);
+    const programs = type.rotation?.how === 'beside' ? type.rotation.admit(access) : (type.rotation?.change(access, before) ?? []);
+    for (const exec of programs) await mustExec(observed(deps, context), input.container, exec, signal);
     log.info(`${type.title} ${input.name} has another password`);
     return null;
   };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { accessOf, dsnOf, SERVICE_TYPES, serviceType } from '../../plugins/services/types.js';
+import type { RotationInstead } from '../../plugins/services/service-type.js';
 import { containerOf } from './start.step.js';
 
 const PASSWORD = '0123456789abcdef';
@@ -49,9 +50,10 @@ describe('the container of a service', () => {
 describe('another password', () => {
   it('is given with the help of the one before where the server wants that', () => {
     const opened = (type: string, password: string) => accessOf(serviceType(type), 'my-db', password);
-    const mongo = serviceType('mongo').rotate(opened('mongo', 'new'), opened('mongo', 'old'))!;
+    const change = (type: string) => (serviceType(type).rotation as RotationInstead).change(opened(type, 'new'), opened(type, 'old'))!;
+    const mongo = change('mongo');
     expect(mongo[0]!.env).toEqual({ AS_USER: 'my_db', AS_PASSWORD: 'new', OLD_PASSWORD: 'old' });
-    const [opensearch] = serviceType('opensearch').rotate(opened('opensearch', 'new'), opened('opensearch', 'old'))!;
+    const [opensearch] = change('opensearch');
     expect(opensearch!.stdin).toContain('user = "admin:Os-old"');
     expect(opensearch!.stdin).toContain('{\\"current_password\\":\\"Os-old\\",\\"password\\":\\"Os-new\\"}');
   });
