@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import fc from 'fast-check';
 import type { DeclaredService } from '../../events/types/plugin.events.js';
 import { declaredType } from '../services/declared.js';
+import type { RotationInstead, ServiceAccess, ServiceType } from '../services/service-type.js';
 import { filled, PLACEHOLDERS, placeholdersIn, SECRETS } from '../services/placeholders.js';
 import { accessOf, dsnOf, SERVICE_TYPES } from '../services/types.js';
 import { readManifest, type Surroundings } from './manifest.js';
@@ -24,6 +25,7 @@ const typeOf = (change: object = {}) => {
   expect(problems).toEqual([]);
   return declaredType('cache', manifest!.services![0]!);
 };
+const change = (type: ServiceType, access: ServiceAccess, before: ServiceAccess) => (type.rotation as RotationInstead).change(access, before);
 /** what `--password` takes */
 const passwords = fc.stringMatching(/^[!-~]{8,40}$/);
 
@@ -35,16 +37,16 @@ describe('a type of service in a manifest', () => {
     expect(type).toMatchObject({ plugin: 'cache', stopSeconds: 30, ports: [], packaged: { script: '#!/bin/sh\nexec valkey-server --dir "${data}" "$@"\n' } });
     expect(dsnOf(type, 'my-db', "a'{host}/b", 'pool=5')).toBe("valkey://my_db:a'%7Bhost%7D%2Fb@berth-valkey-my-db:6379/my_db?pool=5");
     expect(type.setup(access)).toEqual([{ argv: ['valkey-cli'], stdin: "ACL SETUSER my_db 'a''{host}/b'" }]);
-    expect(type.rotate(access, { ...access, password: 'old' })).toEqual([{ argv: ['valkey-cli'], env: { AUTH: 'old' }, stdin: "SET a'{host}/b" }]);
+    expect(change(type, access, { ...access, password: 'old' })).toEqual([{ argv: ['valkey-cli'], env: { AUTH: 'old' }, stdin: "SET a'{host}/b" }]);
     expect([type.registry.command(access), type.packaged!.command(access), type.packaged!.env(access)]).toEqual([['valkey-server', '--port', '6379'], null, { PASSWORD: "a'{host}/b" }]);
     expect(type.connect(access, ['get', '{host}']).argv).toEqual(['valkey-cli', '-n', '0', 'get', '{host}']);
     expect([type.dumps!.refuse(Buffer.from('REDIS0011')), type.dumps!.refuse(Buffer.from('PGDMP'))]).toEqual([null, 'it does not begin with "REDIS"']);
-    expect(declaredType('cache', { ...read({}).manifest!.services![0]!, rotate: undefined } as unknown as DeclaredService).rotate(access, access)).toBeNull();
+    expect(change(declaredType('cache', { ...read({}).manifest!.services![0]!, rotate: undefined } as unknown as DeclaredService), access, access)).toBeNull();
   });
 
   it('has a user of none and no password when it is open', () => {
     const type = typeOf({ open: true, dsn: 'valkey://{host}:{port}', dumps: undefined, noDumps: 'it keeps nothing' });
-    expect([dsnOf(type, 'a', 'secret-secret', null), type.user('a'), type.dumps, type.noDumps]).toEqual(['valkey://berth-valkey-a:6379', '', null, 'it keeps nothing']);
+    expect([dsnOf(type, 'a', 'secret-secret', null), type.user('a'), type.rotation, type.dumps, type.noDumps]).toEqual(['valkey://berth-valkey-a:6379', '', null, null, 'it keeps nothing']);
   });
 
   it('never shows a password where the list of processes does', () => {
@@ -52,8 +54,8 @@ describe('a type of service in a manifest', () => {
       const type = typeOf();
       const access = accessOf(type, 'my-db', password);
       const before = accessOf(type, 'my-db', old);
-      const words = [type.health(access), ...type.setup(access), ...type.rotate(access, before)!, type.connect(access, []), type.dumps!.out(access), type.dumps!.in(access), type.dumps!.count(access)].flatMap(({ argv }) => argv);
-      const none = [type.health(accessOf(type, 'my-db', '')), ...type.setup(accessOf(type, 'my-db', '')), ...type.rotate(accessOf(type, 'my-db', ''), accessOf(type, 'my-db', ''))!, type.connect(accessOf(type, 'my-db', ''), []), type.dumps!.out(access), type.dumps!.in(access), type.dumps!.count(access)].flatMap(({ argv }) => argv);
+      const words = [type.health(access), ...type.setup(access), ...change(type, access, before)!, type.connect(access, []), type.dumps!.out(access), type.dumps!.in(access), type.dumps!.count(access)].flatMap(({ argv }) => argv);
+      const none = [type.health(accessOf(type, 'my-db', '')), ...type.setup(accessOf(type, 'my-db', '')), ...change(type, accessOf(type, 'my-db', ''), accessOf(type, 'my-db', ''))!, type.connect(accessOf(type, 'my-db', ''), []), type.dumps!.out(access), type.dumps!.in(access), type.dumps!.count(access)].flatMap(({ argv }) => argv);
       expect([...words, ...type.registry.command(access)!]).toEqual([...none, ...type.registry.command(accessOf(type, 'my-db', ''))!]);
       expect(decodeURIComponent(new URL(type.dsn(access)).password)).toBe(password);
     }));

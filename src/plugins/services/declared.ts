@@ -15,7 +15,7 @@ function compiled(plugin: string, declared: DeclaredService): ServiceType {
   const server = ({ volume, env, command }: Pick<typeof registry, 'volume' | 'env' | 'command'>): Pick<ServiceType['registry'], 'volume' | 'env' | 'command'> => ({ volume, env: (access) => envOf(env, access), command: (access) => command?.map((word) => filled(word, access)) ?? null });
   const { type, aliases, title, version, port, ports, stopSeconds, variable, noDumps, open } = declared;
   return {
-    plugin, type, aliases, title, version, port, ports, stopSeconds, variable, ...(noDumps !== undefined && { noDumps }), ...(open && { open }),
+    plugin, type, aliases, title, version, port, ports, stopSeconds, variable, ...(noDumps !== undefined && { noDumps }),
     registry: { reference: registry.reference, ...server(registry) },
     packaged: packaged === undefined ? null : {
       packages: packaged.packages, ...(packaged.before && { before: packaged.before }), lines: packaged.lines, script: `${packaged.script.join('\n')}\n`, ...(packaged.remark !== undefined && { remark: packaged.remark }), ...server(packaged),
@@ -24,7 +24,7 @@ function compiled(plugin: string, declared: DeclaredService): ServiceType {
     dsn: (access) => filled(declared.dsn, access),
     health: (access) => execOf(declared.health, access),
     setup: (access) => declared.setup.map((exec) => execOf(exec, access)),
-    rotate: (access, before) => rotate?.map((exec) => execOf(exec, access, before)) ?? null,
+    rotation: open ? null : { how: 'instead', change: (access, before) => rotate?.map((exec) => execOf(exec, access, before)) ?? null },
     tellVersion: declared.tellVersion,
     connect: (access, words) => { const exec = execOf(declared.connect, access); return { ...exec, argv: [...exec.argv, ...words] }; },
     dumps: dumps === undefined ? null : {
