@@ -178,6 +178,41 @@ describe('three plugins in three languages', () => {
     await berth.cli(['--force', 'plugin:uninstall', 'flaky']);
   });
 
+  it('a projection is folded from the whole history, shown, and known to the plugin\'s own commands', async () => {
+    type Shown = { state: Record<string, { name: string; lives: number }>; position: number; behind: number };
+    const lives = async (): Promise<Shown> => berth.json<Shown>(['plugin:projection', 'diary', 'lives']);
+    // shop was made before the plugin was there
+    await berth.until('both are folded', async () => Object.keys((await lives()).state ?? {}).length === 2 && (await lives()).behind === 0);
+    const { position, state } = await lives();
+    expect(Object.values(state)).toEqual([{ name: 'shop', lives: 2 }, { name: 'bare', lives: 0 }]);
+    expect((await berth.cli(['diary:totals'])).out).toBe('shop 2\nbare 0\n');
+    expect((await berth.json<{ data: unknown }>(['diary:totals'])).data).toEqual({ apps: Object.values(state), position });
+    const { body } = await berth.api('/v1/plugins/diary/projections/lives', { headers: { authorization: `Bearer ${token}` } });
+    expect(JSON.parse(body)).toMatchObject({ position, behind: 0, trouble: null });
+    await berth.until('guard has counted its freezes', async () => (await berth.cli(['plugin:projection', 'guard', 'freezes'])).out === '1\n');
+    expect(await refused('plugin:projection', 'guard', 'lives')).toMatch(/guard has no projection lives\n.*it has: freezes/);
+    expect((await berth.cli(['plugin:info', 'diary'])).out).toMatch(new RegExp(`projections: +lives at ${position}\\n`, 'i'));
+  });
+
+  it('a projection that fails stays where it was, with the reason, and is folded anew by code that is mended', async () => {
+    const script = 'import json, sys\ncall = json.load(sys.stdin)\nfor event in call["events"]:\n  LINE\nprint(json.dumps({"state": (call["state"] or 0) + len(call["events"])}))\n';
+    const written = (line: string) => (work: string): void => {
+      scripted('count', '', { projections: [{ name: 'apps', types: ['AppCreated'], run: ['python3', 'fold.py'] }] })(work);
+      writeFileSync(join(work, 'fold.py'), script.replace('LINE', line));
+    };
+    await installed(`file://${repository('count', written('if event["data"]["name"] == "bare": sys.exit("no room for bare")'))}`);
+    const shown = async (): Promise<{ state: unknown; trouble: { why: string; type: string } | null }> => berth.json(['plugin:projection', 'count', 'apps']);
+    await berth.until('it has failed', async () => (await shown()).trouble !== null);
+    expect(await shown()).toMatchObject({ state: 1, trouble: { why: 'it ended with exit code 1: no room for bare', type: 'AppCreated' } });
+    expect((await berth.cli(['doctor'])).out).toMatch(/plugin projections +count\/apps: AppCreated at \d+ is not folded, after \d+ tr.*no room for bare/);
+    expect((await berth.cli(['plugin:info', 'count'])).out).toContain('no room for bare');
+    repository('count', written('pass'));
+    expect((await berth.cli(['plugin:update', 'count'])).code).toBe(0);
+    await berth.until('it is folded anew', async () => (await shown()).state === 2);
+    expect((await berth.cli(['doctor'])).out).toMatch(/plugin projections +\d, none in trouble/);
+    await berth.cli(['--force', 'plugin:uninstall', 'count']);
+  });
+
   it('trigger asks one by hand, and nothing follows', async () => {
     expect((await berth.cli(['plugin:trigger', 'stamp', 'before-release', 'shop'])).out).toContain('"STAMP": "deploy-0"');
     expect(await refused('plugin:trigger', 'stamp', 'after-route', 'shop')).toContain('has no hook after-route');
@@ -349,5 +384,7 @@ describe('plugins that are not as they should be', () => {
     repository('diary', from('typescript'));
     expect((await berth.cli(['plugin:update', 'diary'])).code).toBe(0);
     expect((await listed())['diary']!.enabled).toBe(true);
+    expect((await berth.cli(['guard:freeze', 'shop', 'again'])).code).toBe(0);
+    await berth.until('guard counts on from before the restart', async () => (await berth.cli(['plugin:projection', 'guard', 'freezes'])).out === '2\n');
   });
 });

@@ -23,6 +23,7 @@ const CLOSE_MS = 500;
 /** of everything that runs as one plugin's user; bytes of one file */
 const LIMITS = ['--nproc=256:256', '--core=0:0', `--fsize=${1024 ** 3}:${1024 ** 3}`];
 const PRLIMIT = '/usr/bin/prlimit';
+const LOWEST = ['/usr/bin/nice', '-n', '19'];
 const MARK = 'BERTH_PLUGIN_RUN';
 
 /** Absolute path of a program of the server, or null. */
@@ -46,14 +47,14 @@ async function ownFolder(folder: string, uid: number | null): Promise<void> {
 export class PluginDriver implements PluginPrograms {
   private readonly limits = existsSync(PRLIMIT) ? [PRLIMIT, ...LIMITS, '--'] : [];
 
-  async run({ argv, code, data, uid, env, input, timeoutMs, signal, onLine }: PluginRun): Promise<{ code: number; stdout: string }> {
+  async run({ argv, code, data, uid, env, input, timeoutMs, low = false, signal, onLine }: PluginRun): Promise<{ code: number; stdout: string }> {
     signal.throwIfAborted();
     const [program = '', ...rest] = argv;
     const file = program.startsWith('/') ? program : program.includes('/') ? join(code, program) : await findProgram(program);
     if (file === null) throw new PluginFault('start', `${program} is not on this server`);
     await ownFolder(data, uid);
     const run = `${process.pid}.${randomBytes(8).toString('hex')}`;
-    const [first, ...words] = [...(uid === null ? [] : this.limits), file, ...rest];
+    const [first, ...words] = [...(low ? LOWEST : []), ...(uid === null ? [] : this.limits), file, ...rest];
     const child = spawn(first!, words, {
       cwd: code, detached: true, stdio: ['pipe', 'pipe', 'pipe'], ...(uid !== null && { uid, gid: uid }),
       env: { PATH: PROGRAM_PATH, HOME: data, TMPDIR: data, LANG: 'C.UTF-8', ...env, [MARK]: run },

@@ -18,6 +18,8 @@ export interface PluginRun {
   readonly env: Readonly<Record<string, string>>;
   readonly input: string;
   readonly timeoutMs: number;
+  /** everything else on the machine comes first */
+  readonly low?: boolean;
   readonly signal: AbortSignal;
   /** what it says on standard error, line by line */
   onLine(line: string): void;

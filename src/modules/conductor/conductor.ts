@@ -23,6 +23,7 @@ import type { Core } from '../core.js';
 import { webhookSubscribers } from '../hooks/webhook.subscribed.js';
 import { Subscribers } from '../operations/subscribers.js';
 import { UIDS } from '../plugins/plugin.decider.js';
+import { Folding } from '../plugins/folding.js';
 import { pluginSubscribers } from '../plugins/subscribed.js';
 import { accessOf } from '../sources/git-access.js';
 import type { WorkerStatus } from '../server/worker-status.js';
@@ -39,6 +40,7 @@ export class Conductor {
   private readonly collector: LogCollector;
   private readonly rounds: Rounds;
   private readonly audit: DailyAudit;
+  private readonly folding: Folding | null;
   private recovered = false;
   private collecting: Promise<void> | null = null;
   private stopping = false;
@@ -47,11 +49,12 @@ export class Conductor {
     this.audit = new DailyAudit(core, report);
     const { pluginHost } = core;
     const subscribers = new Subscribers(core, [() => webhookSubscribers(core), ...(pluginHost ? [() => pluginSubscribers(core, pluginHost)] : [])]);
+    this.folding = pluginHost && new Folding(core, pluginHost, report);
     this.rounds = new Rounds({
       store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, report,
       relay: {
         // what cannot be asked for now holds up nobody's deploys: the next round tries again
-        pump: async () => { await subscribers.pump().catch((error: unknown) => report('deliveries', error)); return relay.pump(); },
+        pump: async () => { void this.folding?.look(); await subscribers.pump().catch((error: unknown) => report('deliveries', error)); return relay.pump(); },
         reconcile: () => relay.reconcile(),
       },
       sweep: async () => {
@@ -156,6 +159,7 @@ export class Conductor {
 
   async stop(): Promise<void> {
     this.stopping = true;
+    await this.folding?.stop();
     await this.rounds.stop();
     await this.audit.stop();
     await this.keeper.close();

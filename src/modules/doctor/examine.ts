@@ -9,6 +9,7 @@ import { integrity } from '../audit/integrity.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
 import { DOES_NOT_LOAD } from '../plugins/plugin.decider.js';
+import { standing, toldTrouble } from '../plugins/projected.js';
 import { standings } from '../stack/standing.js';
 import { bad, ok, warn, type Check } from './check.js';
 import * as judge from './judge.js';
@@ -52,7 +53,7 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(...await drifting(core));
   const failed = Object.values(board.failed).filter(({ superseded }) => superseded === null).length + Object.keys(works.failed).length;
   checks.push(failed === 0 ? ok('failed jobs', 'none') : warn('failed jobs', `${failed} can be retried or discarded`, 'deploys or operations ended there; what served goes on serving', 'see: berth jobs:failed'));
-  checks.push(...await plugins(core), ...projections(core));
+  checks.push(...await plugins(core), ...await pluginProjections(core), ...projections(core));
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
@@ -72,6 +73,16 @@ async function plugins(core: Core): Promise<Check[]> {
   const broken = all.filter(({ enabled, reason }) => !enabled && reason?.startsWith(DOES_NOT_LOAD));
   if (broken.length > 0) return [warn('plugins', broken.map(({ name, reason }) => `${name}: ${reason}`).join('; '), 'they take part in nothing; deploys go on without them', 'berth plugin:update <plugin>, or berth plugin:uninstall <plugin>')];
   return [ok('plugins', `${all.filter(({ enabled }) => enabled).length} of ${all.length} enabled`)];
+}
+
+/** Nothing where no plugin has one. */
+async function pluginProjections(core: Core): Promise<Check[]> {
+  const all = ((await core.pluginHost?.enabled()) ?? []).flatMap((plugin) => (plugin.manifest.projections ?? []).map(({ name }) => ({ plugin, name })));
+  if (all.length === 0) return [];
+  const check = 'plugin projections';
+  const troubled = (await Promise.all(all.map(async ({ plugin, name }) => ({ what: `${plugin.name}/${name}`, trouble: (await standing(core.store, plugin, name)).trouble })))).flatMap(({ what, trouble }) => (trouble ? [`${what}: ${toldTrouble(trouble)}`] : []));
+  if (troubled.length > 0) return [warn(check, troubled.join('; '), 'they stay as they were before that event, and are tried again ever more rarely; nothing else waits', 'mend the plugin, then: berth plugin:update <plugin>')];
+  return [ok(check, `${all.length}, none in trouble`)];
 }
 
 function projections({ board, drifts, works, services, copies, plugins: registered }: Core): Check[] {

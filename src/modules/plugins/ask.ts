@@ -8,6 +8,8 @@ import type { Plugin } from './active.js';
 
 /** what runs a TypeScript plugin: beside the process's own program */
 const HOST = join(dirname(process.argv[1] ?? ''), 'plugin-host.cjs');
+/** where it went wrong; what went wrong stands above it */
+const STACK = /^\s+at \S|^\s*[{}]|^Node\.js v\d/;
 /** longer values come by standard input only */
 const ENV_MAX = 4096;
 
@@ -66,8 +68,8 @@ export async function ask<K extends PluginCall['call']>(plugin: Plugin, call: Ex
   const argv = part.run ?? [process.execPath, host, main!];
   let last = '';
   const { code, stdout } = await programs.run({
-    argv, code: plugin.code!, data: plugin.data, uid: plugin.uid, timeoutMs, signal, input: JSON.stringify(call), env: environmentOf(call, part.options),
-    onLine: (line) => { if (line.trim() !== '') last = line; onLine(line); },
+    argv, code: plugin.code!, data: plugin.data, uid: plugin.uid, timeoutMs, signal, input: JSON.stringify(call), env: environmentOf(call, part.options), ...(call.call === 'project' && { low: true }),
+    onLine: (line) => { if (line.trim() !== '' && !STACK.test(line)) last = line; onLine(line); },
   });
   if (part.output === 'text') return { answer: judged({ say: stdout === '' ? [] : stdout.replace(/\n$/, '').split('\n') }), exit: code };
   if (code !== 0) throw new PluginFault('exit', `it ended with exit code ${code}${last === '' ? '' : `: ${last.trim().slice(0, 300)}`}`);

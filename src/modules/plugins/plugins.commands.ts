@@ -3,7 +3,7 @@ import { PluginFault } from '../../drivers/plugin/plugin.port.js';
 import { readSource } from '../../drivers/plugin/plugin.source.js';
 import { Rejected } from '../../events/decider.js';
 import { STEPS, type Step } from '../../events/types/deploy.events.js';
-import { HOOK_TIMES, type HookTime, type PluginCode, type PluginSource } from '../../events/types/plugin.events.js';
+import { HOOK_TIMES, type HookTime, type PluginCode, type PluginProjection, type PluginSource } from '../../events/types/plugin.events.js';
 import { BUNDLED } from '../../plugins/bundled.js';
 import { pipelineStream } from '../apps/app-context.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext } from '../commands/command.js';
@@ -13,6 +13,8 @@ import { change } from '../draft.js';
 import { masked } from '../history/mask.js';
 import type { Plugin } from './active.js';
 import { DOES_NOT_LOAD, missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
+import { forgetStandings, standing, toldTrouble, type Trouble } from './projected.js';
+import { seenEvent } from './seen-event.js';
 import { testCommand } from './test.command.js';
 
 const NAME = { pattern: /^[a-z][a-z0-9-]{0,39}$/, message: 'a plugin\'s name has lower-case letters, digits and hyphens' } as const;
@@ -33,6 +35,9 @@ class UninstallInput extends NameInput {
 class TriggerInput extends NameInput {
   @IsString() @Arg('a hook such as before-build, or a type of event') what!: string;
   @IsOptional() @IsString() @Arg('the app that it is about', { optional: true }) app?: string;
+}
+class ProjectionInput extends NameInput {
+  @IsString() @Arg('one of its projections') name!: string;
 }
 class NoInput {}
 
@@ -108,6 +113,7 @@ const update = command({
         const { code } = await prepared(context, source, before.name);
         const mended = !before.enabled && before.reason?.startsWith(DOES_NOT_LOAD);
         const changed = await decide(context, 'plugin:update', { type: 'Update', plugin: before.name, code }, ...(mended ? [{ type: 'Enable', plugin: before.name, bundled: names } as const] : []));
+        await forgetStandings(context.core.store, before.name, before.manifest.projections?.filter(({ name }) => !code.manifest.projections?.some((each) => each.name === name)));
         installed.push({ plugin: before.name, version: code.version, pin: code.pin, from: before.version, changed: changed > 0, commands: [] });
       } catch (error) {
         if (!(error instanceof Rejected)) throw error;
@@ -147,7 +153,8 @@ const uninstall = command({
   name: 'plugin:uninstall', summary: 'Remove a plugin, and all that it has kept', example: 'berth plugin:uninstall hello', input: UninstallInput, http: { method: 'DELETE', path: '/plugins/:plugin' }, local: true,
   run: async (context, { plugin, confirm }) => {
     const { core } = context;
-    if (!(await core.pluginHost!.all()).some((each) => each.name === plugin)) throw missing(plugin);
+    const found = (await core.pluginHost!.all()).find((each) => each.name === plugin);
+    if (!found) throw missing(plugin);
     if (!context.force && !names.includes(plugin)) {
       const typed = confirm ?? await context.ask('> ', ['WARNING: Potentially Destructive Action', `This command will remove plugin ${plugin} and all that it has kept.`, `To proceed, type "${plugin}"`]);
       if (typed.trim() !== plugin) throw new Rejected('plugin.confirm', `Confirmation did not match ${plugin}. Aborted.`);
@@ -159,6 +166,7 @@ const uninstall = command({
     });
     await core.box.destroyKey(pluginSeal(plugin));
     await core.pluginInstaller!.remove(plugin);
+    await forgetStandings(core.store, plugin, found.manifest.projections);
     return { plugin };
   },
   render: ({ plugin }, out) => out.info(`Uninstalled ${plugin}`),
@@ -185,15 +193,45 @@ const info = command({
     return {
       name, enabled: plugin.enabled, reason: plugin.reason, manifest: plugin.manifest, folder: plugin.code, data: plugin.data, user: plugin.uid, source: code?.source ?? null, pin: code?.pin ?? null,
       settings: masked(settings[name]?.server ?? {}) as Record<string, string>, apps: Object.keys(settings[name]?.apps ?? {}).length,
+      projections: await Promise.all((plugin.manifest.projections ?? []).map(async (each) => toldOf(await projectionOf(core, plugin, each)))),
     };
   },
-  render: ({ name, enabled, reason, manifest, folder, data, user, source, pin, settings, apps }, out) => {
+  render: ({ name, enabled, reason, manifest, folder, data, user, source, pin, settings, apps, projections }, out) => {
     for (const line of report(`${name} plugin information`, {
       version: manifest.version, description: manifest.description, status: enabled ? 'enabled' : `disabled: ${reason}`, from: source === null ? 'comes with Berth' : told(source), ...(pin !== null && { pin }),
       'fits berth': manifest.berth, commands: manifest.commands.map((each) => each.name).join(' '), hooks: manifest.hooks.map((each) => `${each.when}-${each.step}${each.mayRefuse ? ' (may refuse)' : ''}`).join(' '),
       events: manifest.events?.types.join(' ') ?? '', buildpacks: Object.keys(manifest.buildpacks).join(' '), ...(folder !== null && { folder, data, user: String(user) }),
+      ...(projections.length > 0 && { projections: projections.map(toldHow).join('; ') }),
       remembers: [...Object.entries(settings).map(([key, value]) => `${key}=${value}`), ...(apps > 0 ? [`of ${apps} ${apps === 1 ? 'app' : 'apps'}`] : [])].join(' '),
     })) out.line(line);
+  },
+});
+
+/** events that are counted, of those that are still to be folded */
+const BEHIND_MAX = 1000;
+interface Projection { readonly projection: string; /** of the last event in it */ readonly position: number; /** events that are still to be folded, counted up to a thousand */ readonly behind: number; readonly trouble: Trouble | null; readonly state: unknown }
+
+async function projectionOf(core: Core, plugin: Plugin, { name, types }: PluginProjection): Promise<Projection> {
+  const { position, state, trouble } = await standing(core.store, plugin, name);
+  return { projection: name, position, behind: (await core.store.readAll(position, BEHIND_MAX, { types })).length, trouble, state };
+}
+const toldOf = ({ state: _, ...rest }: Projection): Omit<Projection, 'state'> => rest;
+const toldHow = ({ projection, position, behind, trouble }: Omit<Projection, 'state'>): string => `${projection} at ${position}${behind === 0 ? '' : `, ${behind < BEHIND_MAX ? behind : `${BEHIND_MAX} or more`} events behind`}${trouble === null ? '' : `: ${toldTrouble(trouble)}`}`;
+
+const projection = command({
+  name: 'plugin:projection', summary: 'Show what a projection of a plugin has come to', example: 'berth plugin:projection hello deploy-times', input: ProjectionInput, http: { method: 'GET', path: '/plugins/:plugin/projections/:name' }, reads: true,
+  run: async ({ core }, { plugin: whose, name }): Promise<Projection & { readonly plugin: string; readonly enabled: boolean }> => {
+    const plugin = (await core.pluginHost!.all()).find((each) => each.name === whose);
+    if (!plugin) throw missing(whose);
+    const all = plugin.manifest.projections ?? [];
+    const declared = all.find((each) => each.name === name);
+    if (!declared) throw new Rejected('plugin.projection', `${whose} has no projection ${name.slice(0, 60)}`, `it has: ${all.map((each) => each.name).join(' ') || 'none'}`);
+    return { plugin: whose, enabled: plugin.enabled, ...await projectionOf(core, plugin, declared) };
+  },
+  render: ({ enabled, state, ...rest }, out) => {
+    for (const line of JSON.stringify(state, null, 2).split('\n')) out.line(line);
+    if (rest.trouble !== null) out.warn(toldHow(rest));
+    else if (rest.behind > 0) out.detail(`${toldHow(rest)}${enabled ? '' : '; the plugin is disabled'}`);
   },
 });
 
@@ -229,8 +267,7 @@ async function triggered(context: CommandContext, { plugin: name, what, app }: T
   if (!plugin.manifest.events?.types.includes(what)) throw new Rejected('plugin.event', `${name} has neither a hook nor a subscription of this name: ${what.slice(0, 60)}`, `it has: ${[...plugin.manifest.hooks.map((each) => `${each.when}-${each.step}`), ...(plugin.manifest.events?.types ?? [])].join(' ') || 'none'}`);
   const [event] = await core.store.readBack(Number.MAX_SAFE_INTEGER, 1, { types: [what], ...(row && { stream: pipelineStream(row.id) }) });
   if (!event) throw new Rejected('plugin.event', `No ${what} has happened yet${row ? ` to ${row.name}` : ''}`);
-  const { id, position, stream, type, at, meta, data } = event;
-  return ask({ call: 'event', event: { id, position, stream, type, at, actor: meta.actor, data: masked(data) } });
+  return ask({ call: 'event', event: seenEvent(event) });
 }
 
 const trigger = command({
@@ -244,4 +281,4 @@ const trigger = command({
 });
 
 /** @param isOurs whether Berth itself has a command or a group of that name */
-export const pluginCommands = (isOurs: (name: string) => boolean): readonly AnyCommand[] => [forget(install), forget(list), forget(info), forget(update), forget(enable), forget(disable), forget(uninstall), forget(trigger), forget(testCommand(isOurs))];
+export const pluginCommands = (isOurs: (name: string) => boolean): readonly AnyCommand[] => [forget(install), forget(list), forget(info), forget(update), forget(enable), forget(disable), forget(uninstall), forget(trigger), forget(projection), forget(testCommand(isOurs))];

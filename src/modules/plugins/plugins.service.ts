@@ -7,12 +7,13 @@ import type { Core } from '../core.js';
 import { pluginsOf, type Plugin } from './active.js';
 import { ask, type Asked } from './ask.js';
 import { pluginSettings } from './plugin.decider.js';
+import { projected } from './projected.js';
 
 type Opened<C> = C extends PluginCall ? Omit<C, 'protocol' | 'plugin' | 'berth' | 'settings' | 'app'> : never;
 /** A call without what is the same for all. */
 export type Wanted = Opened<PluginCall>;
 
-type Seen = Pick<Core, 'plugins' | 'box' | 'config'>;
+type Seen = Pick<Core, 'plugins' | 'box' | 'config' | 'store'>;
 
 /** Every plugin there is, and asking one of them. */
 export class Plugins {
@@ -32,7 +33,7 @@ export class Plugins {
     const called: CalledApp | null = app && { ...app, settings: await this.open(settings.apps[app.id] ?? {}) };
     const call = {
       protocol: 1, plugin: { name: plugin.name, version: plugin.manifest.version, data: plugin.data }, berth: { version: VERSION, instance: this.core.config.instance },
-      settings: await this.open(settings.server), ...(called && { app: called }), ...wanted,
+      settings: await this.open(settings.server), ...(called && { app: called }), ...(wanted.call === 'command' && plugin.manifest.projections && { projections: await projected(this.core.store, plugin) }), ...wanted,
     } as unknown as Extract<PluginCall, { call: W['call'] }>;
     return ask<W['call']>(plugin, call, { programs: this.programs, signal, onLine });
   }

@@ -26,11 +26,11 @@ export function sampleCalls(manifest: PluginManifest, data: string): { readonly 
   return [
     ...manifest.commands.map(({ name, arguments: words }) => ({
       what: `command ${name}`,
-      call: { ...common, call: 'command', command: name, by: 'root@sample', input: Object.fromEntries(words.filter((word) => !word.optional).map((word) => [word.name, wordFor(word)])), ...(words.some((word) => word.name === 'app') && { app: APP }) } as PluginCall,
+      call: { ...common, call: 'command', command: name, by: 'root@sample', ...(manifest.projections && { projections: Object.fromEntries(manifest.projections.map((each) => [each.name, { state: null, position: 0 }])) }), input: Object.fromEntries(words.filter((word) => !word.optional).map((word) => [word.name, wordFor(word)])), ...(words.some((word) => word.name === 'app') && { app: APP }) } as PluginCall,
     })),
     ...manifest.hooks.map(({ step, when }) => ({ what: `hook ${when} ${step}`, call: { ...common, call: 'hook', app: APP, hook: { step, when }, deploy: 1, job: `${APP.id}.1.${step}`, attempt: 1, input: INPUTS[step] } as PluginCall })),
     ...(manifest.events?.types ?? []).map((type) => ({ what: `event ${type}`, call: { ...common, call: 'event', app: APP, event: sampleEvent(type) } as PluginCall })),
-    ...(manifest.projections ?? []).map(({ name, types }) => ({ what: `projection ${name}`, call: { ...common, call: 'project', projection: name, state: null, events: [...types, ...types].map((type, i) => sampleEvent(type, i + 1)) } as PluginCall })),
+    ...(manifest.projections ?? []).map(({ name, types }) => ({ what: `projection ${name}`, call: { ...common, call: 'project', projection: name, state: null, events: [...types, types[0]!].map((type, i) => sampleEvent(type, i + 1)) } as PluginCall })),
     ...(manifest.channels ?? []).map(({ name, options }) => ({
       what: `channel ${name}`,
       call: { ...common, call: 'notify', app: APP, channel: { name, options: Object.fromEntries(options.filter((option) => !option.optional).map((option) => [option.name, 'sample'])) }, message: { title: 'sample: deploy 1 failed', text: 'the release command ended with exit code 1', level: 'error' }, id: 'msg_sample', event: null } as PluginCall,

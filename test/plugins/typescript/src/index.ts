@@ -11,6 +11,22 @@ export default definePlugin({
       const lines = (await readFile(fileOf(plugin.data), 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
       return { say: lines, data: lines };
     },
+    'diary:totals': ({ projections }) => {
+      const { state, position } = projections!['lives']!;
+      const apps = Object.values((state ?? {}) as Record<string, { name: string; lives: number }>);
+      return { say: apps.map(({ name, lives }) => `${name} ${lives}`), data: { apps, position } };
+    },
+  },
+  projections: {
+    lives: {
+      initial: {} as Record<string, { name: string; lives: number }>,
+      fold: (apps, { type, data }) => {
+        const { app, name } = data as { app: string; name: string };
+        if (type === 'AppCreated') apps[app] = { name, lives: 0 };
+        else if (type === 'AppDestroyed') delete apps[app];
+        else if (apps[app]) apps[app].lives += 1;
+      },
+    },
   },
   hooks: {
     'after build': ({ output }) => ({ say: [(output as { bytes: number } | undefined)?.bytes ? 'there is an image' : 'there is none'] }),
