@@ -1,8 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -10,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DockerVolumeDriver } from '../../src/drivers/engine/docker.volume.driver.js';
 import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
+import { SmallS3 } from '../lib/small-s3.js';
 import { baseImage, eventsOf, noted, notes, settled, succeeds } from './berth.kit.js';
 import { SmallDisk } from './small-disk.js';
 
@@ -140,31 +139,13 @@ it('what was altered, cut off, or is opened with the wrong passphrase is refused
 });
 
 describe('where copies go', () => {
-  let server: Server;
-  const objects = new Map<string, Buffer>();
-  let wrong = 0;
-  beforeAll(async () => {
-    // as much of S3 as one object needs; the whole of it is asked of a real server by test:services
-    server = createServer((request, response) => {
-      const body: Buffer[] = [];
-      request.on('data', (piece: Buffer) => body.push(piece)).on('end', () => {
-        const key = new URL(request.url!, 'http://x').pathname;
-        if (!request.headers.authorization?.includes('AKIATEST')) return void response.writeHead(403, { 'content-type': 'application/xml' }).end('<Error><Code>InvalidAccessKeyId</Code><Message>no</Message></Error>');
-        if (wrong > 0 && (wrong -= 1) >= 0) return void response.writeHead(500).end();
-        if (request.method === 'PUT') objects.set(key, Buffer.concat(body));
-        const found = objects.get(key);
-        if (request.method === 'DELETE') objects.delete(key);
-        response.writeHead(found ? 200 : 404, { etag: '"x"' }).end(request.method === 'GET' ? found : undefined);
-      });
-    });
-    await new Promise<void>((done) => { server.listen(0, '127.0.0.1', done); });
-  });
-  afterAll(() => { server.closeAllConnections(); server.close(); });
+  let s3: SmallS3;
+  beforeAll(async () => { s3 = await SmallS3.start(); });
+  afterAll(() => { s3.stop(); });
 
   it('a wrong key is the user\'s fault and is not tried again; an S3 that answers 500 for a while is', async () => {
-    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     await said('small');
-    const auth = (id: string): Promise<string> => ok(['storage:backup-auth', 'notes', 'data', id, '--endpoint', endpoint, '--secret-stdin'], { stdin: 'the secret\n' });
+    const auth = (id: string): Promise<string> => ok(['storage:backup-auth', 'notes', 'data', id, '--endpoint', s3.endpoint, '--secret-stdin'], { stdin: 'the secret\n' });
     await auth('AKIAWRONG');
     const refused = await berth.cli(['storage:backup', 'notes', 'data', 's3://bucket/berth']);
     expect(refused).toMatchObject({ code: 1 });
@@ -173,11 +154,11 @@ describe('where copies go', () => {
     expect((await berth.cli(['doctor'])).out).toMatch(/copies .*the last one failed/);
     await auth('AKIATEST');
     // with the right key the same operation goes on where it ended
-    wrong = 1;
+    s3.wrong = 1;
     const [job] = (await berth.json<{ job: string }[]>(['jobs:failed'])).map((one) => one.job).filter((one) => one.includes('.store'));
     await ok(['jobs:retry', job!]);
     const [newest] = (await listing()).backups;
-    expect(objects.get(`/bucket/berth/${newest!.key}`)!.length).toBe(newest!.bytes);
+    expect(s3.objects.get(`/bucket/berth/${newest!.key}`)!.length).toBe(newest!.bytes);
     expect((await eventsOf(berth, '--type', 'OperationStepFailed')).map((item) => (item.data.data['failure'] as { code: string }).code)).toContain('copies.away');
     expect((await listing()).failed).toBeNull();
     expect(JSON.stringify(await eventsOf(berth))).not.toContain('the secret');

@@ -1,10 +1,12 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Fixture, startBerth } from '../lib/berth-fixture.js';
+import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
+import { SmallS3 } from '../lib/small-s3.js';
 import { eventsOf, succeeds } from './berth.kit.js';
 
 /** Backups of services: good once they were brought into a throw-away instance; restored by one command, whatever dies meanwhile. */
@@ -83,46 +85,107 @@ it('Redis, too', async () => {
 });
 
 describe('what dies meanwhile', () => {
+  let s3: SmallS3;
+  let db: DatabaseSync;
+  let container: string;
+
   beforeAll(async () => {
+    s3 = await SmallS3.start();
+    db = new DatabaseSync(join(berth.root, 'berth.db'), { readOnly: true });
     // takes long enough to be met
     await sql("insert into notes (text) select md5(i::text) || repeat(md5((i + 1)::text), 10) from generate_series(1, 60000) as i");
+    await ok(['postgres:backup-auth', 'blog', 'AKIATEST', '--endpoint', s3.endpoint, '--secret-stdin'], 'the secret\n');
+    await ok(['postgres:backup-retention', 'blog', '--keep-last', '1', '--keep-daily', '0', '--keep-weekly', '0', '--keep-monthly', '0']);
+    ({ container } = await berth.json<{ container: string }>(['postgres:info', 'blog']));
+  });
+  afterAll(() => {
+    s3?.stop();
+    db?.close();
   });
 
-  /** Does something as soon as the step of the newest operation has begun; answers how often it was begun. */
-  async function meanwhile(step: string, what: () => Promise<void> | void, ask: readonly string[]): Promise<number> {
-    const db = new DatabaseSync(join(berth.root, 'berth.db'), { readOnly: true });
-    try {
-      const from = (db.prepare('SELECT max(position) AS p FROM events').get() as { p: number }).p;
-      const begun = db.prepare("SELECT count(*) AS n FROM events WHERE position > ? AND type = 'OperationStepStarted' AND json_extract(data, '$.step') = ?");
-      const asked = ok(ask);
-      for (let i = 0; i < 30_000 && (begun.get(from, step) as { n: number }).n === 0; i += 1) await sleep(1);
-      await sleep(150);
-      await what();
-      await asked;
-      return (begun.get(from, step) as { n: number }).n;
-    } finally {
-      db.close();
-    }
+  const last = (): number => (db.prepare('SELECT max(position) AS p FROM events').get() as { p: number }).p;
+  /** how often the step was begun since */
+  const begun = (step: string, from: number): number => (db.prepare("SELECT count(*) AS n FROM events WHERE position > ? AND type = 'OperationStepStarted' AND json_extract(data, '$.step') = ?").get(from, step) as { n: number }).n;
+  /** behind Berth's back, which lets nobody in during an operation; waits for whoever changes it just now */
+  const inside = async (text: string): Promise<string> => (await run('docker', ['exec', '-u', 'postgres', container, 'psql', '-X', '-At', '-d', 'blog', '-c', text])).out.trim();
+  const counted = (): Promise<string> => inside('select count(*) from notes');
+  const spooled = async (): Promise<string[]> => readdir(join(berth.root, 'spool')).catch(() => []);
+  const nothingLeft = async (): Promise<void> => {
+    expect(await drills()).toEqual([]);
+    expect(await spooled()).toEqual([]);
+  };
+
+  /** Kills the worker once in each step, in the middle of it; answers what was in the server after each death. */
+  async function dyingIn(steps: readonly string[], ask: readonly string[]): Promise<Record<string, string>> {
+    const from = last();
+    const seen: Record<string, string> = {};
+    const asked = ok(ask);
+    let over = false;
+    const ended = asked.finally(() => { over = true; });
+    const waiting = new Set(steps);
+    const die = async (step: string): Promise<void> => {
+      waiting.delete(step);
+      berth.kill('service-1');
+      seen[step] = await counted();
+    };
+    // what asks the store of copies dies while it waits for its answer
+    const requests: Record<string, string> = { store: 'PUT', check: 'GET', prune: 'DELETE', fetch: 'GET' };
+    s3.cut = async (method) => {
+      const step = [...waiting].find((each) => requests[each] === method);
+      if (step === undefined) return false;
+      await die(step);
+      return true;
+    };
+    const others = (async () => {
+      for (const step of steps.filter((each) => !(each in requests))) {
+        while (begun(step, from) === 0 && !over) await sleep(1);
+        await sleep(150);
+        if (!over) await die(step);
+      }
+    })();
+    await ended;
+    await others;
+    for (const step of steps) expect([step, begun(step, from) > 1]).toEqual([step, true]);
+    return seen;
   }
-  const counted = async (): Promise<string> => (await sql('select count(*) from notes')).trim();
 
-  it.each(['dump', 'drill'])('the worker, in %s of a backup', async (step) => {
-    expect(await meanwhile(step, () => berth.kill('service-1'), ['postgres:backup', 'blog', dir])).toBeGreaterThan(1);
-    expect((await backups('postgres', 'blog'))[0]).toMatchObject({ kind: 'backup', failure: null, count: { rows: 60_004 } });
-    expect(await drills()).toEqual([]);
+  it('the worker, in each step of a backup', async () => {
+    await ok(['postgres:backup', 'blog', 's3://bucket/berth']);
+    await dyingIn(['dump', 'store', 'check', 'drill', 'prune'], ['postgres:backup', 'blog', 's3://bucket/berth']);
+    const [newest] = await backups('postgres', 'blog');
+    expect(newest).toMatchObject({ kind: 'backup', failure: null, count: { rows: 60_004 } });
+    expect([...s3.objects].map(([key, { length }]) => [key, length])).toEqual([[`/bucket/berth/${newest!.key}`, newest!.bytes]]);
+    await nothingLeft();
   });
 
-  it.each(['drill', 'safety', 'import'])('the worker, in %s of a restore', async (step) => {
+  it('the worker, in each step of a restore: the old data is there until all of the new is', async () => {
+    const [newest] = await backups('postgres', 'blog');
     await sql("delete from notes where text = 'one'");
-    expect(await meanwhile(step, () => berth.kill('service-1'), ['postgres:restore', 'blog'])).toBeGreaterThan(1);
+    const from = last();
+    const restored = dyingIn(['fetch', 'drill', 'safety', 'import'], ['postgres:restore', 'blog', String(newest!.backup)]);
+    // once more when it is in already, and nobody has written that down yet
+    const again = (async () => {
+      while (begun('import', from) < 2) await sleep(5);
+      while ((await counted()) !== '60004') await sleep(5);
+      berth.kill('service-1');
+    })();
+    const seen = await restored;
+    await again;
+    expect(seen).toMatchObject({ fetch: '60003', drill: '60003', safety: '60003', import: expect.stringMatching(/^6000[34]$/) });
     expect(await counted()).toBe('60004');
-    expect(await drills()).toEqual([]);
+    expect((await backups('postgres', 'blog')).find((one) => one.kind === 'safety copy')).toMatchObject({ failure: null });
+    expect((await eventsOf(berth, '--type', 'CopyRestored')).filter((item) => item.data.position > from)).toHaveLength(1);
+    await nothingLeft();
   });
 
   it('the server that is dumped', async () => {
-    const { container } = await berth.json<{ container: string }>(['postgres:info', 'blog']);
-    const times = await meanwhile('dump', async () => { await berth.engine('POST', `/containers/${container}/kill?signal=KILL`); }, ['postgres:backup', 'blog', dir]);
-    expect(times).toBeGreaterThan(1);
+    const from = last();
+    const asked = ok(['postgres:backup', 'blog', dir]);
+    while (begun('dump', from) === 0) await sleep(1);
+    await sleep(150);
+    await berth.engine('POST', `/containers/${container}/kill?signal=KILL`);
+    await asked;
+    expect(begun('dump', from)).toBeGreaterThan(1);
     expect((await backups('postgres', 'blog'))[0]).toMatchObject({ kind: 'backup', failure: null, count: { rows: 60_004 } });
   });
 });

@@ -1,8 +1,11 @@
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
 import { eventsOf, succeeds } from './berth.kit.js';
+import { SmallDisk } from './small-disk.js';
 
 /** `npm run test:services`: longer streams */
 const ALL = process.env['BERTH_SERVICES'] === 'all';
@@ -76,5 +79,51 @@ describe('an export', () => {
     await berth.engine('POST', `/containers/${await container()}/kill`);
     expect((await exporting).err).toMatch(/pg_dump ended with/);
     await kept();
+  });
+});
+
+describe('a full disk', () => {
+  it('of Berth, where dumps lie on their way: nothing half is left, and the backup goes on once there is room', async () => {
+    // too small for the dump
+    const disk = new SmallDisk(join(berth.root, 'spool'), 16, join(berth.root, 'work/spool.img'));
+    try {
+      const asked = berth.cli(['postgres:backup', 'db', join(berth.root, 'work/copies')], { timeoutMs: 180_000 });
+      const failed = await berth.until('the disk to be full', async () => {
+        const [first] = await eventsOf(berth, '--type', 'OperationStepFailed');
+        return first !== undefined && JSON.stringify(first.data.data);
+      }, 60_000);
+      expect(failed).toMatch(/"step":"dump".*(no space left|no room|disk .* is full)/i);
+      expect(readdirSync(disk.dir, { recursive: true }).filter((name) => String(name).includes('dump'))).toEqual([]);
+      disk.remove();
+      const { code, out, err } = await asked;
+      expect([code, out + err]).toEqual([0, expect.stringContaining('Restored into a throw-away instance')]);
+    } finally {
+      disk.remove();
+    }
+  });
+
+  it('of the server fails an import, with the reason; the data of before is there, and the server answers', async () => {
+    const { Mounts: [mount] } = await berth.engine<{ Mounts: { Source: string }[] }>('GET', `/containers/${await container()}/json`);
+    const aside = join(berth.root, 'work/aside');
+    await ok(['postgres:stop', 'db']);
+    const copy = (from: string, to: string): void => { expect(spawnSync('cp', ['-a', `${from}/.`, to]).status).toBe(0); };
+    mkdirSync(aside);
+    copy(mount!.Source, aside);
+    const disk = new SmallDisk(mount!.Source, 600, join(berth.root, 'work/volume.img'));
+    try {
+      copy(aside, mount!.Source);
+      await ok(['postgres:start', 'db']);
+      disk.fill(20 * 2 ** 20);
+      const { code, err } = await berth.sh('"$BERTH" postgres:import db < "$BERTH_ROOT/work/dump"');
+      expect([code, err]).toEqual([1, expect.stringContaining('No space left on device')]);
+      await kept();
+      expect(await eventsOf(berth, '--type', 'ServiceImported')).toEqual([]);
+      disk.empty();
+      expect((await berth.sh('"$BERTH" postgres:import db < "$BERTH_ROOT/work/dump"')).code).toBe(0);
+      await kept();
+      await ok(['postgres:stop', 'db']);
+    } finally {
+      disk.remove();
+    }
   });
 });

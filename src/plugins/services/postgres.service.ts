@@ -58,6 +58,9 @@ fi
 exec setpriv --reuid=postgres --regid=postgres --init-groups ${BIN}/postgres -D "$data" "$@"
 `;
 
+/** Without waiting for the disk, and without a log of what one transaction loads. */
+const TRIAL = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=off', 'wal_level=minimal', 'max_wal_senders=0'].flatMap((setting) => ['-c', setting]);
+
 /** Every table is read: an estimate would be another one after a restore. */
 const COUNT = `WITH counted AS (
   SELECT (xpath('/row/n/text()', query_to_xml(format('SELECT count(*) AS n FROM %I.%I', schemaname, tablename), false, true, '')))[1]::text::bigint AS n
@@ -67,13 +70,13 @@ const COUNT = `WITH counted AS (
 
 export const postgres: ServiceType = {
   type: 'postgres', aliases: ['postgresql'], title: 'PostgreSQL', version: '17',
-  registry: { reference: 'postgres:17', volume: VOLUME, env: ({ password: secret }) => ({ PGDATA: DATA, POSTGRES_PASSWORD: secret }), command: () => null },
+  registry: { reference: 'postgres:17', volume: VOLUME, env: ({ password: secret }) => ({ PGDATA: DATA, POSTGRES_PASSWORD: secret }), command: () => null, trial: ['postgres', ...TRIAL] },
   packaged: {
     packages: ['postgresql-17'],
     // the package's own cluster is not wanted
     before: { '/etc/postgresql-common/createcluster.conf': 'create_main_cluster = false' },
     lines: [`ENV PATH=${BIN}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`, 'STOPSIGNAL SIGINT'],
-    script: SCRIPT, volume: VOLUME, env: () => ({}), command: () => null,
+    script: SCRIPT, volume: VOLUME, env: () => ({}), command: () => null, trial: TRIAL,
   },
   port: 5432, ports: [], stopSeconds: 60, variable: 'DATABASE_URL',
   // pg_ is the server's own

@@ -29,6 +29,8 @@ interface ServerImage {
   env(access: ServiceAccess): Readonly<Record<string, string>>;
   /** words for the image's own entry point; null: its own */
   command(access: ServiceAccess): readonly string[] | null;
+  /** the same for a throw-away server that a backup is tried in: nothing of it has to outlive a crash; absent: the same words */
+  readonly trial?: readonly string[];
 }
 
 /** An image of a registry, run as it wants to be run. */

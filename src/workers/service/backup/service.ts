@@ -4,6 +4,7 @@ import { StepFailure, type OperationContext } from '../../../events/step.js';
 import type { Count } from '../../../events/types/copy.events.js';
 import type { ServiceSource } from '../../../modules/copies/backup.kinds.js';
 import type { ServiceAccess, ServiceDumps, ServiceType } from '../../../plugins/services/service-type.js';
+import { serverImage } from '../../../plugins/services/types.js';
 import { mustExec, observed, openSpec, printed, type ServiceDeps } from '../deps.js';
 import { containerOf, untilReady } from '../start.step.js';
 
@@ -59,7 +60,8 @@ export async function drillService(deps: ServiceDeps, source: ServiceSource, con
   try {
     const { aliases: _, mounts = [], ...spec } = containerOf(deps.config, { input: { ...source.spec, imageId: source.imageId }, job, attempt, operation }, type, access, 'none');
     if (mounts.length > 0) await deps.volumes.ensure(name, labels({ instance, drill: job }));
-    id = await engine.createContainer({ ...spec, name, labels: { instance, service, job, attempt, type: 'drill' }, restart: 'on-failure', stopSeconds: 1, mounts: mounts.map(({ path }) => ({ name, path })) });
+    const { trial } = serverImage(type, source.spec.image.source);
+    id = await engine.createContainer({ ...spec, ...(trial && { cmd: trial }), name, labels: { instance, service, job, attempt, type: 'drill' }, restart: 'on-failure', stopSeconds: 1, mounts: mounts.map(({ path }) => ({ name, path })) });
     await engine.startContainer(id);
     await untilReady(engine, id, type, access, { signal, log });
     for (const exec of type.setup(access)) await mustExec(engine, id, exec, signal);
