@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { SMTPServer } from 'smtp-server';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ask } from '../../src/drivers/router/haproxy.socket.js';
 import { signatures } from '../../src/modules/hooks/webhook.delivery.js';
@@ -110,25 +111,25 @@ describe('at the router', () => {
   });
 });
 
-describe('webhook', () => {
-  interface Got { readonly path: string; readonly headers: IncomingHttpHeaders; readonly body: string }
-  const got: Got[] = [];
-  let server: Server;
-  let base: string;
-  let status = 200;
-  beforeAll(async () => {
-    server = createServer((request, response) => {
-      const pieces: Buffer[] = [];
-      request.on('data', (piece: Buffer) => pieces.push(piece)).on('end', () => {
-        got.push({ path: request.url!, headers: request.headers, body: Buffer.concat(pieces).toString() });
-        response.writeHead(request.url === '/moved' ? 302 : status, { location: '/' }).end();
-      });
+interface Got { readonly path: string; readonly headers: IncomingHttpHeaders; readonly body: string }
+const got: Got[] = [];
+let receiver: Server;
+let base: string;
+let status = 200;
+beforeAll(async () => {
+  receiver = createServer((request, response) => {
+    const pieces: Buffer[] = [];
+    request.on('data', (piece: Buffer) => pieces.push(piece)).on('end', () => {
+      got.push({ path: request.url!, headers: request.headers, body: Buffer.concat(pieces).toString() });
+      response.writeHead(request.url === '/moved' ? 302 : status, { location: '/' }).end();
     });
-    await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
-    base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   });
-  afterAll(() => { server.closeAllConnections(); server.close(); });
+  await new Promise<void>((resolve) => { receiver.listen(0, '127.0.0.1', resolve); });
+  base = `http://127.0.0.1:${(receiver.address() as AddressInfo).port}`;
+});
+afterAll(() => { receiver.closeAllConnections(); receiver.close(); });
 
+describe('webhook', () => {
   interface Row { number: number; event: string; id: string; state: string; status: number | null; attempts: number; why: string | null }
   const rows = async (id: string): Promise<Row[]> => (await berth.json<{ deliveries: Row[] }>(['webhook:deliveries', id])).deliveries;
   const settled = (id: string, number: number): Promise<Row> => berth.until(`delivery ${number} of ${id}`, async () => (await rows(id)).find((row) => row.number === number && row.state !== 'waiting'));
@@ -181,6 +182,88 @@ describe('webhook', () => {
     for (const bad of ['ftp://x/', 'nonsense', 'http://u:p@x/']) await no(['webhook:add', bad]);
     expect(await no(['webhook:add', '--events', 'Nonsense', 'https://x.example'])).toMatch(/not a type of event/);
     for (const id of [moved, inside]) await ok(['webhook:remove', id]);
+  });
+});
+
+describe('notifications', () => {
+  interface Row { number: number; event: string; state: string; attempts: number; said: string | null; why: string | null }
+  const rows = async (name: string): Promise<Row[]> => (await berth.json<{ deliveries: Row[] }>(['notify:deliveries', name])).deliveries;
+  const settled = (name: string, number: number): Promise<Row> => berth.until(`message ${number} of ${name}`, async () => (await rows(name)).find((row) => row.number === number && row.state !== 'waiting'));
+  const at = (path: string): Got[] => got.filter((one) => one.path === path);
+  const mails: string[] = [];
+  let post: SMTPServer;
+  beforeAll(async () => {
+    post = new SMTPServer({ disabledCommands: ['AUTH', 'STARTTLS'], disableReverseLookup: true, closeTimeout: 100, onData: (stream, _, done) => {
+      let text = '';
+      stream.setEncoding('utf8').on('data', (piece: string) => { text += piece; }).on('end', () => { mails.push(text); done(); });
+    } });
+    await new Promise<void>((resolve) => { post.listen(0, '127.0.0.1', () => resolve()); });
+  });
+  afterAll(() => new Promise<void>((resolve) => { post.close(() => resolve()); }));
+
+  it('tell people of a deploy that failed, by everything that was set up; once, though the other side was away', async () => {
+    const [url, token] = [`${base}/slack/T0/S3CRETPART`, 'tk_S3CRETTOKEN'];
+    expect(await ok(['notify:add', '--private', '--secret-stdin', 'ops', 'slack'], `${url}\n`)).toMatch(/ops is told by slack of failures, of all apps and the server/);
+    await ok(['notify:add', '--private', '--app', 'blog', '--events', 'failures,DeploySucceeded', 'phone', 'ntfy', `url=${base}/my-topic`], token);
+    await ok(['notify:add', '--private', 'mail', 'email', `server=127.0.0.1:${(post.server.address() as AddressInfo).port}`, 'security=none', 'from=berth@example.com', 'to=ada@example.com,bob@example.com']);
+    expect(await ok(['notify:test', 'ops'])).toContain('ops was told');
+    expect(JSON.parse(at('/slack/T0/S3CRETPART')[0]!.body)).toMatchObject({ text: '*Berth tells you by ops*' });
+
+    status = 503;
+    await berth.commit(dir, { 'app.json': '{ broken' });
+    const { code } = await berth.push(dir, 'blog');
+    expect(code).not.toBe(0);
+    await berth.until('it to be away', async () => (await rows('ops'))[0]!.why !== null && (await rows('phone'))[0]?.why !== null);
+    berth.kill('service-1');
+    status = 200;
+    expect(await settled('ops', 2)).toMatchObject({ event: 'DeployFailed', state: 'delivered', said: expect.stringContaining('it answered 200') });
+    expect(await settled('phone', 1)).toMatchObject({ state: 'delivered' });
+    const { deploy } = (await deploysOf(berth, 'blog'))[0]!;
+    const said = at('/slack/T0/S3CRETPART').slice(1).map(({ body }) => JSON.parse(body) as { text: string; attachments: { text: string }[] });
+    expect(said.length).toBeGreaterThan(1); // the first was refused
+    for (const { text, attachments } of said) expect([text, attachments[0]!.text]).toEqual([`*blog: deploy ${deploy} failed in detect*`, expect.stringMatching(/app\.json[^]*Look: berth trace blog [^]*UTC/)]);
+    const push = at('/').at(-1)!;
+    expect(push.headers.authorization).toBe(`Bearer ${token}`);
+    expect(JSON.parse(push.body)).toMatchObject({ topic: 'my-topic', title: `blog: deploy ${deploy} failed in detect`, priority: 5 });
+    expect(await settled('mail', 1)).toMatchObject({ state: 'delivered', attempts: 1 });
+    expect(mails).toEqual([expect.stringMatching(/^Subject: \[.*\] blog: deploy \d+ failed in detect$[^]*app\.json/m)]);
+
+    await berth.commit(dir, { 'app.json': '{}' });
+    expect((await berth.push(dir, 'blog')).code).toBe(0);
+    expect(await settled('phone', 2)).toMatchObject({ event: 'DeploySucceeded', state: 'delivered' });
+    expect((await rows('ops')).map(({ event }) => event)).toEqual(['DeployFailed', 'Test']);
+    expect(await ok(['notify:list'])).toMatch(/ops +slack +\(all\) +failures +url=\(sealed\) \(may be private\)\nphone +ntfy +blog/);
+    expect(spawnSync('grep', ['-rlaF', '-e', 'S3CRETPART', '-e', 'S3CRETTOKEN', '--', berth.root], { encoding: 'utf8' }).stdout).toBe('');
+  });
+
+  it('that do not arrive are seen by the doctor and tried again by hand, and say nothing about themselves', async () => {
+    status = 404;
+    const { code, err } = await berth.cli(['notify:test', 'ops']);
+    expect([code, err]).toEqual([1, expect.stringContaining('it answered 404')]);
+    status = 200;
+    expect((await berth.cli(['doctor'])).out).toMatch(/! +notifications +ops \(slack\): it answered 404[^\n]*\n.*people do not hear/);
+    const job = /notify-ops\.3\.send\S*/.exec(await ok(['jobs:failed']))![0];
+    const heard = got.length;
+    await ok(['jobs:retry', job]);
+    expect(await settled('ops', 3)).toMatchObject({ event: 'Test', state: 'delivered' });
+    expect((await berth.cli(['doctor'])).out).toMatch(/notifications +3 set up, what was last told by each arrived/);
+    expect(got.length - heard).toBe(1);
+    await ok(['notify:remove', 'ops']);
+    expect(await no(['notify:test', 'ops'])).toMatch(/There is no notification ops/);
+  });
+
+  it('are refused where they cannot work: secrets as words, addresses that nobody may call, what there is not', async () => {
+    expect(await no(['notify:add', 'x', 'slack', 'url=https://hooks.slack.com/services/x'])).toMatch(/url of slack is a secret/);
+    expect(await no(['notify:add', 'x', 'slack'], '')).toMatch(/slack wants url .*piped in or typed/);
+    expect(await no(['notify:add', 'x', 'pigeon'])).toMatch(/no channel 'pigeon'[^]*email, ntfy, slack, telegram/);
+    expect(await no(['notify:add', 'phone', 'ntfy', 'url=https://ntfy.sh/x'])).toMatch(/There is a notification phone already/);
+    expect(await no(['notify:add', 'x', 'ntfy', 'url=https://ntfy.sh/x', '--events', 'Nonsense'])).toMatch(/nothing that people are told/);
+    expect(await berth.ssh(`notify:add --private x ntfy url=${base}/x`)).toMatchObject({ code: 1, err: expect.stringContaining('Only on the server itself') });
+    expect(await no(['notify:add', 'inside', 'ntfy', `url=${base}/inside`])).toMatch(/127\.0\.0\.1 is a private address[^]*--private/);
+    await ok(['notify:add', 'inside', 'ntfy', `url=${base.replace('127.0.0.1', 'localhost')}/inside`]);
+    expect(await no(['notify:test', 'inside'])).toMatch(/private address[^]*only root/);
+    expect(got.some(({ body }) => body.includes('"inside"'))).toBe(false);
+    for (const name of ['inside', 'phone', 'mail']) await ok(['notify:remove', name]);
   });
 });
 

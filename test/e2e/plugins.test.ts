@@ -213,6 +213,38 @@ describe('three plugins in three languages', () => {
     await berth.cli(['--force', 'plugin:uninstall', 'count']);
   });
 
+  it('one that brings a channel tells people by it, with its secret; it stays while it is used', async () => {
+    const told = async (name: string): Promise<{ event: string; state: string; why: string | null; said: string | null }[]> => (await berth.json<{ deliveries: { event: string; state: string; why: string | null; said: string | null }[] }>(['notify:deliveries', name])).deliveries;
+    expect((await berth.cli(['notify:channels'])).out).toMatch(/plugin:diary\/page: A page of the diary\n +heading .*\n +key .*\(secret: piped in or typed\)/);
+    expect((await berth.cli(['notify:add', '--events', 'ConfigSet', 'paper', 'plugin:diary/page', 'heading=Dear'], { stdin: 'k3y-of-it' })).code).toBe(0);
+    expect((await berth.cli(['config:set', '--no-restart', 'shop', 'B=1'])).code).toBe(0);
+    await berth.until('it was written', async () => (await told('paper'))[0]?.state === 'delivered');
+    expect((await berth.json<{ data: string[] }>(['diary'])).data.at(-1)).toBe('Dear info ConfigSet shop: config set');
+    expect(execFileSync('grep', ['-rlaF', '-e', 'k3y-of-it', '--', berth.root, '/dev/null', import.meta.filename], { encoding: 'utf8' }).trim()).toBe(import.meta.filename);
+    expect(await refused('--force', 'plugin:uninstall', 'diary')).toMatch(/People are told by a channel of diary: paper\n.*berth notify:remove paper/);
+    expect((await berth.cli(['plugin:disable', 'diary'])).err).toContain('What paper is to be told fails until it is enabled again');
+    expect(await refused('notify:test', 'paper')).toContain('plugin diary is not there, or disabled');
+    expect((await berth.cli(['plugin:enable', 'diary'])).code).toBe(0);
+    expect((await berth.cli(['notify:remove', 'paper'])).code).toBe(0);
+    expect((await berth.cli(['notify:add', 'paper', 'plugin:diary/page', 'heading=Dear'], { stdin: 'wrong' })).code).toBe(0);
+    const { err } = await berth.cli(['notify:test', 'paper']);
+    expect(err).toContain('plugin diary: the key *** does not fit');
+    expect((await told('paper')).map(({ event, state }) => `${event} ${state}`)).toEqual(['Test failed']);
+    await berth.cli(['notify:remove', 'paper']);
+  });
+
+  it('a channel that is a program may ask for another try; its message comes in words that a shell reads', async () => {
+    const script = 'cd "$BERTH_PLUGIN_DATA"; cat > asked; echo "$BERTH_CHANNEL $BERTH_OPTION_TO $BERTH_LEVEL $BERTH_TITLE" >> told; env | grep -c pa55word >> told; [ "$(wc -l < told)" -gt 2 ] || echo \'{ "error": "not now", "retry": true }\'';
+    await installed(`file://${repository('pager', scripted('pager', script, { channels: [{ name: 'beep', title: 'A beep', options: [{ name: 'to', about: 'whom' }, { name: 'code', about: 'the code', secret: true }], run: ['./run.sh'], timeout: 5 }] }))}`);
+    expect((await berth.cli(['notify:add', 'beep', 'plugin:pager/beep', 'to=ada'], { stdin: 'pa55word' })).code).toBe(0);
+    expect((await berth.cli(['notify:test', 'beep'])).out).toContain('beep was told');
+    const folder = join(berth.root, 'plugins/.data/pager');
+    expect(readFileSync(join(folder, 'told'), 'utf8')).toBe('beep ada info Berth tells you by beep\n0\n'.repeat(2));
+    expect(JSON.parse(readFileSync(join(folder, 'asked'), 'utf8'))).toMatchObject({ call: 'notify', channel: { name: 'beep', options: { to: 'ada', code: 'pa55word' } }, message: { level: 'info' }, event: null });
+    await berth.cli(['notify:remove', 'beep']);
+    await berth.cli(['--force', 'plugin:uninstall', 'pager']);
+  });
+
   it('trigger asks one by hand, and nothing follows', async () => {
     expect((await berth.cli(['plugin:trigger', 'stamp', 'before-release', 'shop'])).out).toContain('"STAMP": "deploy-0"');
     expect(await refused('plugin:trigger', 'stamp', 'after-route', 'shop')).toContain('has no hook after-route');

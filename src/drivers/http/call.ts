@@ -18,6 +18,18 @@ export function isPrivateHost(hostname: string): boolean {
 /** The address is one that nobody may be made to call. */
 export class PrivateAddress extends Error {}
 
+/** The address that a host has, for a connection to it that is made elsewhere. @throws PrivateAddress, and what a lookup says */
+export async function addressOf(host: string, anywhere: boolean): Promise<string> {
+  if (isIP(host) !== 0) {
+    if (!anywhere && isPrivate(host)) throw new PrivateAddress(`${host} is a private address`);
+    return host;
+  }
+  return new Promise((done, reject) => {
+    const options = { all: false } as const;
+    (anywhere ? resolve : guarded as typeof resolve)(host, options, (error, address) => { if (error) reject(error); else done(address); });
+  });
+}
+
 /** Looks a name up and refuses what is private, for the very connection: what is checked is what is called. */
 const guarded: LookupFunction = (host, options, done) => {
   resolve(host, { ...options, all: true }, (error, found) => {

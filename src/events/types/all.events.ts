@@ -3,13 +3,14 @@ import type { AuditEvent } from './audit.events.js';
 import type { BackupEvent } from './backup.events.js';
 import type { CopyEvent } from './copy.events.js';
 import type { PipelineEvent } from './deploy.events.js';
+import type { NotificationEvent, TroubleEvent } from './notification.events.js';
 import type { OperationEvent } from './operation.events.js';
 import type { LinkEvent, ServiceEvent } from './service.events.js';
 import type { PluginEvent, PluginSettingEvent } from './plugin.events.js';
 import type { PushHookEvent, WebhookEvent } from './webhook.events.js';
 
 /** Everything that can stand in the log. */
-export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | RegistryAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent | OperationEvent | ServiceEvent | LinkEvent | CopyEvent | WebhookEvent | PushHookEvent;
+export type AnyEvent = AppEvent | ClaimEvent | ConfigEvent | ProcessEvent | KeyEvent | GitAccessEvent | RegistryAccessEvent | ServerEvent | DriftEvent | RequestEvent | PipelineEvent | AuditEvent | BackupEvent | StorageEvent | PluginEvent | PluginSettingEvent | OperationEvent | ServiceEvent | LinkEvent | CopyEvent | WebhookEvent | PushHookEvent | NotificationEvent | TroubleEvent;
 export type EventType = AnyEvent['type'];
 
 /**
@@ -34,6 +35,7 @@ export const SCHEMAS: Readonly<Record<EventType, number>> = {
   ServiceCreated: 1, ServiceStarted: 1, ServiceStopped: 1, ServiceSettingChanged: 1, ServiceLinked: 1, ServiceUnlinked: 1, ServiceExposed: 1, ServiceUnexposed: 1, ServiceRotated: 1, ServiceLoginRetired: 1, ServiceImported: 1, ServiceDoomed: 1, ServiceSpared: 1, ServiceDestroyed: 1, AppLinked: 1, AppUnlinked: 1,
   CopyAuthSet: 1, CopyAuthUnset: 1, CopyEncryptionSet: 1, CopyEncryptionUnset: 1, CopyScheduled: 1, CopyUnscheduled: 1, CopyRetentionSet: 1, CopyDue: 1, CopyTaken: 1, CopyFailed: 1, CopyVerified: 1, CopyExpired: 1, CopyRestored: 1,
   WebhookAdded: 1, WebhookRemoved: 1, WebhookDue: 1, PushHookEnabled: 1, PushHookDisabled: 1, PushReceived: 1, PushSettled: 1,
+  NotificationAdded: 1, NotificationRemoved: 1, TroubleSeen: 1, TroubleEnded: 1,
   RequestCarriedOut: 1, RequestAnswered: 1,
   AuditCheckpointTaken: 1, AuditFailed: 1,
   BackupTaken: 1, BackupFailed: 1, RestoreBegun: 1, AppRestored: 1, RestoreEnded: 1,

@@ -22,6 +22,7 @@ import { undoCommands } from '../history/undo.commands.js';
 import { operationCommands } from '../operations/operations.commands.js';
 import { pushCommands } from '../hooks/push.commands.js';
 import { webhookCommands } from '../hooks/webhook.commands.js';
+import { notifyCommands } from '../notifications/notify.commands.js';
 import { imageCommands } from '../images/images.commands.js';
 import { keyCommands } from '../keys/keys.commands.js';
 import { logCommands } from '../logs/logs.commands.js';
@@ -37,7 +38,7 @@ import { fieldsOf, flagName, usage, type AnyCommand } from './command.js';
 
 /** Every command there is. */
 export const COMMANDS: readonly AnyCommand[] = [
-  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...storageCopyCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...webhookCommands, ...pushCommands, ...stackCommands, ...serviceCommands, ...registryCommands, ...serverCommands,
+  ...appCommands, ...configCommands, ...psCommands, ...gitCommands, ...buildpackCommands, ...sourceCommands, ...deployCommands, ...jobCommands, ...operationCommands, ...traceCommands, ...logCommands, ...domainCommands, ...keyCommands, ...eventCommands, ...stateCommands, ...diffCommands, ...undoCommands, ...planCommands((name) => find(name)), ...auditCommands, ...projectionCommands, ...doctorCommands, ...storageCommands, ...storageCopyCommands, ...backupCommands, ...imageCommands, ...pluginCommands((name) => isOurs(name)), ...bundledCommands, ...webhookCommands, ...notifyCommands, ...pushCommands, ...stackCommands, ...serviceCommands, ...registryCommands, ...serverCommands,
 ];
 
 /** old or Dokku's other spellings → ours */
@@ -45,7 +46,7 @@ const ALIASES: Readonly<Record<string, string>> = { 'plugins-install': 'plugin:i
 const ABOUT: Readonly<Record<string, string>> = {
   apps: 'Manage apps', config: 'Manage config vars', ps: 'Manage app processes', git: 'Manage app deploys from git', buildpacks: 'Manage buildpack settings for an app', deploys: 'Look at deploys, follow and cancel them', releases: 'Releases and rollback',
   jobs: 'Failed jobs: look, retry, discard', operations: 'What takes time and is no deploy', trace: 'See what happened in every step of a deploy', logs: 'What apps print', builder: 'How apps are built', ports: 'Which port of an app answers', domains: 'Manage domains', 'ssh-keys': 'Manage SSH keys', tokens: 'Manage tokens of the HTTP API',
-  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', plugin: 'Manage plugins', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', webhook: 'Call an address when something happens', github: 'Deploy what is pushed to GitHub', gitlab: 'Deploy what is pushed to GitLab', gitea: 'Deploy what is pushed to Gitea', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns', ...serviceGroups,
+  events: 'The event log', state: 'An app as it was', diff: 'Compare releases', undo: 'Take a change back', plan: 'What a command would do', audit: 'Prove that the log is as it was written', projections: 'What is folded from the log', resource: 'Manage limits', plugin: 'Manage plugins', storage: 'Volumes: data that outlives containers', server: 'This server', backup: 'Back up everything', restore: 'Bring a backup back', images: 'Images of an app', webhook: 'Call an address when something happens', notify: 'Tell people when something happens: mail, Slack, ntfy, Telegram, plugins', github: 'Deploy what is pushed to GitHub', gitlab: 'Deploy what is pushed to GitLab', gitea: 'Deploy what is pushed to Gitea', stack: 'What buildpacks stand on', registry: 'Logins for image registries', repo: 'What builds have cached', cleanup: 'Remove what nobody owns', ...serviceGroups,
 };
 
 /** Whether Berth itself has a command, an old spelling or a group of that name. */

@@ -16,10 +16,13 @@ import { HaproxyDriver, haproxyOptions } from '../../drivers/router/haproxy.driv
 import { systemClock } from '../../events/clock.js';
 import { Rejected } from '../../events/decider.js';
 import { DailyAudit } from '../audit/checkpoint.js';
+import { watched } from '../doctor/examine.js';
+import { Watch } from '../doctor/watch.js';
 import { settle } from '../backup/settle.js';
 import { BackupKeeper } from '../copies/keeper.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
+import { notifySubscribers } from '../notifications/notify.subscribed.js';
 import { webhookSubscribers } from '../hooks/webhook.subscribed.js';
 import { Subscribers } from '../operations/subscribers.js';
 import { UIDS } from '../plugins/plugin.decider.js';
@@ -41,14 +44,16 @@ export class Conductor {
   private readonly rounds: Rounds;
   private readonly audit: DailyAudit;
   private readonly folding: Folding | null;
+  private readonly watch: Watch;
   private recovered = false;
   private collecting: Promise<void> | null = null;
   private stopping = false;
 
   private constructor(private readonly core: Core, relay: Relay, private readonly queue: BullDispatcher, sweeper: Sweeper, private readonly keeper: BackupKeeper, engine: DockerDriver, private readonly report: Report) {
     this.audit = new DailyAudit(core, report);
+    this.watch = new Watch(core, watched, report);
     const { pluginHost } = core;
-    const subscribers = new Subscribers(core, [() => webhookSubscribers(core), ...(pluginHost ? [() => pluginSubscribers(core, pluginHost)] : [])]);
+    const subscribers = new Subscribers(core, [() => webhookSubscribers(core), () => notifySubscribers(core), ...(pluginHost ? [() => pluginSubscribers(core, pluginHost)] : [])]);
     this.folding = pluginHost && new Folding(core, pluginHost, report);
     this.rounds = new Rounds({
       store: core.store, clock: { ...systemClock, now: core.now }, owner: `api:${process.pid}:${Date.now()}`, report,
@@ -58,6 +63,7 @@ export class Conductor {
         reconcile: () => relay.reconcile(),
       },
       sweep: async () => {
+        void this.watch.run();
         void this.audit.run(); // beside the sweeps, which shall not wait for a long log
         void keeper.look(); // nor for the queue
         if (Object.keys((await core.plugins.now()).registry.installed).length > 0) await killOrphans(UIDS).catch((error: unknown) => report('what plugins left behind', error));
@@ -162,6 +168,7 @@ export class Conductor {
     await this.folding?.stop();
     await this.rounds.stop();
     await this.audit.stop();
+    await this.watch.stop();
     await this.keeper.close();
     await this.collector.stop();
     await this.collecting;

@@ -6,6 +6,8 @@ import { VERSION } from '../../version.js';
 import { newestBackup } from '../backup/newest.js';
 import { namer } from '../copies/subject.js';
 import { integrity } from '../audit/integrity.js';
+import { NOTIFICATIONS, notifications, notifyGroup } from '../notifications/notification.decider.js';
+import { isOverOperation } from '../operations/works.projection.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
 import { DOES_NOT_LOAD } from '../plugins/plugin.decider.js';
@@ -28,7 +30,7 @@ async function probe(check: string, ask: (() => Promise<string>) | undefined, me
 /** Everything worth checking, with what it means and what to do about it. Looks, changes nothing. */
 export async function examine(core: Core): Promise<Check[]> {
   const now = core.now();
-  const { probes, config } = core;
+  const { probes } = core;
   const board = await core.board.now();
   const [first] = await core.store.readAll(0, 1);
   const head = await core.store.head();
@@ -38,12 +40,7 @@ export async function examine(core: Core): Promise<Check[]> {
     await probe('redis', probes?.redis, 'deploys that are asked for wait; nothing is lost, what serves goes on serving', `start it: ${START('redis')}`),
     await probe('router', probes?.router, 'no app can be reached', `start it: ${START('router')}`),
   ];
-  const loaded = await probes?.certificates().catch(() => null); // the router's own check says that it is away
-  if (loaded) checks.push(judge.certificates(loaded, now));
-  checks.push(judge.buildCa(await caBundle(config.buildCa), now));
-  const space = await probes?.space();
-  if (space) checks.push(judge.disk('log', space.log));
-  if (space?.images) checks.push(judge.disk('images', space.images));
+  checks.push(...await watched(core));
   checks.push(judge.workers((await core.workers?.().catch(() => null)) ?? null, VERSION, now));
   const open = await core.store.openWork();
   checks.push(judge.queue(open, now));
@@ -57,13 +54,41 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
-  const nameOf = await namer(core);
-  const copied = Object.values((await core.copies.now()).groups).flatMap((row) => (row.subject && nameOf(row.subject) !== null ? [{ ...row, name: nameOf(row.subject)! }] : []));
-  if (copied.length > 0) checks.push(judge.copies(copied, now));
+  checks.push(...await copied(core), ...await telling(core));
   const standing = core.stack && await standings(core, Object.values(board.apps).filter((row) => row.releases.some(({ number, spec }) => number === row.live?.release && spec.stack !== undefined))).catch(() => null); // the engine's own check says that it is away
   if (standing) checks.push(judge.stack(standing));
   checks.push(judge.clock(now, newest?.at ?? null, now - (performance.timeOrigin + performance.now())));
   return checks;
+}
+
+/** What nobody asks about until it is too late: disks that fill, certificates that expire. */
+export async function watched(core: Core): Promise<Check[]> {
+  const { probes, config } = core;
+  const now = core.now();
+  const loaded = await probes?.certificates().catch(() => null); // the router's own check says that it is away
+  const space = await probes?.space();
+  return [
+    ...(loaded ? [judge.certificates(loaded, now)] : []), judge.buildCa(await caBundle(config.buildCa), now),
+    ...(space ? [judge.disk('log', space.log)] : []), ...(space?.images ? [judge.disk('images', space.images)] : []),
+  ];
+}
+
+/** Nothing where nothing is backed up. */
+async function copied(core: Core): Promise<Check[]> {
+  const nameOf = await namer(core);
+  const rows = Object.values((await core.copies.now()).groups).flatMap((row) => (row.subject && nameOf(row.subject) !== null ? [{ ...row, name: nameOf(row.subject)! }] : []));
+  return rows.length > 0 ? [judge.copies(rows, core.now())] : [];
+}
+
+/** Nothing where nobody is told anything. */
+async function telling(core: Core): Promise<Check[]> {
+  const all = Object.values((await core.repository.load(notifications, NOTIFICATIONS)).state.all);
+  if (all.length === 0) return [];
+  const { groups } = await core.works.now();
+  return [judge.telling(all.map(({ name, channel }) => {
+    const last = groups[notifyGroup(name)]?.rows.findLast(({ status }) => isOverOperation(status) && status !== 'cancelled');
+    return { name, channel, failure: last?.status === 'failed' ? (last.failure?.message ?? 'it failed') : null };
+  }))];
 }
 
 /** Nothing where no plugin was installed. */

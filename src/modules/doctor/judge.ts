@@ -57,6 +57,13 @@ export function certificates(list: readonly Certificate[], now: number): Check {
   return used.some((c) => c.notAfter - now < EXPIRES_SOON * DAY) ? warn('certificates', text, 'browsers will refuse these hosts when it has expired', todo) : ok('certificates', text);
 }
 
+/** @param all notifications, and why the last message of each did not arrive; null: it did, or there was none */
+export function telling(all: readonly { readonly name: string; readonly channel: string; readonly failure: string | null }[]): Check {
+  const failed = all.filter(({ failure }) => failure !== null);
+  if (failed.length === 0) return ok('notifications', `${all.length} set up, what was last told by each arrived`);
+  return warn('notifications', failed.map(({ name, channel, failure }) => `${name} (${channel}): ${failure}`).join('; '), 'people do not hear of what goes wrong', `see: berth notify:deliveries ${failed[0]!.name}; once mended: berth notify:test ${failed[0]!.name}`);
+}
+
 /** Certificates that builds are to trust beside the public ones. */
 export interface Trusted { readonly subject: string; readonly notAfter: number }
 

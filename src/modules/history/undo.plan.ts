@@ -113,6 +113,7 @@ export const UNDO: Rules = {
   PluginEnabled: { why: 'it has its own command', hint: 'berth plugin:disable <plugin>' }, PluginDisabled: { why: 'it has its own command', hint: 'berth plugin:enable <plugin>' },
   PluginUninstalled: { why: 'its files are gone', hint: 'berth plugin:install <source>' }, PluginSettingChanged: { why: 'only the plugin knows what it means', hint: 'by the plugin\'s own commands: berth help <plugin>' },
   WebhookAdded: { why: 'a webhook is taken away by its own command', hint: 'berth webhook:remove <webhook>' }, WebhookRemoved: { why: 'its secret may be in the wrong hands', hint: 'berth webhook:add <url>' }, WebhookDue: operation,
+  NotificationAdded: { why: 'a notification is taken away by its own command', hint: 'berth notify:remove <name>' }, NotificationRemoved: { why: 'its secrets may be in the wrong hands', hint: 'berth notify:add <name> <channel>' }, TroubleSeen: seen, TroubleEnded: seen,
   PushHookEnabled: { why: 'it has its own command', hint: 'berth github:disable <app>, or gitlab, or gitea' }, PushHookDisabled: { why: 'its secret may be in the wrong hands', hint: 'berth github:enable <app> <repository>, or gitlab, or gitea' }, PushReceived: seen, PushSettled: asked,
   RestoreBegun: { why: 'what was there before is gone', hint: 'berth --force restore FILE with another backup' }, AppRestored: asked, RestoreEnded: { why: 'it only says that a restore is over', hint: 'see: berth backup:list' },
 };

@@ -3,13 +3,14 @@ import { Transform } from 'class-transformer';
 import { IsInt, IsOptional, IsString, Min } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import type { Recorded } from '../../events/event.js';
-import type { OperationEvent } from '../../events/types/operation.events.js';
 import { isPrivateHost } from '../../drivers/http/call.js';
 import { shown } from '../apps/app.decider.js';
 import { Arg, command, Flag, forget } from '../commands/command.js';
-import { table, when } from '../commands/words.js';
+import { table } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change, operationsStream } from '../draft.js';
+import { cancelAllOf } from '../operations/cancel-all.js';
+import { deliveryRows, deliveryTable, type DeliveryRow } from '../operations/delivery-rows.js';
 import { operations } from '../operations/operation.decider.js';
 import { operate } from '../operations/operations.service.js';
 import { WEBHOOK_KIND, type DeliveryInput, type DeliveryOutput } from './webhook.delivery.js';
@@ -76,12 +77,7 @@ const remove = command({
   run: async (context, { webhook }) => {
     await change(context, 'webhook:remove', 'webhooks', async (draft) => {
       await draft.decide(webhooks, WEBHOOKS_STREAM, { type: 'Remove', webhook });
-      const group = webhookGroup(webhook);
-      for (;;) {
-        const { state } = await draft.load(operations, operationsStream(group));
-        if (!state.running && state.waiting.length === 0) return;
-        await draft.operation(group, { type: 'Cancel', operation: null, by: context.actor, reason: 'the webhook was removed' });
-      }
+      await cancelAllOf(draft, webhookGroup(webhook), context.actor, 'the webhook was removed');
     });
     return { webhook };
   },
@@ -103,33 +99,13 @@ const list = command({
   },
 });
 
-export interface Delivery { readonly number: number; readonly event: string; readonly position: number | null; readonly id: string; readonly at: string; readonly state: 'waiting' | 'delivered' | 'failed' | 'cancelled'; readonly attempts: number; readonly status: number | null; readonly tookMs: number | null; readonly why: string | null; readonly again: string | null }
+export interface Delivery extends Omit<DeliveryRow, 'output' | 'heard'> { readonly status: number | null }
 
 /** A webhook's deliveries, from the stream of its operations. Pure. */
-export function deliveriesOf(events: readonly Recorded[]): Delivery[] {
-  const rows = new Map<number, Delivery>();
-  for (const recorded of events) {
-    const { type, data } = recorded as unknown as OperationEvent;
-    const { operation } = data;
-    const put = (more: Partial<Delivery>): void => { const row = rows.get(operation); if (row) rows.set(operation, { ...row, ...more }); };
-    switch (type) {
-      case 'OperationRequested': {
-        const { event, position, delivery } = data.input as DeliveryInput;
-        rows.set(operation, { number: operation, event, position, id: delivery, at: new Date(recorded.at).toISOString(), state: 'waiting', attempts: 0, status: null, tookMs: null, why: null, again: null });
-        break;
-      }
-      case 'OperationStepStarted': put({ attempts: (rows.get(operation)?.attempts ?? 0) + 1 }); break;
-      case 'OperationStepDone': put({ ...(data.output as DeliveryOutput), why: null, again: null }); break;
-      case 'OperationStepFailed': put({ why: data.failure.message, again: data.retryAt === null ? null : new Date(data.retryAt).toISOString(), tookMs: data.tookMs, status: Number(/^it answered (\d{3})\b/.exec(data.failure.message)?.[1] ?? 0) || null }); break;
-      case 'OperationSucceeded': put({ state: 'delivered' }); break;
-      case 'OperationFailed': put({ state: 'failed', why: data.failure.message, again: null }); break;
-      case 'OperationCancelled': put({ state: 'cancelled', why: data.reason, again: null }); break;
-      case 'OperationRetried': put({ state: 'waiting' }); break;
-      default: break;
-    }
-  }
-  return [...rows.values()].reverse();
-}
+export const deliveriesOf = (events: readonly Recorded[]): Delivery[] => deliveryRows(events).map(({ output, heard, ...row }) => {
+  const { status = Number(/^it answered (\d{3})\b/.exec(heard ?? '')?.[1] ?? 0) || null, tookMs = row.tookMs } = (output ?? {}) as Partial<DeliveryOutput>;
+  return { ...row, status, tookMs };
+});
 
 const deliveries = command({
   name: 'webhook:deliveries', summary: 'List what a webhook was told, and what it answered; the newest first', example: 'berth webhook:deliveries w1', input: DeliveriesInput, http: { method: 'GET', path: '/webhooks/:webhook/deliveries' }, reads: true,
@@ -140,9 +116,7 @@ const deliveries = command({
   },
   render: ({ webhook, deliveries: rows }, out) => {
     if (rows.length === 0) return out.info(`Webhook ${webhook} was told nothing yet: berth webhook:test ${webhook}`);
-    for (const line of table(['DELIVERY', 'EVENT', 'AT (UTC)', 'STATE', 'STATUS', 'TOOK', 'ATTEMPTS', 'WHY'], rows.map((r) => [
-      String(r.number), r.position === null ? r.event : `${r.event} #${r.position}`, when(Date.parse(r.at)), r.state, r.status === null ? '-' : String(r.status), r.tookMs === null ? '-' : `${r.tookMs} ms`, String(r.attempts), `${r.why ?? ''}${r.again === null ? '' : `; again at ${when(Date.parse(r.again)).slice(11)}`}`,
-    ]))) out.line(line);
+    for (const line of deliveryTable(rows, ['STATUS', ({ status }) => (status === null ? '-' : String(status))])) out.line(line);
   },
 });
 

@@ -26,7 +26,7 @@ export type WebhookCommand =
 /** what a webhook is told when nothing is said */
 export const USUAL: readonly string[] = ['DeploySucceeded', 'DeployFailed', 'DeployCancelled', 'CrashLoopDetected'];
 /** what nobody is told: deliveries are operations themselves */
-const NEVER: readonly string[] = [...OPERATION_EVENTS, 'WebhookAdded', 'WebhookRemoved', 'WebhookDue', 'RequestCarriedOut', 'RequestAnswered'];
+const NEVER: readonly string[] = [...OPERATION_EVENTS, 'WebhookAdded', 'WebhookRemoved', 'WebhookDue', 'NotificationAdded', 'NotificationRemoved', 'RequestCarriedOut', 'RequestAnswered'];
 export const TELLABLE: readonly string[] = Object.keys(SCHEMAS).filter((type) => !NEVER.includes(type)).sort();
 const MOST = 100;
 

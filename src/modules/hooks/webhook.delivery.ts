@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto';
-import { post, PrivateAddress } from '../../drivers/http/call.js';
+import { told } from '../../drivers/http/answered.js';
 import type { Recorded } from '../../events/event.js';
 import { StepFailure, type OperationWork } from '../../events/step.js';
 import { upcast } from '../../events/upcast.js';
@@ -39,14 +39,6 @@ export function bodyOf({ delivery, event: type }: DeliveryInput, event: Recorded
   return Buffer.byteLength(whole) <= BODY_MAX ? whole : JSON.stringify({ ...told, data: null, truncated: true });
 }
 
-/** 2xx is done; what may pass is tried again; what will not is not. */
-function judge(status: number, tookMs: number, text: string): void {
-  if (status >= 200 && status < 300) return;
-  const passes = status >= 500 || [408, 425, 429].includes(status);
-  const moved = status >= 300 && status < 400;
-  throw new StepFailure('webhook.status', `it answered ${status} after ${tookMs} ms${text.trim() === '' ? '' : `: ${text.trim().replace(/\s+/g, ' ').slice(0, 200)}`}`, moved ? 'redirects are not followed: add the webhook with the address that it moved to' : null, passes ? 'machine' : 'user');
-}
-
 /** The step of a delivery. */
 export function deliver(core: Core): OperationWork<DeliveryInput, DeliveryOutput> {
   return async ({ input, log, signal, attempt }) => {
@@ -59,20 +51,12 @@ export function deliver(core: Core): OperationWork<DeliveryInput, DeliveryOutput
     const app = (event?.data as { app?: string } | undefined)?.app ?? hook.app;
     const body = bodyOf(input, event, app === null ? null : ((await core.board.now()).apps[app]?.name ?? null), core.config.instance);
     log.info(`Telling ${new URL(url).origin} of ${input.event}${attempt > 1 ? `, attempt ${attempt}` : ''}`);
-    try {
-      const timestamp = Math.floor(core.now() / 1000);
-      const { status, tookMs, text } = await post({
-        url, body, timeoutMs: TIMEOUT_MS, signal, anywhere: hook.private,
-        headers: { 'content-type': 'application/json', 'user-agent': `Berth/${VERSION}`, 'x-berth-event': input.event, ...signatures(secret, input.delivery, timestamp, body) },
-      });
-      judge(status, tookMs, text);
-      log.detail(`it answered ${status} after ${tookMs} ms`);
-      return { status, tookMs };
-    } catch (error) {
-      if (error instanceof StepFailure) throw error;
-      signal.throwIfAborted();
-      if (error instanceof PrivateAddress) throw new StepFailure('webhook.private', error.message, 'only root on the server can say that it may be called: berth webhook:add --private');
-      throw new StepFailure('webhook.unreachable', `it cannot be reached: ${(error as Error).message}`, null, 'machine', { cause: error });
-    }
+    const timestamp = Math.floor(core.now() / 1000);
+    const { status, tookMs } = await told({
+      url, body, timeoutMs: TIMEOUT_MS, signal, anywhere: hook.private,
+      headers: { 'content-type': 'application/json', 'user-agent': `Berth/${VERSION}`, 'x-berth-event': input.event, ...signatures(secret, input.delivery, timestamp, body) },
+    }, { code: 'webhook', root: 'berth webhook:add --private' });
+    log.detail(`it answered ${status} after ${tookMs} ms`);
+    return { status, tookMs };
   };
 }

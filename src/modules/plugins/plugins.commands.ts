@@ -10,6 +10,7 @@ import { Arg, command, Flag, forget, type AnyCommand, type CommandContext } from
 import { report, table } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
+import { NOTIFICATIONS, notifications, tellingBy } from '../notifications/notification.decider.js';
 import { masked } from '../history/mask.js';
 import type { Plugin } from './active.js';
 import { DOES_NOT_LOAD, missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
@@ -145,8 +146,14 @@ const enable = command({
 
 const disable = command({
   name: 'plugin:disable', summary: 'Let a plugin take no part any more; what it has stays', example: 'berth plugin:disable hello', input: NameInput, http: { method: 'POST', path: '/plugins/:plugin/disable' },
-  run: async (context, { plugin }) => ({ plugin, changed: (await decide(context, 'plugin:disable', { type: 'Disable', plugin, reason: `by ${context.actor}`, bundled: names })) > 0 }),
-  render: ({ plugin, changed }, out) => out.info(changed ? `Disabled ${plugin}` : `${plugin} is disabled`),
+  run: async (context, { plugin }) => {
+    const changed = (await decide(context, 'plugin:disable', { type: 'Disable', plugin, reason: `by ${context.actor}`, bundled: names })) > 0;
+    return { plugin, changed, telling: tellingBy((await context.core.repository.load(notifications, NOTIFICATIONS)).state, plugin) };
+  },
+  render: ({ plugin, changed, telling }, out) => {
+    out.info(changed ? `Disabled ${plugin}` : `${plugin} is disabled`);
+    if (telling.length > 0) out.warn(`What ${telling.join(', ')} is to be told fails until it is enabled again: berth notify:deliveries ${telling[0]}`);
+  },
 });
 
 const uninstall = command({
@@ -161,6 +168,8 @@ const uninstall = command({
     }
     await change(context, 'plugin:uninstall', 'plugins', async (draft) => {
       const { state } = await draft.load(pluginSettings, pluginStream(plugin));
+      const telling = tellingBy((await draft.load(notifications, NOTIFICATIONS)).state, plugin);
+      if (telling.length > 0) throw new Rejected('plugin.channel', `People are told by a channel of ${plugin}: ${telling.join(', ')}`, `first: berth notify:remove ${telling[0]}${telling.length > 1 ? ', and the others' : ''}`);
       await draft.decide(plugins, PLUGINS_STREAM, { type: 'Uninstall', plugin, bundled: names });
       for (const [app, values] of [[null, state.server], ...Object.entries(state.apps)] as const) await draft.decide(pluginSettings, pluginStream(plugin), { type: 'Remember', plugin, app, values: Object.fromEntries(Object.keys(values).map((key) => [key, null])) });
     });

@@ -248,7 +248,7 @@ function lastContainers(row: DeployRow): readonly LiveContainer[] | undefined {
   return row.steps.findLast((s) => s.step === 'release' && s.status === 'succeeded')?.containers;
 }
 
-const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded', 'WebhookAdded', 'WebhookRemoved', 'WebhookDue', 'PushHookEnabled', 'PushHookDisabled', 'PushReceived', 'PushSettled', ...OPERATION_EVENTS, ...SERVICE_EVENTS, ...COPY_EVENTS];
+const SKIPPED: readonly Exclude<EventType, BoardEvent['type']>[] = ['DriftDetected', 'DriftEnded', 'RepairStarted', 'CrashLoopDetected', 'RequestCarriedOut', 'RequestAnswered', 'NameClaimed', 'NameReleased', 'AuditCheckpointTaken', 'AuditFailed', 'BackupTaken', 'BackupFailed', 'RestoreBegun', 'AppRestored', 'RestoreEnded', 'WebhookAdded', 'WebhookRemoved', 'WebhookDue', 'PushHookEnabled', 'PushHookDisabled', 'PushReceived', 'PushSettled', 'NotificationAdded', 'NotificationRemoved', 'TroubleSeen', 'TroubleEnded', ...OPERATION_EVENTS, ...SERVICE_EVENTS, ...COPY_EVENTS];
 
 /** `version`: bump it when the shape or the meaning of Board changes, and say how the former one is looked at until the new one is folded. */
 export const BOARD: Shape<Board> = { version: '5', initial: emptyBoard, apply: applyToBoard, skips: SKIPPED, former: { version: '4', adopt: (state) => withGenerations(state as Board) } };

@@ -9,6 +9,8 @@ import { BUNDLED } from '../../plugins/bundled.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
 import { look, PUSH_KIND } from '../../modules/hooks/push.kind.js';
 import { deliver as call, WEBHOOK_KIND } from '../../modules/hooks/webhook.delivery.js';
+import { NOTIFY_KIND } from '../../modules/notifications/notify.kind.js';
+import { send } from '../../modules/notifications/send.js';
 import { accessOf } from '../../modules/sources/git-access.js';
 import { startOperations } from '../start.js';
 import { backupWorks } from './backup/backup.works.js';
@@ -24,5 +26,5 @@ await startOperations((core, report) => {
   const { config, box, now } = core;
   const services = { engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed: Sealed) => box.unseal(sealed), now };
   const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
-  return { ...serviceWorks(services), ...backupWorks(core, volumes, services), [DELIVERY]: { deliver: deliver(core, plugins) }, [WEBHOOK_KIND]: { deliver: call(core) }, [PUSH_KIND]: { look: look(git) } };
+  return { ...serviceWorks(services), ...backupWorks(core, volumes, services), [DELIVERY]: { deliver: deliver(core, plugins) }, [WEBHOOK_KIND]: { deliver: call(core) }, [PUSH_KIND]: { look: look(git) }, [NOTIFY_KIND]: { send: send(core, plugins) } };
 });

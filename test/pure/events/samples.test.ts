@@ -23,6 +23,8 @@ import { storage } from '../../../src/modules/storage/storage.decider.js';
 import { links, services } from '../../../src/modules/services/service.decider.js';
 import { pushHooks } from '../../../src/modules/hooks/push.decider.js';
 import { webhooks } from '../../../src/modules/hooks/webhook.decider.js';
+import { NOTIFICATIONS, notifications } from '../../../src/modules/notifications/notification.decider.js';
+import { TROUBLES, troubles } from '../../../src/modules/doctor/trouble.decider.js';
 import { server } from '../../../src/modules/server/server.decider.js';
 
 /**
@@ -35,7 +37,7 @@ const samples = names.map((name) => ({ name, event: JSON.parse(readFileSync(new 
 
 /** which rules read a stream, by the first part of its name */
 const READERS: Readonly<Record<string, { initial: unknown; evolve(state: never, event: never): unknown }>> = {
-  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links, copies, webhooks, push: pushHooks,
+  app: apps, name: claims, domain: claims, config, processes, keys, server, storage, plugins, plugin: pluginSettings, git: gitAccess, registry: registryAccess, drift, pipeline, audit, backups, request: requests, operations, service: services, links, copies, webhooks, push: pushHooks, [NOTIFICATIONS]: notifications, [TROUBLES]: troubles,
 };
 
 describe('events as they were ever written', () => {

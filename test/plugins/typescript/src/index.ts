@@ -31,6 +31,13 @@ export default definePlugin({
   hooks: {
     'after build': ({ output }) => ({ say: [(output as { bytes: number } | undefined)?.bytes ? 'there is an image' : 'there is none'] }),
   },
+  channels: {
+    page: async ({ plugin, channel: { options }, message, id, event }) => {
+      if (options['key'] === 'wrong') return { error: `the key ${options['key']} does not fit` };
+      await appendFile(fileOf(plugin.data), `${options['heading']} ${message.level} ${event?.type ?? 'test'} ${message.title}\n`);
+      return { say: [`wrote ${id}`] };
+    },
+  },
   event: async ({ plugin, event }) => {
     console.log('what a plugin prints is no answer');
     await appendFile(fileOf(plugin.data), `${entry(event as Happened)}\n`);
