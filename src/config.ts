@@ -36,6 +36,8 @@ export interface Config {
   readonly buildTimeoutMs: number;
   /** bytes that the build caches of an app, and of all, may be; 0 = no limit, null = a part of the engine's disk (see cacheLimits) */
   readonly caches: { readonly app: number | null; readonly total: number | null };
+  /** bytes that a plugin may keep in its folder */
+  readonly pluginDisk: number;
   readonly host: string;
 }
 
@@ -76,6 +78,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     buildCpus: cpus,
     buildTimeoutMs: integer('BERTH_BUILD_TIMEOUT', env['BERTH_BUILD_TIMEOUT'], 1800) * 1000,
     caches: { app: optional('BERTH_CACHE_APP'), total: optional('BERTH_CACHE_TOTAL') },
+    pluginDisk: integer('BERTH_PLUGIN_DISK', env['BERTH_PLUGIN_DISK'], 1e9),
     host: hostname(),
   });
 }

@@ -68,7 +68,7 @@ async function main(): Promise<void> {
   const engine = new DockerDriver(config.dockerSocket, { logins: () => loginsOf(core) });
   core.registries = { check: (login) => engine.checkLogin(login) };
   core.stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
-  const programs = new PluginDriver();
+  const programs = new PluginDriver(config.pluginDisk);
   core.pluginHost = new Plugins(core, programs, BUNDLED);
   core.pluginInstaller = new PluginInstaller(config.root, new PluginFetch({ root: config.root, gitUser: null, access: () => accessOf(core) }), programs, around(isOurs));
   const conductor = await Conductor.create(core, report);

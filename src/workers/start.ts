@@ -21,7 +21,7 @@ import { WorkerModule } from './worker.module.js';
 
 /** The worker of one step of the deploys. */
 export function startWorker<S extends Step>(kind: S, work: (core: Core, report: Report) => StepWork<S>): Promise<void> {
-  return start(kind, [kind], (core, report) => deployLine(kind, withPlugins(new Plugins(core, new PluginDriver(), BUNDLED), core.box, work(core, report)), core.pipelines, (app, deploy, step, attempt) => openStepLog(core.logs, deployLog(app, deploy), step, attempt, core.now)));
+  return start(kind, [kind], (core, report) => deployLine(kind, withPlugins(new Plugins(core, new PluginDriver(core.config.pluginDisk), BUNDLED), core.box, work(core, report)), core.pipelines, (app, deploy, step, attempt) => openStepLog(core.logs, deployLog(app, deploy), step, attempt, core.now)));
 }
 
 /** The worker of all operations. */

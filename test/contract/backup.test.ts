@@ -1,6 +1,6 @@
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { createWriteStream, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, createWriteStream, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -10,10 +10,15 @@ import { link, type ChainedEvent } from '../../src/events/chain.js';
 import type { Step } from '../../src/events/types/deploy.events.js';
 import { createApp } from '../../src/modules/apps/apps.commands.js';
 import { decrypted, encrypting } from '../../src/modules/backup/age.js';
-import { ArchiveWriter, partsOf, type Manifest } from '../../src/modules/backup/archive.js';
+import { packFolder } from '../../src/drivers/archive/folder-tar.js';
+import { packLive } from '../../src/drivers/archive/live-tar.js';
+import { tarHead } from '../../src/drivers/archive/raw-tar.js';
+import { settleFiles } from '../../src/drivers/plugin/plugin.files.js';
+import { ArchiveWriter, partsOf, type Manifest, type PluginPart } from '../../src/modules/backup/archive.js';
 import { check } from '../../src/modules/backup/check.js';
 import { load } from '../../src/modules/backup/load.js';
 import { lineOf } from '../../src/modules/backup/log-part.js';
+import { stagePlugin } from '../../src/modules/backup/plugins.js';
 import { isFull } from '../../src/modules/backup/stage.js';
 import { CliDoor } from '../../src/modules/commands/door.js';
 import { Core } from '../../src/modules/core.js';
@@ -359,6 +364,41 @@ describe('backup and restore', () => {
     let err = '';
     expect(await door.run({ argv: ['restore', to], origin: 'local', actor: 'me', columns: 0, color: false, hasStdin: false, signal: new AbortController().signal, write: (channel, text) => { if (channel === 'e') err += text; }, drained: async () => {}, read: async () => Buffer.alloc(0), answer: async () => '', pieces: async function* () {} })).toBe(1);
     expect(err).toContain('There is not enough room');
+  });
+
+  it('hold plugins\' files, which must be the ones that the log names, and what they keep, without what leads out', async () => {
+    const [from, stage] = [mkdtempSync(join(dir, 'plugin-')), mkdtempSync(join(dir, 'stage-'))];
+    const { signal } = new AbortController();
+    const collected = async (tar: AsyncIterable<Buffer>): Promise<Buffer> => Buffer.concat(await Readable.from(tar).toArray() as Buffer[]);
+    const staged = (part: Partial<PluginPart>, file: string, tar: Buffer): Promise<void> => stagePlugin(stage, [{ name: 'hello', folder: `hello-${'0'.repeat(16)}`, code: true, data: true, ...part }], file, Readable.from([tar]), signal);
+    mkdirSync(join(from, 'deep/er'), { recursive: true });
+    mkdirSync(join(from, '.cache'));
+    mkdirSync(join(from, '.git'));
+    for (const [name, mode] of [['deep/er/run.sh', 0o755], ['größe', 0o600], ['.cache/x', 0o644], ['.git/HEAD', 0o644]] as const) writeFileSync(join(from, name), name, { mode });
+    symlinkSync('../größe', join(from, 'deep/in'));
+    symlinkSync('/etc/passwd', join(from, 'out'));
+    symlinkSync('../../x', join(from, 'deep/over'));
+    execFileSync('mkfifo', [join(from, 'pipe')]);
+    const left: string[] = [];
+    const data = await collected(packLive(from, 'data', ['.cache'], (name) => { left.push(name); }));
+    expect(left).toEqual(['deep/over', 'out', 'pipe']);
+    await staged({}, 'plugins/hello/data', data);
+    const there = join(stage, 'plugins/data/hello');
+    expect(readdirSync(there, { recursive: true }).toSorted()).toEqual(['.git', '.git/HEAD', 'deep', 'deep/er', 'deep/er/run.sh', 'deep/in', 'größe']);
+    expect([readFileSync(join(there, 'deep/in'), 'utf8'), statSync(join(there, 'deep/er/run.sh')).mode & 0o777]).toEqual(['größe', 0o755]);
+    expect(await collected(packLive(join(from, 'nothing'), 'data', [], () => {}))).toHaveLength(1024);
+    await staged({ name: 'bare' }, 'plugins/bare/data', Buffer.alloc(1024));
+
+    const code = mkdtempSync(join(dir, 'code-'));
+    cpSync(new URL('../plugins/shell', import.meta.url).pathname, code, { recursive: true });
+    const folder = `hello-${(await settleFiles(code)).slice(0, 16)}`;
+    await staged({ folder }, 'plugins/hello/code', await collected(packFolder(code)));
+    expect(readdirSync(join(stage, 'plugins/code', folder))).toContain('stamp.sh');
+    writeFileSync(join(code, 'stamp.sh'), '#!/bin/sh\nrm -rf /\n');
+    await expect(staged({ folder }, 'plugins/hello/code', await collected(packFolder(code)))).rejects.toThrow('does not hold the files that the log names');
+    const evil = (name: string, linkname: string | null = null): Buffer => Buffer.concat([tarHead({ name, type: linkname === null ? 'file' : 'symlink', mode: 0o644, size: 0, mtime: 0, linkname }), Buffer.alloc(1024)]);
+    for (const [tar, why] of [[evil('data/../../x'), 'leads out of it'], [evil('/etc/x'), 'absolute path'], [evil('data/x', '/etc/passwd'), 'leads out of it']] as const) await expect(staged({}, 'plugins/hello/data', tar)).rejects.toThrow(why);
+    for (const [part, file] of [[{}, 'plugins/other/data'], [{}, 'plugins/hello/more'], [{}, 'plugins/hello/data/x'], [{ folder: '../../etc-0000000000000000' }, 'plugins/hello/code']] as const) await expect(staged(part, file, data)).rejects.toThrow('is not where it belongs');
   });
 
   it('write to standard output what restore takes', async () => {

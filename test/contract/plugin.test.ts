@@ -79,6 +79,17 @@ describe('a plugin\'s program', () => {
     await expect(run('yes >&2')).rejects.toMatchObject({ code: 'flood' });
   });
 
+  it('keeps no more than it may: it is killed when it does, and not asked again before there is room', async () => {
+    const data = join(dir, 'full');
+    const driver = new PluginDriver(1_000_000);
+    const ask = (script: string): Promise<{ code: number; stdout: string }> => driver.run({ argv: ['sh', '-c', script], code: dir, data, uid: null, env: {}, input: '', timeoutMs: 30_000, signal: new AbortController().signal, onLine: () => {} });
+    expect((await ask('head -c 500000 /dev/zero > "$HOME/some"; ln -s /usr "$HOME/link"')).code).toBe(0);
+    await expect(ask('mkdir "$HOME/more"; for n in 1 2 3 4 5; do head -c 200000 /dev/zero > "$HOME/more/$n"; done; exec sleep 1000')).rejects.toMatchObject({ code: 'disk', message: `it keeps more than 1 MB in ${data}: make room there, or raise BERTH_PLUGIN_DISK (bytes) in berth.env; it was killed` });
+    await expect(ask('true')).rejects.toMatchObject({ code: 'disk' });
+    rmSync(join(data, 'more'), { recursive: true });
+    expect((await ask('true')).code).toBe(0);
+  });
+
   it('ends when nobody waits for it any more', async () => {
     const stop = new AbortController();
     const running = run('echo begun >&2; sleep 1000', { signal: stop.signal, onLine: () => stop.abort(new Error('over')) });

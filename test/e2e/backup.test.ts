@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -34,6 +34,7 @@ it('brings two apps back on an empty machine, from a backup taken while a deploy
   await ok('config:set', 'shop', 'SECRET=planted-5a1e', 'GREETING=grüß dich');
   await ok('ps:scale', 'shop', 'web=2', 'worker=1');
   await ok('domains:add', 'shop', 'shop.example.test');
+  await ok('plugin:install', join(import.meta.dirname, '../plugins/shell'));
   const shop = await first.repo(app({ version: 'shop', procfile: 'web: server\nworker: server -silent\n' }));
   const blog = await first.repo(app({ version: 'blog' }));
   for (const [name, repo] of [['shop', shop], ['blog', blog]] as const) {
@@ -63,6 +64,9 @@ it('brings two apps back on an empty machine, from a backup taken while a deploy
   expect(refused).toMatchObject({ code: 1, err: expect.stringContaining('2 apps (blog, shop)') as string });
   expect((await first.http('shop')).status).toBe(200);
   push.kill();
+
+  const stamps = await ok('stamp:show', 'shop');
+  expect(stamps).toBe('deploy-1\n');
 
   // the machine is gone; base images come from a registry elsewhere
   const { instance } = first;
@@ -94,6 +98,11 @@ it('brings two apps back on an empty machine, from a backup taken while a deploy
   expect(await body('shop', '/env/GREETING')).toBe('grüß dich');
   const [report] = await berth.json<{ processes: { name: string; state: string }[] }[]>(['ps:report', 'shop']);
   expect(report!.processes.map(({ name, state }) => `${name} ${state}`)).toEqual(['web.1 running', 'web.2 running', 'worker.1 running']);
+  // the plugin is enabled, with what it has kept, and took part in the deploys that brought the apps back
+  const { enabled, data, user } = await berth.json<{ enabled: boolean; data: string; user: number }>(['plugin:info', 'stamp']);
+  expect([enabled, statSync(data).uid, readdirSync(data).map((file) => statSync(join(data, file)).uid)]).toEqual([true, user, [user, user]]);
+  expect((await berth.cli(['stamp:show', 'shop'])).out).toBe(`${stamps}deploy-2\n`);
+  expect(await body('shop', '/env/STAMP')).toBe('deploy-2');
   const blogs = await settled(berth, 'blog');
   expect(blogs.map((d) => `${d.deploy} ${d.kind} ${d.status}`)).toEqual(['3 rebuild succeeded', '2 push cancelled', '1 push succeeded']);
   expect(await deployOf(berth, 'blog', 2)).toMatchObject({ status: 'cancelled' });

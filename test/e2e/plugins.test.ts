@@ -372,6 +372,41 @@ describe('plugins that are not as they should be', () => {
     await berth.cli(['--force', 'plugin:uninstall', 'sick']);
   });
 
+  it('mounts, checks, networks and labels of a hook are the container\'s; its volume goes with the app; a network that is not there is said', async () => {
+    const network = `${berth.instance}-elsewhere`;
+    await berth.engine('POST', '/networks/create', { Name: network });
+    const add = (networks: string[]) => JSON.stringify({ add: { mounts: [{ name: 'kept', path: '/kept' }], networks, labels: { 'team.name': 'blue' }, checks: { path: '/env/NONE', attempts: 2 } } });
+    try {
+      expect((await berth.cli(['apps:create', 'moored'])).code).toBe(0);
+      const from = await berth.repo(app({ version: 'moored' }));
+      const written = (networks: string[]) => scripted('mooring', `[ "$BERTH_APP" != moored ] || cat <<'END'\n${add(networks)}\nEND`, { hooks: [{ when: 'before', step: 'release', run: ['./run.sh'] }] });
+      await installed(`file://${repository('mooring', written([network]))}`);
+      const first = await berth.push(from, 'moored');
+      expect(first.code, first.output).toBe(0);
+      const [found] = await berth.engine<{ Id: string }[]>('GET', `/containers/json?filters=${encodeURIComponent(JSON.stringify({ label: ['team.name=blue', `berth.instance=${berth.instance}`] }))}`);
+      const { Mounts, NetworkSettings, Config } = await berth.engine<{ Mounts: { Type: string; Name: string; Destination: string }[]; NetworkSettings: { Networks: object }; Config: { Labels: Record<string, string> } }>('GET', `/containers/${found!.Id}/json`);
+      const [kept] = Mounts.filter(({ Destination }) => Destination === '/kept');
+      expect(kept).toMatchObject({ Type: 'volume', Name: expect.stringContaining(Config.Labels['berth.app']!) });
+      expect(Object.keys(NetworkSettings.Networks)).toEqual(expect.arrayContaining([network]));
+      expect(first.output).toContain('web.1 is up: GET /env/NONE answered 200');
+      expect((await berth.http('moored')).body).toContain('v=moored');
+
+      repository('mooring', written(['no-such-network']));
+      expect((await berth.cli(['plugin:update', 'mooring'])).code).toBe(0);
+      const second = await berth.cli(['ps:rebuild', 'moored']);
+      expect(second.code, second.err).toBe(0);
+      expect(second.out + second.err).toContain('A plugin adds the network no-such-network, which is not there: it is left out');
+      expect((await berth.http('moored')).body).toContain('v=moored');
+
+      expect((await berth.cli(['--force', 'apps:destroy', 'moored', '--storage'])).code).toBe(0);
+      await berth.until('its volume goes with it', async () => (await berth.engine<{ Volumes: { Name: string }[] | null }>('GET', '/volumes')).Volumes?.every(({ Name }) => Name !== kept!.Name) ?? true);
+    } finally {
+      await berth.cli(['--force', 'plugin:uninstall', 'mooring']);
+      await berth.until('the network is free', async () => Object.keys((await berth.engine<{ Containers?: object }>('GET', `/networks/${network}`)).Containers ?? {}).length === 0);
+      await berth.engine('DELETE', `/networks/${network}`);
+    }
+  });
+
   it('a worker that dies while a plugin is asked: what was answered before holds, the rest is asked anew', async () => {
     const script = 'cd "$BERTH_PLUGIN_DATA"; echo x >> "$1"; n=$(wc -l < "$1"); [ "$1$n" != after1 ] || sleep 1000; echo "{\\"add\\":{\\"env\\":{\\"ASKED\\":\\"$n\\"}}}"';
     await installed(`file://${repository('slow', scripted('slow', script, { hooks: [{ when: 'before', step: 'release', run: ['./run.sh', 'before'] }, { when: 'after', step: 'release', run: ['./run.sh', 'after'], timeout: 60 }] }))}`);

@@ -1,7 +1,7 @@
 import { Rejected } from '../../events/decider.js';
 
 /** How much an archive may hold. */
-export interface ArchiveLimits { /** of all files, unpacked */ readonly bytes: number; /** members of any kind */ readonly files: number }
+export interface ArchiveLimits { /** of all files, unpacked */ readonly bytes: number; /** members of any kind */ readonly files: number; /** members below a folder `.git` are taken, too */ readonly git?: boolean }
 
 export type MemberKind = 'file' | 'directory' | 'symlink';
 /** One member as an archive has it. Names are bytes, one character each (latin1): a name need not be UTF-8. */
@@ -50,11 +50,11 @@ export class MemberLedger {
     if (name.includes('\0') || long !== undefined || path.length > PATH_MAX) refuse(`holds a name that is too long or that no file can have, ${shownName(long ?? name)}`);
     this.weigh(kind === 'file' ? bytes : 0);
     this.place(parts, path, kind);
-    if (parts.some((part) => part.toLowerCase() === '.git')) {
+    if (!this.limits.git && parts.some((part) => part.toLowerCase() === '.git')) {
       this.left += 1;
       return null;
     }
-    if (parts.some((part) => /^git~\d+$/i.test(part))) refuse(`holds a name that some systems read as .git, ${shownName(name)}`);
+    if (!this.limits.git && parts.some((part) => /^git~\d+$/i.test(part))) refuse(`holds a name that some systems read as .git, ${shownName(name)}`);
     if (kind === 'symlink') this.aim(path, parts.length - 1, link ?? '');
     if (kind !== 'directory') this.files += 1;
     return path;

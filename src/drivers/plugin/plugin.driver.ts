@@ -7,6 +7,7 @@ import type { Readable } from 'node:stream';
 import { StringDecoder } from 'node:string_decoder';
 import { alive } from '../tool/alive.js';
 import { PluginFault, type PluginPrograms, type PluginRun } from './plugin.port.js';
+import { keptIn, PLUGIN_DISK, requireRoom } from './plugin.room.js';
 
 /** programs of the server that a plugin may name */
 export const PROGRAM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -20,6 +21,8 @@ const LINE_MAX = 2000;
 const GRACE_MS = 1000;
 /** how long those that it started may hold its output open after its end, ms */
 const CLOSE_MS = 500;
+/** how often it is looked at what a program keeps while it runs, ms */
+const ROOM_MS = 500;
 /** of everything that runs as one plugin's user; bytes of one file */
 const LIMITS = ['--nproc=256:256', '--core=0:0', `--fsize=${1024 ** 3}:${1024 ** 3}`];
 const PRLIMIT = '/usr/bin/prlimit';
@@ -47,12 +50,16 @@ async function ownFolder(folder: string, uid: number | null): Promise<void> {
 export class PluginDriver implements PluginPrograms {
   private readonly limits = existsSync(PRLIMIT) ? [PRLIMIT, ...LIMITS, '--'] : [];
 
+  /** @param disk bytes that one may keep in its folder */
+  constructor(private readonly disk: number = PLUGIN_DISK) {}
+
   async run({ argv, code, data, uid, env, input, timeoutMs, low = false, signal, onLine }: PluginRun): Promise<{ code: number; stdout: string }> {
     signal.throwIfAborted();
     const [program = '', ...rest] = argv;
     const file = program.startsWith('/') ? program : program.includes('/') ? join(code, program) : await findProgram(program);
     if (file === null) throw new PluginFault('start', `${program} is not on this server`);
     await ownFolder(data, uid);
+    await requireRoom(data, this.disk);
     const run = `${process.pid}.${randomBytes(8).toString('hex')}`;
     const [first, ...words] = [...(low ? LOWEST : []), ...(uid === null ? [] : this.limits), file, ...rest];
     const child = spawn(first!, words, {
@@ -70,6 +77,14 @@ export class PluginDriver implements PluginPrograms {
     const stop = (): void => end(null, 'SIGTERM');
     signal.addEventListener('abort', stop, { once: true });
     timers.push(setTimeout(() => end(new PluginFault('timeout', `it did not end within ${timeoutMs / 1000} s, and was killed`), 'SIGTERM'), timeoutMs));
+    let running = true;
+    const watch = async (): Promise<void> => {
+      const { over } = await keptIn(data, this.disk);
+      if (!running) return;
+      if (over !== null) return end(new PluginFault('disk', `${over}; it was killed`), 'SIGKILL');
+      timers.push(setTimeout(() => void watch(), ROOM_MS));
+    };
+    timers.push(setTimeout(() => void watch(), ROOM_MS));
 
     const pieces: Buffer[] = [];
     /** passes on what comes, up to `most` bytes; more is a flood, and is read no further */
@@ -109,6 +124,7 @@ export class PluginDriver implements PluginPrograms {
       if (errno === 'ENOENT' || errno === 'EACCES' || errno === 'ENOEXEC') throw new PluginFault('start', `${program} cannot be started (${errno})`);
       throw error;
     } finally {
+      running = false;
       timers.forEach(clearTimeout);
       signal.removeEventListener('abort', stop);
     }

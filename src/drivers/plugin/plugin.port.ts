@@ -1,6 +1,6 @@
 /** A plugin's program did not do what it should: a fault of the plugin, never of Berth. */
 export class PluginFault extends Error {
-  constructor(readonly code: 'start' | 'timeout' | 'flood' | 'signal' | 'exit' | 'answer', message: string) {
+  constructor(readonly code: 'start' | 'timeout' | 'flood' | 'signal' | 'exit' | 'answer' | 'disk', message: string) {
     super(message);
     this.name = 'PluginFault';
   }

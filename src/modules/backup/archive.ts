@@ -23,6 +23,9 @@ export interface VolumePart {
   readonly still: boolean;
 }
 
+/** A plugin in the archive: its files, and what it keeps. */
+export interface PluginPart { readonly name: string; /** below `plugins/.code`, called after the digest of its files */ readonly folder: string; readonly code: boolean; readonly data: boolean }
+
 /** What a backup says of itself: the archive's last file. */
 export interface Manifest {
   readonly berth: 'backup';
@@ -36,6 +39,7 @@ export interface Manifest {
   readonly logs: boolean;
   /** in the order of their numbers: the files `volumes/<number from 1>/data-…` are one tar each */
   readonly volumes: readonly VolumePart[];
+  readonly plugins: readonly PluginPart[];
   readonly parts: readonly Part[];
 }
 
@@ -178,7 +182,7 @@ export function readManifest(content: Buffer): Manifest {
   if (manifest?.berth !== 'backup') throw damaged(`${MANIFEST} in the archive is not one of Berth's`);
   if (Number(manifest.version) > 1) throw new Rejected('backup.version', `This backup was made by a newer Berth (${String(manifest.from?.berth)}, format ${String(manifest.version)})`, 'install that version or a newer one first');
   if (!Array.isArray(manifest.parts) || !Array.isArray(manifest.apps) || typeof manifest.head?.hash !== 'string') throw damaged(`${MANIFEST} in the archive is not one of Berth's`);
-  return { ...manifest, volumes: manifest.volumes ?? [] }; // backups had none at first
+  return { ...manifest, volumes: manifest.volumes ?? [], plugins: manifest.plugins ?? [] }; // backups had none at first
 }
 
 export { damaged, sha256 };

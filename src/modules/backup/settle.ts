@@ -7,6 +7,7 @@ import { change } from '../draft.js';
 import { keys } from '../keys/key.decider.js';
 import { backups, BACKUPS, type Fact } from './backup.decider.js';
 import { askForDeploys, RESTORE } from './bring-back.js';
+import { placePlugins } from './plugins.js';
 import { Stage, type Journal } from './stage.js';
 import type { Say } from './telling.js';
 import { placeVolumes } from './volumes.js';
@@ -24,6 +25,7 @@ export async function settle(core: Core, say: Pick<Say, 'info' | 'detail' | 'war
   if (stage.there) {
     const journal = await stage.journal();
     await moveIn(core, stage.path, say);
+    await placePlugins(core, stage.path, say);
     await placeVolumes(core, journal.volumes, say);
     await keepKeys(core, journal.keys, say);
   } else say.warn(`${stage.path} is not there any more: repositories and logs of the backup are missing`);

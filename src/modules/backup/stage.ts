@@ -8,6 +8,7 @@ import type { Core } from '../core.js';
 import type { KeyState } from '../keys/key.decider.js';
 import { damaged, partsOf } from './archive.js';
 import type { Source } from './load.js';
+import { stagePlugin } from './plugins.js';
 import { dropVolumes, fillVolume, folderOf, type Waiting } from './volumes.js';
 
 const STAGE = 'restoring-';
@@ -101,6 +102,15 @@ export class Stage {
           };
           const waiting = await fillVolume(core, this.id, index, part, tar(), signal);
           if (waiting) volumes.push(waiting);
+          continue;
+        }
+        if (kind === 'plugins') {
+          const part = name.replace(/-\d{6}$/, '');
+          if (part === name) throw damaged(`${name} in the archive is not where it belongs`);
+          const tar = async function* (): AsyncGenerator<Buffer> {
+            for (; !file.done && file.value.name.startsWith(`${part}-`); file = await files.next()) yield file.value.content;
+          };
+          await stagePlugin(this.path, checked.manifest.plugins, part, tar(), signal);
           continue;
         }
         if (kind === 'logs' || kind === 'git') {

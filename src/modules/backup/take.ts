@@ -13,7 +13,9 @@ import { bytes } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { applyToBoard, emptyBoard, type AppRow, type Board } from '../read/board.projection.js';
 import { type ArchiveWriter, type Manifest, PART } from './archive.js';
+import { PLUGINS } from '../plugins/plugins.projection.js';
 import { lineOf } from './log-part.js';
+import { readPlugins } from './plugins.js';
 import type { Say } from './telling.js';
 import { readVolumes, type During } from './volumes.js';
 
@@ -55,6 +57,7 @@ export async function take(core: Core, writer: ArchiveWriter, options: { logs: b
   const takenAt = new Date(core.now()).toISOString();
   const end = await store.head();
   const board = emptyBoard();
+  const plugins = PLUGINS.initial();
   const head = { position: 0, hash: GENESIS };
   async function* lines(): AsyncGenerator<Buffer> {
     yield Buffer.from(`${JSON.stringify({ berth: 'audit-export', version: 1, after: 0, previous: GENESIS, key: publicAuditKey(config.root) })}\n`);
@@ -66,7 +69,9 @@ export async function take(core: Core, writer: ArchiveWriter, options: { logs: b
         if (event.position !== head.position + 1 || link(head.hash, event) !== event.hash) throw new Rejected('backup.log', `The log is not as it was written at event ${event.position}, and no Berth would take it back`, 'see: berth audit:verify');
         Object.assign(head, { position: event.position, hash: event.hash });
         const { data, meta, ...rest } = event;
-        applyToBoard(board, upcast({ ...rest, data: JSON.parse(data) as unknown, meta: JSON.parse(meta) as Meta } as Recorded));
+        const recorded = upcast({ ...rest, data: JSON.parse(data) as unknown, meta: JSON.parse(meta) as Meta } as Recorded);
+        applyToBoard(board, recorded);
+        PLUGINS.apply(plugins, recorded);
       }
       yield Buffer.from(page.map(lineOf).join(''));
       await turn();
@@ -83,10 +88,11 @@ export async function take(core: Core, writer: ArchiveWriter, options: { logs: b
     if (existsSync(file)) await writer.add(`git/${name}`, await readFile(file));
   }
   if (options.logs) await logsOf(core, writer, board, signal, say);
+  const pluginParts = await readPlugins(core, plugins.registry, signal, say, (file, pieces) => put(writer, (n) => numbered(file, n), pieces));
   const volumes = await readVolumes(core, options.volumes, options.during, signal, say, (folder, pieces) => put(writer, (n) => `${folder}/${numbered('data', n)}`, pieces));
   return writer.end({
     berth: 'backup', version: 1, takenAt, from: { berth: VERSION, host: config.host, domain: config.domain, store: config.store.startsWith('sqlite:') ? 'sqlite' : 'postgres' },
-    head, events: head.position, logs: options.logs, volumes,
+    head, events: head.position, logs: options.logs, volumes, plugins: pluginParts,
     apps: apps.map((app) => ({ id: app.id, name: app.name, release: app.live?.release ?? null, commit: commitOf(app) })),
   });
 }

@@ -3,6 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { VERSION } from '../../version.js';
+import { keptIn } from '../../drivers/plugin/plugin.room.js';
 import { newestBackup } from '../backup/newest.js';
 import { namer } from '../copies/subject.js';
 import { integrity } from '../audit/integrity.js';
@@ -10,6 +11,7 @@ import { NOTIFICATIONS, notifications, notifyGroup } from '../notifications/noti
 import { isOverOperation } from '../operations/works.projection.js';
 import { drift } from '../drift/drift.decider.js';
 import type { Core } from '../core.js';
+import { dataFolder } from '../plugins/active.js';
 import { DOES_NOT_LOAD } from '../plugins/plugin.decider.js';
 import { standing, toldTrouble } from '../plugins/projected.js';
 import { standings } from '../stack/standing.js';
@@ -97,6 +99,8 @@ async function plugins(core: Core): Promise<Check[]> {
   if (all.length === 0) return [];
   const broken = all.filter(({ enabled, reason }) => !enabled && reason?.startsWith(DOES_NOT_LOAD));
   if (broken.length > 0) return [warn('plugins', broken.map(({ name, reason }) => `${name}: ${reason}`).join('; '), 'they take part in nothing; deploys go on without them', 'berth plugin:update <plugin>, or berth plugin:uninstall <plugin>')];
+  const full = (await Promise.all(all.map(async ({ name }) => ({ name, over: (await keptIn(dataFolder(core.config.root, name), core.config.pluginDisk)).over })))).filter(({ over }) => over !== null);
+  if (full.length > 0) return [warn('plugins', full.map(({ name, over }) => `${name}: ${over}`).join('; '), 'they are asked nothing any more; deploys go on without them', 'make room; or berth plugin:uninstall <plugin>, which removes what it has kept')];
   return [ok('plugins', `${all.filter(({ enabled }) => enabled).length} of ${all.length} enabled`)];
 }
 

@@ -1,5 +1,6 @@
 import { IsOptional, IsString, Matches } from 'class-validator';
 import { PluginFault } from '../../drivers/plugin/plugin.port.js';
+import { keptIn } from '../../drivers/plugin/plugin.room.js';
 import { readSource } from '../../drivers/plugin/plugin.source.js';
 import { Rejected } from '../../events/decider.js';
 import { STEPS, type Step } from '../../events/types/deploy.events.js';
@@ -7,7 +8,7 @@ import { HOOK_TIMES, type HookTime, type PluginCode, type PluginProjection, type
 import { BUNDLED } from '../../plugins/bundled.js';
 import { pipelineStream } from '../apps/app-context.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext } from '../commands/command.js';
-import { report, table } from '../commands/words.js';
+import { bytes, report, table } from '../commands/words.js';
 import type { Core } from '../core.js';
 import { change } from '../draft.js';
 import { NOTIFICATIONS, notifications, tellingBy } from '../notifications/notification.decider.js';
@@ -202,14 +203,15 @@ const info = command({
     return {
       name, enabled: plugin.enabled, reason: plugin.reason, manifest: plugin.manifest, folder: plugin.code, data: plugin.data, user: plugin.uid, source: code?.source ?? null, pin: code?.pin ?? null,
       settings: masked(settings[name]?.server ?? {}) as Record<string, string>, apps: Object.keys(settings[name]?.apps ?? {}).length,
+      keeps: plugin.handlers === null ? await keptIn(plugin.data, core.config.pluginDisk) : null,
       projections: await Promise.all((plugin.manifest.projections ?? []).map(async (each) => toldOf(await projectionOf(core, plugin, each)))),
     };
   },
-  render: ({ name, enabled, reason, manifest, folder, data, user, source, pin, settings, apps, projections }, out) => {
+  render: ({ name, enabled, reason, manifest, folder, data, user, source, pin, settings, apps, keeps, projections }, out) => {
     for (const line of report(`${name} plugin information`, {
       version: manifest.version, description: manifest.description, status: enabled ? 'enabled' : `disabled: ${reason}`, from: source === null ? 'comes with Berth' : told(source), ...(pin !== null && { pin }),
       'fits berth': manifest.berth, commands: manifest.commands.map((each) => each.name).join(' '), hooks: manifest.hooks.map((each) => `${each.when}-${each.step}${each.mayRefuse ? ' (may refuse)' : ''}`).join(' '),
-      events: manifest.events?.types.join(' ') ?? '', buildpacks: Object.keys(manifest.buildpacks).join(' '), ...(folder !== null && { folder, data, user: String(user) }),
+      events: manifest.events?.types.join(' ') ?? '', buildpacks: Object.keys(manifest.buildpacks).join(' '), ...(folder !== null && { folder, data, user: String(user) }), ...(keeps && { keeps: `${bytes(keeps.bytes)}${keeps.over === null ? '' : `; it is asked nothing any more: ${keeps.over}`}` }),
       ...(projections.length > 0 && { projections: projections.map(toldHow).join('; ') }),
       remembers: [...Object.entries(settings).map(([key, value]) => `${key}=${value}`), ...(apps > 0 ? [`of ${apps} ${apps === 1 ? 'app' : 'apps'}`] : [])].join(' '),
     })) out.line(line);

@@ -28,7 +28,7 @@ await startWorker('build', (core) => {
   const packs = join(config.root, 'cache', 'buildpacks');
   const classic = classicBuilds({
     engine, env, stack: stackFor(), instance: config.instance, proxy: config.buildProxy, ca: () => buildCa(config.buildCa),
-    sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: withPluginBuildpacks(new BuildpackFetch(packs, { forbidden: [config.root, config.run] }), new BuildpackFetch(packs), new Plugins(core, new PluginDriver(), BUNDLED)),
+    sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: withPluginBuildpacks(new BuildpackFetch(packs, { forbidden: [config.root, config.run] }), new BuildpackFetch(packs), new Plugins(core, new PluginDriver(config.pluginDisk), BUNDLED)),
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), packFolder, env });

@@ -22,7 +22,7 @@ await startOperations((core, report) => {
   const volumes = new DockerVolumeDriver(dockerSocket, instance, process.env['BERTH_WORKER_NAME'] ?? 'service-1');
   core.volumes = volumes;
   volumes.tidy().catch((error: unknown) => report('what a worker of this name left in the engine', error));
-  const plugins = new Plugins(core, new PluginDriver(), BUNDLED);
+  const plugins = new Plugins(core, new PluginDriver(core.config.pluginDisk), BUNDLED);
   const { config, box, now } = core;
   const services = { engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed: Sealed) => box.unseal(sealed), now };
   const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
