@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
 import { SmallS3 } from '../lib/small-s3.js';
-import { eventsOf, succeeds } from './berth.kit.js';
+import { eventsOf, refuses, succeeds } from './berth.kit.js';
 
 /** Backups of services: good once they were brought into a throw-away instance; restored by one command, whatever dies meanwhile. */
 let berth: Fixture;
@@ -19,6 +19,7 @@ async function ok(args: readonly string[], stdin?: string): Promise<string> {
   const { out, err } = await succeeds(berth, args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
   return out + err;
 }
+const refused = (args: readonly string[], stdin?: string): Promise<string> => refuses(berth, args, { timeoutMs: 280_000, ...(stdin !== undefined && { stdin }) });
 const sql = (text: string): Promise<string> => ok(['postgres:connect', 'blog', '-At'], text);
 const notes = async (): Promise<string> => (await sql('select string_agg(text, \',\' order by id) from notes')).trim();
 const drills = async (): Promise<string[]> => {
@@ -81,6 +82,42 @@ it('Redis, too', async () => {
   await ok(['redis:connect', 'cache', 'set', 'a', 'other']);
   await ok(['redis:restore', 'cache']);
   expect(await ok(['redis:connect', 'cache', 'get', 'a'])).toBe('1\n');
+  expect(await drills()).toEqual([]);
+});
+
+it('a destroyed service\'s are still listed, and come back into another one; so does what lies where no log knows of it', async () => {
+  await ok(['redis:backup-set-encryption', 'cache'], 'their passphrase\n');
+  await ok(['redis:backup', 'cache', dir]);
+  const [sealed, safety, plain] = await backups('redis', 'cache');
+  expect([sealed!.encrypted, safety!.kind, plain!.encrypted]).toEqual([true, 'safety copy', false]);
+  await ok(['redis:destroy', 'cache', '--confirm', 'cache', '--no-dump']);
+  expect(await refused(['redis:backups', 'cash'])).toContain('does not exist, and never did');
+  expect(await refused(['redis:backup', 'cache', dir])).toContain('redis service cache does not exist');
+  const told = await ok(['redis:backups', 'cache']);
+  expect(told).toContain(plain!.key);
+  expect(told).toMatch(new RegExp(`redis cache was destroyed 20.*redis:restore <new> --from cache/${sealed!.backup}`));
+
+  await ok(['redis:create', 'cache']);
+  expect(await backups('redis', 'cache')).toEqual([]);
+  expect((await berth.json<{ backups: Listed[] }>(['redis:backups', 'cache', '--destroyed'])).backups).toHaveLength(3);
+  // of its own name: of the one before it; the passphrase is still that one's
+  await ok(['redis:restore', 'cache', '--from', 'cache']);
+  expect(await ok(['redis:connect', 'cache', 'get', 'a'])).toBe('1\n');
+  await ok(['redis:connect', 'cache', 'flushall']);
+  await ok(['redis:restore', 'cache', '--from', `cache/${plain!.backup}`]);
+  expect(await ok(['redis:connect', 'cache', 'get', 'b'])).toBe('2\n');
+  expect(await refused(['redis:restore', 'cache', '--from', 'cache/99'])).toContain('There is no backup 99');
+
+  await ok(['redis:connect', 'cache', 'flushall']);
+  await ok(['redis:restore', 'cache', join(dir, plain!.key)]);
+  expect(await ok(['redis:connect', 'cache', 'get', 'b'])).toBe('2\n');
+  await ok(['redis:connect', 'cache', 'flushall']);
+  expect(await refused(['redis:restore', 'cache', join(dir, sealed!.key)])).toContain('is encrypted, and its passphrase is not known here');
+  expect(await refused(['redis:restore', 'cache', join(dir, sealed!.key), '--passphrase-stdin'], 'another\n')).toContain('does not open this backup');
+  await ok(['redis:restore', 'cache', join(dir, sealed!.key), '--passphrase-stdin'], 'their passphrase\n');
+  expect(await ok(['redis:connect', 'cache', 'get', 'a'])).toBe('1\n');
+  expect(await refused(['redis:restore', 'cache', join(dir, 'no-such.rdb')])).toContain('There is no no-such.rdb');
+  expect(await refused(['redis:restore', 'cache', 's3://backups/berth/x.rdb'])).toContain('There is no key for s3://backups');
   expect(await drills()).toEqual([]);
 });
 

@@ -68,7 +68,7 @@ export type CopyEvent =
   | NewEvent<'CopyVerified', { group: string; copy: number; count: Count }>
   /** removed by retention */
   | NewEvent<'CopyExpired', { group: string; copy: number }>
-  /** `safety`: the copy of what was there before */
-  | NewEvent<'CopyRestored', { group: string; copy: number; operation: number; safety: number | null }>;
+  /** `safety`: the copy of what was there before; `from`: the group whose copy it was, where that is another one; `object`: what no log knew, `copy` is 0 then */
+  | NewEvent<'CopyRestored', { group: string; copy: number; operation: number; safety: number | null; from?: string; object?: { readonly place: CopyPlace; readonly key: string } }>;
 
 export const COPY_EVENTS: readonly CopyEvent['type'][] = ['CopyAuthSet', 'CopyAuthUnset', 'CopyEncryptionSet', 'CopyEncryptionUnset', 'CopyScheduled', 'CopyUnscheduled', 'CopyRetentionSet', 'CopyDue', 'CopyTaken', 'CopyFailed', 'CopyVerified', 'CopyExpired', 'CopyRestored'];

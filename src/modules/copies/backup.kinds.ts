@@ -18,8 +18,11 @@ import { copiesStream, groupOf, keyOf } from './subject.js';
 
 /** What a backup is asked with. `folder`: parts of the key before its last; `at`: ms since the epoch */
 export interface BackupWish { readonly subject: CopySubject; readonly place: CopyPlace; readonly folder: readonly string[]; readonly at: number; readonly during?: During }
-/** `passphrase`: of the copy, where it is another one than today's */
-export interface CopyWish { readonly subject: CopySubject; readonly copy: number; readonly folder: readonly string[]; readonly passphrase?: Sealed }
+/**
+ * `passphrase`: of the copy, where it is another one than today's; `from`: the group whose copy it is, where that is another one;
+ * `object`: what no log knows, in the place of a copy, which is 0 then
+ */
+export interface CopyWish { readonly subject: CopySubject; readonly copy: number; readonly folder: readonly string[]; readonly passphrase?: Sealed; readonly from?: string; readonly object?: { readonly place: CopyPlace; readonly key: string } }
 
 /** What is read and written, as a worker finds it. */
 export interface VolumeSource { readonly type: 'volume'; readonly app: string; readonly name: string; readonly volume: string }
@@ -35,7 +38,10 @@ export interface StoreInput extends CheckInput { readonly spool: string }
 export interface DrillInput { readonly source: Source; readonly spool: string; readonly bytes: number; readonly sha256: string; readonly passphrase: Sealed | null; /** as it was counted when it was dumped; null: not compared */ readonly count: Count | null }
 export interface PruneInput { readonly gone: readonly ({ readonly copy: number; readonly key: string } & Opened)[] }
 export interface Pruned { readonly gone: readonly number[]; readonly kept: string | null }
-export interface FetchInput extends CheckInput { readonly passphrase: Sealed | null }
+/** `bytes`, `sha256` null: they are not known */
+export interface FetchInput extends Opened { readonly key: string; readonly bytes: number | null; readonly sha256: string | null; readonly passphrase: Sealed | null }
+/** without what was measured in answers of earlier versions */
+export interface Fetched { readonly spool: string; readonly bytes?: number; readonly sha256?: string }
 export interface LoadInput extends DrillInput { readonly source: VolumeSource; /** the volume that is filled */ readonly target: string }
 export interface ImportInput extends DrillInput { readonly source: ServiceSource }
 export interface SafetyInput extends PruneInput { readonly source: Source; /** the volume that was filled; null: none was */ readonly target: string | null; readonly place: CopyPlace; readonly key: string; readonly passphrase: Sealed | null }
@@ -94,23 +100,29 @@ function failing(what: 'backup' | 'verify' | 'restore', copyOf: (run: OperationR
   };
 }
 
+/** A copy as a restore finds it; `bytes` and `sha256` null: nobody has written them down. */
+type Wanted = Pick<KnownCopy, 'place' | 'key' | 'encrypted' | 'count'> & { readonly what: string; readonly bytes: number | null; readonly sha256: string | null };
+
 /** @throws Rejected when it was removed meanwhile */
-async function copyOf(draft: Draft, { subject, copy }: CopyWish): Promise<{ known: KnownCopy; auth: CopyAuth | null; passphrase: Sealed | null }> {
-  const { copies: all, auth, passphrase } = await stateOf(draft, subject);
+async function copyOf(draft: Draft, { subject, copy, from, object }: CopyWish): Promise<{ known: Wanted; auth: CopyAuth | null; passphrase: Sealed | null }> {
+  const own = await stateOf(draft, subject);
+  if (object) return { known: { ...object, what: `The backup ${object.key}`, bytes: null, sha256: null, encrypted: object.key.endsWith('.age'), count: null }, auth: own.auth, passphrase: own.passphrase };
+  const { copies: all, auth, passphrase } = from === undefined ? own : (await draft.load(copies, copiesStream(from))).state;
   const known = all.find((one) => one.copy === copy);
   if (!known) throw new Rejected('backup.missing', `There is no backup ${copy} any more`);
-  return { known, auth, passphrase };
+  return { known: { ...known, what: `Backup ${copy}` }, auth: auth ?? own.auth, passphrase };
 }
 async function fetchInput(draft: Draft, wish: CopyWish): Promise<FetchInput> {
   const { known, auth, passphrase } = await copyOf(draft, wish);
-  if (known.encrypted && !wish.passphrase && !passphrase) throw new Rejected('backup.passphrase', `Backup ${known.copy} is encrypted, and its passphrase is not known here any more`, 'give it: --passphrase-stdin');
+  if (known.encrypted && !wish.passphrase && !passphrase) throw new Rejected('backup.passphrase', `${known.what} is encrypted, and its passphrase is not known here${wish.object ? '' : ' any more'}`, 'give it: --passphrase-stdin');
   return { ...opened(known.place, auth), key: known.key, bytes: known.bytes, sha256: known.sha256, passphrase: known.encrypted ? (wish.passphrase ?? passphrase) : null };
 }
 async function tryInput(draft: Draft, run: OperationRun): Promise<DrillInput> {
   const wish = run.input as CopyWish;
   const { bytes, sha256, passphrase } = await fetchInput(draft, wish);
   const { known: { count } } = await copyOf(draft, wish);
-  return { source: await sourceOf(draft, wish.subject), ...learnt<{ spool: string }>(run, 'fetch'), bytes, sha256, passphrase, count };
+  const fetched = learnt<Fetched>(run, 'fetch');
+  return { source: await sourceOf(draft, wish.subject), spool: fetched.spool, bytes: bytes ?? fetched.bytes!, sha256: sha256 ?? fetched.sha256!, passphrase, count };
 }
 
 /** Something that waits for a disk or a server is tried for a quarter of an hour. */
@@ -170,13 +182,13 @@ const restore: OperationKind = {
     return { source, target, place: fresh.place, key: fresh.key, passphrase: state.passphrase, ...removable(condemned(state, fresh), state.auth) };
   },
   async ending(draft, run) {
-    const { subject, copy } = run.input as CopyWish;
+    const { subject, copy, from, object } = run.input as CopyWish;
     const group = groupOf(subject);
     const { taken, gone, kept } = learnt<Safe>(run, 'safety');
     if (taken) await draft.decide(copies, copiesStream(group), { type: 'Take', group, subject, facts: { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), ...taken, count: null }, gone, kept });
-    await draft.decide(copies, copiesStream(group), { type: 'Restore', group, copy, operation: run.operation, safety: taken && run.operation });
+    await draft.decide(copies, copiesStream(group), { type: 'Restore', group, copy, operation: run.operation, safety: taken && run.operation, ...(from !== undefined && { from }), ...(object && { object }) });
     if (subject.type === 'service') {
-      const { bytes } = (await copyOf(draft, run.input as CopyWish)).known;
+      const bytes = (await copyOf(draft, run.input as CopyWish)).known.bytes ?? learnt<Fetched>(run, 'fetch').bytes!;
       return void await draft.decide(services, serviceStream(subject.service), { type: 'Imported', bytes });
     }
     const { app, name } = await volumeSource(draft, subject);
@@ -184,7 +196,10 @@ const restore: OperationKind = {
     const deploy = await draft.deploy(app, 'config', run.by);
     return deploy === null ? [] : [{ app, deploy }];
   },
-  undone: failing('restore', (run) => (run.input as CopyWish).copy),
+  undone: failing('restore', (run) => {
+    const { copy, from, object } = run.input as CopyWish;
+    return from === undefined && !object ? copy : null; // only its own have a number here
+  }),
 };
 
 export const backupKinds: Readonly<Record<string, OperationKind>> = { backup, 'backup-verify': verify, restore };

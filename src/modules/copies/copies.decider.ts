@@ -31,7 +31,7 @@ export type CopiesCommand =
   | { readonly type: 'Take'; readonly group: string; readonly subject: CopySubject; readonly facts: CopyFacts; readonly kept: string | null; /** copies that were removed */ readonly gone: readonly number[] }
   | { readonly type: 'Fail'; readonly group: string; readonly what: 'backup' | 'verify' | 'restore'; readonly operation: number; readonly copy: number | null; readonly step: string; readonly failure: Failure }
   | { readonly type: 'Verify'; readonly group: string; readonly copy: number; readonly count: Count }
-  | { readonly type: 'Restore'; readonly group: string; readonly copy: number; readonly operation: number; readonly safety: number | null };
+  | { readonly type: 'Restore'; readonly group: string; readonly copy: number; readonly operation: number; readonly safety: number | null; readonly from?: string; readonly object?: { readonly place: CopyPlace; readonly key: string } };
 
 const WHOLE = (n: number): boolean => Number.isInteger(n) && n >= 0 && n <= 1000;
 
@@ -76,8 +76,8 @@ export const copies: Decider<CopiesState, CopiesCommand, CopyEvent> = {
       }
       case 'Verify': return [{ type: 'CopyVerified', data: { group, copy: command.copy, count: command.count } }];
       case 'Restore': {
-        const { copy, operation, safety } = command;
-        return [{ type: 'CopyRestored', data: { group, copy, operation, safety } }];
+        const { type: _, ...data } = command;
+        return [{ type: 'CopyRestored', data }];
       }
       default: return never(command);
     }

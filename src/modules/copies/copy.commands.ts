@@ -1,5 +1,6 @@
 import { Transform } from 'class-transformer';
-import { IsIn, IsInt, IsOptional, IsString, Max, Min } from 'class-validator';
+import { IsIn, IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { isKey } from '../../drivers/copies/copy-store.port.js';
 import { endpointOf } from '../../drivers/copies/place.js';
 import { Rejected } from '../../events/decider.js';
 import type { Sealed } from '../../events/sealed.js';
@@ -34,8 +35,15 @@ export interface Subjects<I extends object> {
   /** who uses it is held still while it is read */
   readonly pauses: boolean;
   /** @throws Rejected when there is none */
-  find(core: Core, input: I): Promise<{ readonly subject: CopySubject; readonly name: string; /** key that seals its secrets */ readonly seal: string }>;
+  find(core: Core, input: I): Promise<One>;
+  /** the one of that name that is there, or else the newest that was destroyed and has backups; absent: what was destroyed has none. @throws Rejected when there never was one */
+  readonly others?: {
+    find(core: Core, name: string, destroyed: boolean): Promise<One & { readonly destroyedAt: number | null }>;
+    /** what the words that name one say */
+    named(input: I): string;
+  };
 }
+interface One { readonly subject: CopySubject; readonly name: string; /** key that seals its secrets */ readonly seal: string }
 
 const number = Transform(({ value }: { value: unknown }) => (typeof value === 'string' && /^#?\d{1,9}$/.test(value) ? Number(value.replace('#', '')) : value));
 
@@ -56,7 +64,7 @@ function noWords(more: readonly string[] | undefined, example: string): void {
 const said = (keep: Keep): string => `the last ${keep.last}, daily ${keep.daily}, weekly ${keep.weekly}, monthly ${keep.monthly}`;
 
 /** The commands of the backups of one kind of thing. */
-export function copyCommands<I extends object>({ prefix, input: Base, path, example, what, pauses, find }: Subjects<I>): AnyCommand[] {
+export function copyCommands<I extends object>({ prefix, input: Base, path, example, what, pauses, find, others }: Subjects<I>): AnyCommand[] {
   const name = (verb: string): string => `${prefix}:${verb}`;
   const Words = Base as new () => object;
   class OneInput extends Words {}
@@ -69,6 +77,17 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
   class CopyInput extends Words {
     @IsOptional() @number @IsInt({ message: 'backup: a number as the list has it' }) @Min(1) @Arg('its number; the newest when there is none', { optional: true, label: 'backup' }) copy?: number;
     @IsOptional() @Flag('its passphrase is piped in: it is another one than today\'s') passphraseStdin?: boolean;
+  }
+  class ListInput extends Words {
+    @IsOptional() @Flag('of the one of that name that was destroyed', { type: 'boolean' }) destroyed?: boolean;
+  }
+  class RestoreInput extends Words {
+    @IsOptional() @Transform(({ value }: { value: unknown }) => (typeof value === 'number' ? String(value) : value)) @Matches(/^#?\d{1,9}$|^\/|^s3:\/\//, { message: 'backup: a number as the list has it, or where one lies: /folder/file, s3://bucket/prefix/object' })
+    @Arg('its number, or where it lies (/folder/file, s3://bucket/prefix/object); the newest when there is none', { optional: true, label: 'backup' }) copy?: string;
+    @IsOptional() @Flag('its passphrase is piped in: it is another one than today\'s') passphraseStdin?: boolean;
+  }
+  class FromInput extends RestoreInput {
+    @IsOptional() @Matches(/^[a-z0-9-]+(?:\/\d{1,9})?$/, { message: 'from: blog/7, or blog for the newest' }) @Flag('a backup of another one, also of one that was destroyed: blog/7, or blog for the newest', { type: 'string', label: 'name/backup' }) from?: string;
   }
   class AuthInput extends Words {
     @IsString() @Arg('the id of the key', { label: 'key id' }) key!: string;
@@ -99,6 +118,13 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
     const group = groupOf(one.subject);
     return { ...one, group, stream: copiesStream(group), state: (await core.repository.load(copies, copiesStream(group))).state };
   }
+  /** The same for one that is there no more, where its backups may be wanted. */
+  async function foundOnce(core: Core, input: ListInput): Promise<Found & { readonly destroyedAt: number | null }> {
+    if (!others) return { ...await found(core, input), destroyedAt: null };
+    const one = await others.find(core, others.named(input as unknown as I), input.destroyed ?? false);
+    const group = groupOf(one.subject);
+    return { ...one, group, stream: copiesStream(group), state: (await core.repository.load(copies, copiesStream(group))).state };
+  }
   const secretly = async ({ core }: CommandContext, seal: string, text: string): Promise<Sealed> => core.box.seal(seal, text);
 
   const backup = command({
@@ -114,25 +140,26 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
   });
 
   const list = command({
-    name: name('backups'), summary: `List the backups of ${what}: age, size, when they were last tried, and what failed`, example: `berth ${name('backups')} ${example}`, input: OneInput, http: { method: 'GET', path: `${path}/backups` }, reads: true,
+    name: name('backups'), summary: `List the backups of ${what}: age, size, when they were last tried, and what failed`, example: `berth ${name('backups')} ${example}`, input: others ? ListInput : OneInput, http: { method: 'GET', path: `${path}/backups` }, reads: true,
     run: async ({ core }, input) => {
-      const { group, name: known, state } = await found(core, input);
+      const { group, name: known, state, destroyedAt } = await foundOnce(core, input);
       const row = (await core.copies.now()).groups[group];
       const now = core.now();
       const next = state.schedule && nextTime(state.schedule, now);
       const at = (ms: number | null): string | null => (ms === null ? null : new Date(ms).toISOString());
       return {
-        name: known, group, schedule: state.schedule && { cron: state.schedule.cron, zone: state.schedule.zone, place: state.schedule.place, next: at(next), overdue: dueTime(state.schedule, state.schedule.done, now) !== null },
+        name: known, group, destroyed: at(destroyedAt), schedule: destroyedAt === null && state.schedule && { cron: state.schedule.cron, zone: state.schedule.zone, place: state.schedule.place, next: at(next), overdue: dueTime(state.schedule, state.schedule.done, now) !== null },
         encrypted: state.passphrase !== null, keep: state.keep, failed: row?.failed && { ...row.failed, at: at(row.failed.at) },
         backups: (row?.copies ?? []).toReversed().map((one) => ({ backup: one.copy, at: at(one.at)!, ageMs: now - one.at, kind: one.safety ? 'safety copy' : 'backup', bytes: one.bytes, sha256: one.sha256, count: one.count, drilledAt: at(one.drilledAt), place: placeName(one.place), key: one.key, encrypted: one.encrypted, failure: one.failure })),
       };
     },
-    render: ({ name: known, backups, failed, schedule, keep }, out) => {
+    render: ({ name: known, backups, failed, schedule, keep, destroyed }, out) => {
       if (!out.quiet) out.section(`Backups of ${known}`);
-      if (backups.length === 0) out.detail(`none: berth ${name('backup')} ${example} /var/backups/berth`);
+      if (backups.length === 0 && destroyed === null) out.detail(`none: berth ${name('backup')} ${example} /var/backups/berth`);
       else for (const line of table(['BACKUP', 'TAKEN (UTC)', 'AGE', 'SIZE', 'HOLDS', 'TRIED (UTC)', 'WHERE'], backups.map((b) => [
         String(b.backup), when(Date.parse(b.at)), age(b.ageMs), bytes(b.bytes), b.count ? words(b.count) : b.kind, b.failure ? `failed: ${b.failure.message}` : b.drilledAt === null ? 'read back' : when(Date.parse(b.drilledAt)), `${b.place}/${b.key}${b.encrypted ? ' (encrypted)' : ''}`,
       ]))) out.line(line);
+      if (destroyed !== null) out.detail(`${known} was destroyed ${destroyed}${backups.length === 0 ? '' : `; a new one takes what it had: berth ${name('create')} <new>, then berth ${name('restore')} <new> --from ${known.split(' ').at(-1)!}/${backups[0]!.backup}`}`);
       if (schedule) out.detail(`schedule: ${schedule.cron} (${schedule.zone}) to ${schedule.place}, next ${schedule.next}; ${said(keep)}`);
       if (failed) out.warn(`${failed.what === 'verify' ? `The trial of backup ${failed.copy}` : 'The last one'} failed in ${failed.step}, ${failed.at}: ${failed.failure.message}`);
     },
@@ -145,20 +172,46 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
   });
 
   const restore = command({
-    name: name('restore'), summary: `Bring a backup of ${what} back; a safety copy of what is there is taken first`, example: `berth ${name('restore')} ${example} 7`, input: CopyInput, http: { method: 'POST', path: `${path}/restore` },
-    run: (context, input) => onCopy(context, input, 'restore', 'restore'),
-    render: ({ name: known, copy }, out) => out.info(`Restoring ${known} from backup ${copy}`),
+    name: name('restore'), summary: `Bring a backup of ${what} back; a safety copy of what is there is taken first`, example: `berth ${name('restore')} ${example} 7`, input: others ? FromInput : RestoreInput, http: { method: 'POST', path: `${path}/restore` },
+    run: async (context, { copy, from, ...input }: FromInput) => {
+      if (copy !== undefined && from !== undefined) throw new Rejected('backup.which', 'One backup can be brought back, not two', `for example: berth ${name('restore')} ${example} --from blog/7`);
+      const number = (text: string | undefined): number | undefined => (text === undefined ? undefined : Number(text.replace('#', '')));
+      const given = { ...input, ...(copy !== undefined && /^#?\d/.test(copy) && { copy: number(copy)! }) };
+      if (from !== undefined) {
+        const [other = '', wanted] = from.split('/');
+        return onCopy(context, given, 'restore', 'restore', { name: other, copy: number(wanted) });
+      }
+      return onCopy(context, given, 'restore', 'restore', copy !== undefined && given.copy === undefined ? copy : undefined);
+    },
+    render: ({ name: known, told }, out) => out.info(`Restoring ${known} from ${told}`),
     finish: async (_, { operation, name: known }, out) => { out.info(`${known} is as it was in that backup; what was there before is safety copy ${operation}, where there was anything`); },
   });
 
-  async function onCopy(context: CommandContext, input: CopyInput, verb: string, kind: string): Promise<OperationAnswer & { name: string; copy: number }> {
-    const { subject, group, name: known, seal, stream } = await found(context.core, input);
+  /** What lies where no log knows of it, and what opens it. @throws Rejected */
+  function objectAt(state: CopiesState, text: string): NonNullable<CopyWish['object']> {
+    const [, folder = '', key = ''] = /^(.*)\/([^/]*)$/.exec(text) ?? [];
+    if (!isKey(key) || folder === '' || folder === 's3:/') throw new Rejected('backup.object', `'${text.slice(0, 200)}' is no file and no object of a bucket`, `for example: berth ${name('restore')} ${example} s3://backups/berth/2026-11-23T03-00-00Z-7.dump`);
+    const place = placeIn(state, folder);
+    if (place.type === 's3' && state.auth === null) throw new Rejected('copies.key', `There is no key for s3://${place.bucket}`, `first: berth ${name('backup-auth')} ${example} <key id>`);
+    return { place, key };
+  }
+
+  /** @param other a copy of another one, or where one lies that is in no list */
+  async function onCopy(context: CommandContext, input: CopyInput, verb: string, kind: string, other?: string | { readonly name: string; readonly copy: number | undefined }): Promise<OperationAnswer & { name: string; copy: number; told: string }> {
+    const { core } = context;
+    const { subject, group, name: known, seal, stream } = await found(core, input);
+    // of its own name: one that was there before it
+    const from = typeof other === 'object' ? await others!.find(core, other.name, other.name === others!.named(input as unknown as I)) : null;
     const passphrase = input.passphraseStdin ? await secretly(context, seal, await secretOf(context, 'Passphrase: ', `${name(verb)} ${example} --passphrase-stdin < passphrase.txt`)) : undefined;
-    const folder = ['safety', ...await folderOf(subject, context.core)];
+    const folder = ['safety', ...await folderOf(subject, core)];
     const { answer } = await change(context, name(verb), group, async (draft) => {
-      const { copy } = chosen((await draft.load(copies, stream)).state, input.copy, `${name('backups')} ${example}`);
-      const wish: CopyWish = { subject, copy, folder, ...(passphrase && { passphrase }) };
-      return { copy, operation: await operate(draft, group, { kind, subject: known, input: wish, by: context.actor }) };
+      const own = (await draft.load(copies, stream)).state;
+      const object = typeof other === 'string' ? objectAt(own, other) : null;
+      const theirs = from && (await draft.load(copies, copiesStream(groupOf(from.subject)))).state;
+      const copy = object ? 0 : chosen(theirs ?? own, from ? (other as { copy: number | undefined }).copy : input.copy, from ? `${name('backups')} ${from.name.split(' ').at(-1)!}` : `${name('backups')} ${example}`).copy;
+      const wish: CopyWish = { subject, copy, folder, ...(passphrase && { passphrase }), ...(from && { from: groupOf(from.subject) }), ...(object && { object }) };
+      const told = object ? `${placeName(object.place)}/${object.key}` : `backup ${copy}${from ? ` of ${from.name}` : ''}`;
+      return { copy, told, operation: await operate(draft, group, { kind, subject: known, input: wish, by: context.actor }) };
     });
     return { group, name: known, ...answer };
   }

@@ -6,7 +6,7 @@ import type { VolumePort } from '../../../drivers/engine/volume.port.js';
 import type { Sealed } from '../../../events/sealed.js';
 import { StepFailure, type OperationContext, type StepAround } from '../../../events/step.js';
 import type { Count } from '../../../events/types/copy.events.js';
-import type { CheckInput, DrillInput, Dumped, DumpInput, FetchInput, ImportInput, LoadInput, Opened, PruneInput, Pruned, Safe, SafetyInput, Source, StoreInput } from '../../../modules/copies/backup.kinds.js';
+import type { CheckInput, DrillInput, Dumped, DumpInput, Fetched, FetchInput, ImportInput, LoadInput, Opened, PruneInput, Pruned, Safe, SafetyInput, Source, StoreInput } from '../../../modules/copies/backup.kinds.js';
 import type { During } from '../../../modules/backup/volumes.js';
 import { spoolFolder } from '../../../modules/copies/spool.js';
 import { placeName, words } from '../../../modules/copies/words.js';
@@ -32,10 +32,11 @@ export function backupWorks(core: Core, volumes: VolumePort, services: ServiceDe
   const inSpool = (context: OperationContext<{ readonly spool: string } & Measured>): AsyncGenerator<Buffer> => spooled(join(folder(context), basename(context.input.spool)), context.input);
 
   /** Reads an object back and compares it. @throws StepFailure `copies.altered` */
-  async function* asWritten(store: CopyStore, { key, bytes: size, sha256 }: { readonly key: string } & Measured, signal: AbortSignal): AsyncGenerator<Buffer> {
+  async function* asWritten(store: CopyStore, { key, bytes: size, sha256 }: Pick<FetchInput, 'key' | 'bytes' | 'sha256'>, signal: AbortSignal): AsyncGenerator<Buffer> {
     const measure = new Measure();
     yield* measure.through(store.get(key, signal));
     const found = measure.end();
+    if (size === null || sha256 === null) return; // nobody knows what was written: whether it can be brought in is all that tells
     if (found.bytes !== size || found.sha256 !== sha256) throw new StepFailure('copies.altered', `${key} in ${store.place} is not what was written there: ${found.bytes === size ? 'its checksum is another one' : `${bytes(found.bytes)} instead of ${bytes(size)}`}`, 'choose another one; nothing was changed');
   }
 
@@ -128,17 +129,17 @@ export function backupWorks(core: Core, volumes: VolumePort, services: ServiceDe
     return result;
   }
 
-  async function fetch(context: OperationContext<FetchInput>): Promise<{ spool: string }> {
+  async function fetch(context: OperationContext<FetchInput>): Promise<Fetched> {
     const { input, log, signal } = context;
     const copies = await at(input);
     const name = fileOf(context);
     log.info(`Fetching ${input.key} from ${copies.place}`);
-    await spool(folder(context), name, asWritten(copies, input, signal), signal);
+    const measured = await spool(folder(context), name, asWritten(copies, input, signal), signal);
     const word = await secret(input.passphrase);
     // the first piece shows whether it can be opened at all
-    if (word !== null) for await (const _ of opened(spooled(join(folder(context), name), input), word)) break;
-    log.detail(`${bytes(input.bytes)}, as it was written`);
-    return { spool: name };
+    if (word !== null) for await (const _ of opened(spooled(join(folder(context), name), measured), word)) break;
+    log.detail(`${bytes(measured.bytes)}${input.sha256 === null ? '' : ', as it was written'}`);
+    return { spool: name, ...measured };
   }
 
   async function load(context: OperationContext<LoadInput>): Promise<{ count: Count }> {
