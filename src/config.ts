@@ -24,6 +24,8 @@ export interface Config {
   readonly buildCa: string | null;
   /** proxy variables handed to builds */
   readonly buildProxy: Readonly<Record<string, string>>;
+  /** where programs of services come from that are compiled here, as Go's GOPROXY; null: Go's own */
+  readonly goProxy: string | null;
   /** user that git runs as, or null for our own */
   readonly gitUser: { readonly uid: number; readonly gid: number } | null;
   readonly concurrency: number;
@@ -71,6 +73,7 @@ export function readConfig(env: NodeJS.ProcessEnv = process.env): Config {
     domain: env['BERTH_DOMAIN'] ?? 'localhost',
     buildCa: env['BERTH_BUILD_CA'] || null,
     buildProxy: proxy,
+    goProxy: env['BERTH_GO_PROXY'] || null,
     gitUser: uid ? { uid: integer('BERTH_GIT_UID', uid, 0), gid: integer('BERTH_GIT_GID', env['BERTH_GIT_GID'], integer('BERTH_GIT_UID', uid, 0)) } : null,
     concurrency: Math.max(1, integer('BERTH_CONCURRENCY', env['BERTH_CONCURRENCY'], 2)),
     networkPool: env['BERTH_NETWORK_POOL'] ?? '10.208.0.0/12',

@@ -14,7 +14,7 @@ const engine = new DockerDriver('/var/run/docker.sock');
 const networkPool = `10.214.${Math.floor(Math.random() * 250)}.0/24`;
 const app = `app${random()}`;
 const name = `shop-${random()}`;
-const config = { instance, buildCa: null, buildProxy: {}, networkPool };
+const config = { instance, buildCa: null, buildProxy: {}, goProxy: null, networkPool };
 const env = () => ({ GREETING: 'hello', SECRET_KEY: 'k-42' });
 const build = (over: Partial<BuildDeps> = {}) => buildStep({ engine, config, env, mark, ...over });
 const release = releaseStep({ engine, config, env, volumes: new DockerVolumeDriver('/var/run/docker.sock', instance) });

@@ -1,5 +1,9 @@
-import { join } from 'node:path';
+import { createHash, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CreateBucketCommand, GetObjectCommand, GetObjectTaggingCommand, HeadObjectCommand, ListObjectVersionsCommand, PutBucketVersioningCommand, PutObjectCommand, PutObjectTaggingCommand, S3Client } from '@aws-sdk/client-s3';
+import { Upload } from '@aws-sdk/lib-storage';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SERVICE_TYPES } from '../../src/plugins/services/types.js';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
@@ -8,9 +12,10 @@ import { refuses, succeeds } from './berth.kit.js';
 /** Every type that the distribution packages, through the same life. `npm run test:services`; BERTH_SERVICES=mariadb,nats for some. */
 const wanted = process.env['BERTH_SERVICES'];
 
+interface Piped { readonly words: readonly string[]; readonly piped: string }
 interface Life {
-  /** words for `connect`, or what is piped into it */
-  readonly write: string | readonly string[];
+  /** words for `connect`, or what is piped into it, or both */
+  readonly write: string | readonly string[] | Piped;
   readonly read: string | readonly string[];
   readonly sees: RegExp;
   /** null: there is no password */
@@ -61,6 +66,69 @@ const LIVES: Readonly<Record<string, Life>> = {
     write: 'SUB answer 1\nPUB $JS.API.STREAM.CREATE.notes answer 38\n{"name":"notes","subjects":["note.*"]}\nPUB note.a answer 4\nkept',
     read: 'SUB answer 1\nPUB $JS.API.STREAM.MSG.GET.notes answer 9\n{"seq":1}', sees: /"data":"a2VwdA=="/, keeps: true, dsn: /^nats:\/\/my_db:[0-9a-f]{32}@berth-nats-my-db:4222$/,
   },
+  s3: {
+    write: { words: ['rcat', '--header-upload', 'content-type: text/special', '--header-upload', 'x-amz-meta-mark: kept', 's3:my-db/a folder/ünï.txt'], piped: 'what is kept' },
+    // by the bucket's own name, as most clients ask; a clone's bucket is called like the clone
+    read: ['lsjson', '-R', '--metadata', '--files-only', 's3:'], sees: /ünï\.txt",.*"Size":12,"MimeType":"text\/special".*"mark":"kept"/, keeps: true,
+    dsn: /^s3:\/\/my_db:[0-9a-f]{32}@berth-s3-my-db:9000\/my-db\?region=us-east-1$/,
+    login: ({ host, username, password, pathname }) => ['rclone', '--config=', '--retries=1', 'lsf', `:s3,provider=Other,region=us-east-1,force_path_style=false,access_key_id=${username},secret_access_key=${password},endpoint='http://${host}':${pathname.slice(1)}`],
+    further: async () => {
+      const port = /(\d+)->9000/.exec(await ok(['s3:expose', 'my-db']) + await ok(['s3:info', 'my-db', '--exposed-ports']))![1];
+      const { username, password } = new URL((await ok(['s3:info', 'my-db', '--dsn'])).trim());
+      const client = new S3Client({ region: 'us-east-1', endpoint: `http://127.0.0.1:${port}`, forcePathStyle: true, credentials: { accessKeyId: username, secretAccessKey: password } });
+      const own = { Bucket: 'my-db', Key: 'many/times' };
+      await client.send(new PutBucketVersioningCommand({ Bucket: 'my-db', VersioningConfiguration: { Status: 'Enabled' } }));
+      for (const Body of ['first', 'second']) await client.send(new PutObjectCommand({ ...own, Body, Metadata: { body: Body } }));
+      await client.send(new PutObjectTaggingCommand({ ...own, Tagging: { TagSet: [{ Key: 'a', Value: 'b' }] } }));
+      await client.send(new CreateBucketCommand({ Bucket: 'another' }));
+      const many = new Upload({ client, params: { Bucket: 'another', Key: 'large', Body: Buffer.alloc(12 << 20, 'x') } });
+      await many.done();
+      const versions = async (Bucket: string) => Promise.all((await client.send(new ListObjectVersionsCommand({ Bucket, Prefix: 'many' }))).Versions!.map(async ({ VersionId }) => (await client.send(new GetObjectCommand({ ...own, VersionId }))).Metadata!['body']));
+      expect(await versions('my-db')).toEqual(['second', 'first']);
+
+      const { out, err, code } = await berth.sh(`cd "${work()}" && "$BERTH" s3:export my-db > dump && head -c -10240 dump > cut && head -c 700 dump > half && wc -c dump`);
+      expect(code, out + err).toBe(0);
+      await client.send(new PutObjectCommand({ ...own, Body: 'third' }));
+      await client.send(new PutObjectCommand({ Bucket: 'my-db', Key: 'late', Body: 'x' }));
+      for (const [file, why] of [['cut', 'cut off'], ['half', 'bash ended with']] as const) {
+        expect(await refused(['s3:import', 'my-db'], readFileSync(join(work(), file)))).toContain(why);
+        expect(await ok(['s3:connect', 'my-db', 'cat', 's3:my-db/many/times'])).toBe('third');
+      }
+      expect(await refused(['s3:import', 'my-db'], 'a text that is no archive')).toContain('not what berth s3:export writes');
+      for (const again of [1, 2]) {
+        await ok(['s3:import', 'my-db'], readFileSync(join(work(), 'dump')));
+        expect(await ok(['s3:connect', 'my-db', 'lsf', '-R', '--files-only', 's3:']), `import ${again}`).toBe('another/large\nmy-db/a folder/ünï.txt\nmy-db/many/times\n');
+      }
+      expect(await versions('my-db')).toEqual(['second', 'first']);
+      expect((await client.send(new GetObjectTaggingCommand(own))).TagSet).toEqual([{ Key: 'a', Value: 'b' }]);
+      expect((await client.send(new HeadObjectCommand({ Bucket: 'another', Key: 'large' }))).ETag).toMatch(/-3"$/);
+      await mkdir(join(work(), 'backups'));
+      await ok(['s3:backup', 'my-db', join(work(), 'backups')]);
+      expect(await ok(['s3:backups', 'my-db'])).toMatch(/objects/);
+      await ok(['s3:restore', 'my-db']);
+      expect(await versions('my-db')).toEqual(['second', 'first']);
+
+      // written over without a pause: what a dump has of an object is all of one time
+      let over = false;
+      const busy = [0, 1, 2, 3].map(async (n) => {
+        while (!over) {
+          const Body = randomBytes(20_000);
+          await client.send(new PutObjectCommand({ Bucket: 'another', Key: `busy/${n % 2}`, Body, Metadata: { md5: createHash('md5').update(Body).digest('hex') } }));
+        }
+      });
+      const exported = await berth.sh(`cd "${work()}" && for n in 1 2 3 4; do "$BERTH" s3:export my-db > busy$n || exit 1; done`).finally(() => { over = true; });
+      await Promise.all(busy);
+      expect(exported.code, exported.out + exported.err).toBe(0);
+      for (const n of [1, 2, 3, 4]) {
+        await ok(['s3:import', 'my-db'], readFileSync(join(work(), `busy${n}`)));
+        for (const key of ['busy/0', 'busy/1']) {
+          const { Body, Metadata } = await client.send(new GetObjectCommand({ Bucket: 'another', Key: key }));
+          expect(createHash('md5').update(await Body!.transformToByteArray()).digest('hex')).toBe(Metadata!['md5']);
+        }
+      }
+      client.destroy();
+    },
+  },
 };
 
 let berth: Fixture;
@@ -70,7 +138,10 @@ async function ok(args: readonly string[], stdin?: string | Buffer): Promise<str
   return out;
 }
 const refused = (args: readonly string[], stdin?: string | Buffer): Promise<string> => refuses(berth, args, { timeoutMs: 290_000, ...(stdin !== undefined && { stdin }) });
-const connect = (type: string, name: string, what: string | readonly string[]): Promise<string> => (typeof what === 'string' ? ok([`${type}:connect`, name, ...(/^(?:mariadb|mysql)$/.test(type) ? ['-N'] : [])], what) : ok([`${type}:connect`, name, ...what]));
+function connect(type: string, name: string, what: Life['write']): Promise<string> {
+  if (typeof what === 'string') return ok([`${type}:connect`, name, ...(/^(?:mariadb|mysql)$/.test(type) ? ['-N'] : [])], what);
+  return 'piped' in what ? ok([`${type}:connect`, name, ...what.words], what.piped) : ok([`${type}:connect`, name, ...what]);
+}
 
 describe.skipIf(wanted === undefined)('types of services', () => {
   beforeAll(async () => { berth = await startBerth(); });
@@ -107,7 +178,7 @@ describe.skipIf(wanted === undefined)('types of services', () => {
       expect(next).not.toBe(dsn);
       if (life.login) {
         await ok([`${name}:enter`, 'my-db', ...life.login(new URL(next))]);
-        expect(await refused([`${name}:enter`, 'my-db', ...life.login(new URL(dsn))])).toMatch(/denied|failed to authenticate/);
+        expect(await refused([`${name}:enter`, 'my-db', ...life.login(new URL(dsn))])).toMatch(/denied|failed to authenticate|SignatureDoesNotMatch/);
       }
     }
     await ok([`${name}:restart`, 'my-db']);

@@ -12,6 +12,8 @@ export const LABEL = {
   service: 'berth.service',
   /** images: digest of everything the image was made from */
   source: 'berth.source',
+  /** images: what Berth made it for, of packages: `service`. Whichever server of the machine wants one has it, so that they have no instance */
+  made: 'berth.made',
   /** volumes: what the app calls it */
   storage: 'berth.storage',
   /** volumes: the restore that made it */

@@ -39,8 +39,24 @@ export interface RegistryImage extends ServerImage {
   readonly reference: string;
 }
 
+/** A program that the distribution has no package of: compiled when the image is made, in a stage of its own, of a Go module in one version. */
+export interface GoProgram {
+  /** `github.com/versity/versitygw` */
+  readonly module: string;
+  /** `v1.8.0` */
+  readonly version: string;
+  /** the module's checksum as go.sum has it, `h1:…`; its own go.sum then fixes what it stands on */
+  readonly sum: string;
+  /** where in the module it is: `./cmd/versitygw` */
+  readonly path: string;
+  /** the variable of its source that has the version: `main.Version` */
+  readonly says: string;
+}
+
 /** An image made of the distribution's packages. */
 export interface PackagedImage extends ServerImage {
+  /** lies in `/usr/local/bin`, called like the last part of its path */
+  readonly program?: GoProgram;
   readonly packages: readonly string[];
   /** files that must be there before the packages come: path → text without quotes */
   readonly before?: Readonly<Record<string, string>>;
@@ -112,6 +128,8 @@ export interface ServiceType {
   dsn(access: ServiceAccess): string;
   /** ends with 0 when it answers by TCP */
   health(access: ServiceAccess): ServiceExec;
+  /** further names of it in its network; none unless said */
+  hosts?(access: ServiceAccess): readonly string[];
   /** once it answers: users, databases; may be run any number of times */
   setup(access: ServiceAccess): readonly ServiceExec[];
   /** null: whoever reaches it needs no password */

@@ -5,9 +5,10 @@ import { nats } from './nats.service.js';
 import { postgres } from './postgres.service.js';
 import { rabbitmq } from './rabbitmq.service.js';
 import { redis } from './redis.service.js';
+import { s3 } from './s3.service.js';
 import { REGISTRY_TYPES } from './registry.services.js';
 
-export const SERVICE_TYPES: readonly ServiceType[] = [postgres, redis, mariadb, mysql, rabbitmq, memcached, nats, ...REGISTRY_TYPES];
+export const SERVICE_TYPES: readonly ServiceType[] = [postgres, redis, mariadb, mysql, rabbitmq, memcached, nats, s3, ...REGISTRY_TYPES];
 
 /** @throws Error no such type: a newer Berth wrote it */
 export function serviceType(name: string): ServiceType {

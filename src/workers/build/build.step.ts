@@ -1,13 +1,13 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import type { Config } from '../../config.js';
 import { contextPath, packContext, scanSource } from '../../drivers/engine/build-context.js';
 import { asWritten, CONFIG_SECRET, shellExports, withConfig } from '../../drivers/engine/dockerfile-config.js';
-import { CA_SECRETS, withHostCa, withoutSyntax } from '../../drivers/engine/dockerfile-ca.js';
+import { withHostCa, withoutSyntax } from '../../drivers/engine/dockerfile-ca.js';
+import { hostCa } from '../../drivers/engine/host-ca.js';
 import { withOwnCaches } from '../../drivers/engine/dockerfile-caches.js';
 import { refusedIn } from '../../drivers/engine/dockerfile-refused.js';
 import type { EnginePort, Image } from '../../drivers/engine/engine.port.js';
-import { jks } from '../../drivers/engine/jks.js';
 import { readLabels } from '../../drivers/engine/labels.js';
 import { versionOf } from '../../drivers/stack/stack.js';
 import { binarySize, size } from '../../drivers/engine/units.js';
@@ -89,9 +89,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     }
     await checkSpace(engine, scan.bytes);
 
-    const ca = deps.config.buildCa === null ? null : await readFile(deps.config.buildCa, 'utf8').catch((error: unknown) => {
-      throw new StepFailure('build.no-ca', `the certificates for builds cannot be read: ${(error as Error).message}`, 'BERTH_BUILD_CA must name a PEM bundle', 'machine');
-    });
+    const ca = await hostCa(deps.config.buildCa);
     const before = third ? await deps.classic!.before(context) : null;
     let dockerfile = before?.dockerfile ?? plan.dockerfile ?? scan.texts.get(path);
     if (dockerfile === undefined) throw new StepFailure('build.dockerfile', `there is no ${path} in the source`, 'commit it, or set the path of your Dockerfile with builder:set <app> dockerfile-path <path>');
@@ -123,7 +121,7 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
       dockerfile: before === null ? inside : path, tag, signal, limits: input.limits, ...(plan.target !== undefined && { target: plan.target }), ...(plan.platform !== undefined && { platform: plan.platform }),
       labels: { instance: deps.config.instance, app: input.app, deploy: context.deploy, attempt: context.attempt, job: context.job, source },
       buildArgs: { ...deps.config.buildProxy, ...(ours ? {} : args) },
-      secrets: { ...pick(values, secret), ...(ours && Object.keys(args).length > 0 && { [CONFIG_SECRET]: shellExports(args) }), ...(ca !== null && { [CA_SECRETS.pem]: ca, [CA_SECRETS.jks]: jks(ca) }) },
+      secrets: { ...pick(values, secret), ...(ours && Object.keys(args).length > 0 && { [CONFIG_SECRET]: shellExports(args) }), ...ca },
       onLine: (line) => {
         if (NO_SPACE.test(line)) room.look();
         if (ours) words.hear(hidden(line));

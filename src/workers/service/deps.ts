@@ -11,7 +11,7 @@ import { accessOf, serviceType } from '../../plugins/services/types.js';
 export interface ServiceDeps {
   readonly engine: EnginePort;
   readonly volumes: Pick<VolumePort, 'ensure' | 'remove' | 'inspect'>;
-  readonly config: Pick<Config, 'instance' | 'root' | 'networkPool' | 'buildProxy'>;
+  readonly config: Pick<Config, 'instance' | 'root' | 'networkPool' | 'buildProxy' | 'buildCa' | 'goProxy'>;
   readonly unseal: (sealed: Sealed) => Promise<string>;
   readonly now: () => number;
 }

@@ -7,6 +7,7 @@ import { readLabels } from '../../drivers/engine/labels.js';
 import { StepFailure, type OperationWork } from '../../events/step.js';
 import type { CopyStepInput, DumpStepInput, DumpStepOutput, ExposeStepInput, ImageStepInput, ImageStepOutput, RemoveStepInput, RotateStepInput, StopStepInput } from '../../modules/services/service.operations.js';
 import { serviceNetwork, serviceVolume } from '../../modules/services/service-names.js';
+import { AMBASSADOR } from '../../plugins/services/ambassador.js';
 import type { ServiceExec } from '../../plugins/services/service-type.js';
 import { hostOf, serviceType } from '../../plugins/services/types.js';
 import { tcpProbe } from '../tcp-probe.js';
@@ -39,7 +40,7 @@ export function imageStep(deps: ServiceDeps): OperationWork<ImageStepInput, Imag
     const { source, reference } = input.image;
     if (source === 'packages') {
       if (type.packaged === null) throw new StepFailure('service.no-packages', `${type.title} is not among the distribution's packages`, `name an image: --image ${type.registry.reference}`);
-      const imageId = await ensureServiceImage(engine, serviceImageName(type.type, type.version, type.packaged), type.packaged, { proxy: deps.config.buildProxy, log, signal, fresh: input.fresh ? job : null });
+      const imageId = await ensureServiceImage(engine, serviceImageName(type.type, type.version, type.packaged), type.packaged, { config: deps.config, log, signal, fresh: input.fresh ? job : null });
       return { imageId };
     }
     if (input.fresh || (await engine.inspectImage(reference)) === null) {
@@ -154,8 +155,6 @@ export function copyStep(deps: ServiceDeps): OperationWork<CopyStepInput, null> 
   };
 }
 
-const AMBASSADOR = { packages: ['socat'], lines: [], script: '#!/bin/sh\nset -eu\n# one listener a word: port\nhost=$1; shift\nfor port do socat "TCP-LISTEN:$port,fork,reuseaddr,keepalive" "TCP:$host:$port" & done\nwait\n' };
-
 /** The host's ports lead to the service through a small container beside it, so that the service itself goes on. */
 export function exposeStep(deps: ServiceDeps): OperationWork<ExposeStepInput, null> {
   return async (context) => {
@@ -164,7 +163,7 @@ export function exposeStep(deps: ServiceDeps): OperationWork<ExposeStepInput, nu
     const engine = observed(deps, context);
     for (const c of await engine.listContainers({ instance, service: input.service })) if (readLabels(c.labels).type === 'ambassador') await engine.removeContainer(c.id);
     if (input.ports.length === 0) return null;
-    const image = await ensureServiceImage(engine, serviceImageName('ambassador', '1', AMBASSADOR), AMBASSADOR, { proxy: deps.config.buildProxy, log, signal, fresh: null });
+    const image = await ensureServiceImage(engine, serviceImageName(AMBASSADOR.type, AMBASSADOR.version, AMBASSADOR.packaged), AMBASSADOR.packaged, { config: deps.config, log, signal, fresh: null });
     const network = await engine.ensureNetwork({ name: serviceNetwork(instance, input.service), labels: { instance, service: input.service }, pool: deps.config.networkPool });
     const id = await engine.createContainer({
       name: `${instance}.${input.type}.${input.name}.ambassador.o${operation}a${attempt}`, image, cmd: [hostOf(input.type, input.name), ...new Set(input.ports.map((p) => String(p.container)))], env: {},

@@ -14,7 +14,7 @@ describe('the container of a service', () => {
   it.each(SERVICE_TYPES.map(({ type }) => type))('of type %s is named, labelled, limited, and has its data in the service\'s volume', (type) => {
     const spec = made(type, 'registry');
     expect(spec).toMatchObject({
-      name: `berth.${type}.my-db.o3a2`, image: 'sha256:i', network: 'net', aliases: [`berth-${type}-my-db`], memory: 512 << 20, cpus: 0.5, restart: 'unless-stopped', stopSeconds: serviceType(type).stopSeconds,
+      name: `berth.${type}.my-db.o3a2`, image: 'sha256:i', network: 'net', aliases: type === 's3' ? ['berth-s3-my-db', 'my-db.berth-s3-my-db'] : [`berth-${type}-my-db`], memory: 512 << 20, cpus: 0.5, restart: 'unless-stopped', stopSeconds: serviceType(type).stopSeconds,
       labels: { instance: 'berth', service: 's1', job: 'j1', attempt: 2, type: 'service', index: 1 },
     });
     expect(spec.mounts).toEqual(type === 'memcached' ? [] : [{ name: 'berth.service.s1', path: serviceType(type).registry.volume }]);

@@ -67,7 +67,7 @@ export function containerOf({ instance }: Pick<Config, 'instance'>, { input, job
   const image = serverImage(type, input.image.source);
   return {
     name: `${instance}.${input.type}.${input.name}.o${operation}a${attempt}`, image: input.imageId, cmd: image.command(access), env: image.env(access),
-    labels: { instance, service: input.service, job, attempt, type: 'service', index: 1 }, network, aliases: [access.host],
+    labels: { instance, service: input.service, job, attempt, type: 'service', index: 1 }, network, aliases: [access.host, ...(type.hosts?.(access) ?? [])],
     memory: parseSize(input.settings['memory']), cpus: Number(input.settings['cpu'] ?? 0), pids: 0,
     // the engine brings it back after a crash and a reboot; what it does not, the reconciler does
     restart: 'unless-stopped', stopSeconds: type.stopSeconds, mounts: image.volume === null ? [] : [{ name: serviceVolume(instance, input.service), path: image.volume }],
