@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { DockerDriver } from '../../src/drivers/engine/docker.driver.js';
 import { CACHE_VOLUME } from '../../src/drivers/engine/labels.js';
@@ -5,12 +7,14 @@ import { type Fixture, run, startBerth } from '../lib/berth-fixture.js';
 import { type AppFiles, type AppWishes, baseImage } from './berth.kit.js';
 import { random, request, tarOf } from './engine.kit.js';
 
-/** What builds cache: counted, capped, purged, and never another's. */
+/** What builds cache: counted, capped, purged, and never another's. Images of services that nobody uses. */
 const MB = 1024 ** 2;
 let berth: Fixture;
 let app: (wishes?: AppWishes) => AppFiles;
 let engine: DockerDriver;
 const strange = `strange${random()}`;
+/** images of services, as they are called; the last one is somebody's */
+const planted = ['old', 'used', 'young', 'mine'].map((what) => `berth/service-${strange}${what}:1-${what === 'mine' ? 'of-my-own' : '0a1b2c3d'}`);
 const docker = async (...args: string[]): Promise<string> => {
   const { code, out, err } = await run('/usr/bin/docker', args);
   if (code !== 0) throw new Error(err);
@@ -24,6 +28,8 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await run('/usr/bin/docker', ['volume', 'rm', '-f', strange]);
+  await run('/usr/bin/docker', ['rm', '-f', strange]);
+  await run('/usr/bin/docker', ['rmi', ...planted]);
   await engine?.removeCaches((await engine.listCaches()).filter(({ mark }) => mark.startsWith(`${strange}/`) || mark.startsWith(`${berth.instance}/`)).map(({ id }) => id));
   await berth.stop();
 });
@@ -70,4 +76,25 @@ it('are shown in bytes, capped by what was used longest ago, and purged; what is
   expect(await cached()).toBe(0);
   expect(await strangers()).toBe(2);
   expect((await berth.http('hoard')).body).toContain('v=2');
+});
+
+/** An image that was made so many days ago, in one layer of its own. */
+async function plantedAt(name: string, days: number): Promise<string> {
+  const layer = await buffer(tarOf({ name }));
+  const config = JSON.stringify({ architecture: 'amd64', os: 'linux', created: new Date(Date.now() - days * 24 * 3_600_000).toISOString(), config: { Cmd: ['/nothing'] }, rootfs: { type: 'layers', diff_ids: [`sha256:${createHash('sha256').update(layer).digest('hex')}`] } });
+  await engine.loadImage(tarOf({ 'config.json': config, 'layer.tar': layer, 'manifest.json': JSON.stringify([{ Config: 'config.json', RepoTags: [name], Layers: ['layer.tar'] }]) }), new AbortController().signal);
+  return name;
+}
+
+it('of services go when no container of the engine has them, and a week has passed', async () => {
+  const [old, used, young, mine] = await Promise.all(planted.map((name) => plantedAt(name, name.includes('young') ? 6 : 8)));
+  await docker('create', '--name', strange, used!);
+  const said = async (...args: string[]): Promise<string[]> => (await berth.cli(['cleanup', ...args])).out.split('\n').filter((line) => line.includes(`service-${strange}`));
+  expect(await said('--dry-run')).toEqual([expect.stringMatching(new RegExp(`^would remove image ${old} \\(.*B\\): of services, an earlier one that nobody uses$`))]);
+  expect(await engine.inspectImage(old!)).not.toBe(null);
+  expect(await said()).toEqual([expect.stringMatching(new RegExp(`^removed image ${old} `))]);
+  expect(await engine.inspectImage(old!)).toBe(null);
+  for (const kept of [used, young, mine]) expect(await engine.inspectImage(kept!), kept).not.toBe(null);
+  await docker('rm', strange);
+  expect(await said('--dry-run')).toEqual([expect.stringContaining(used!)]);
 });

@@ -102,7 +102,7 @@ export class Conductor {
     const sweeper = new Sweeper(core, heldAsRunning(engine, core.held, keeper), router, report);
     const conductor: Conductor = new Conductor(core, new Relay(core.store, queue, core.now), queue, sweeper, keeper, engine, report);
     core.sweep = () => conductor.rounds.sweepNow();
-    core.cleanup = { look: () => sweeper.leftovers(), run: async () => { await conductor.rounds.sweepNow(); await sweeper.sweepCaches(); } };
+    core.cleanup = { look: () => sweeper.leftovers(), run: async () => { await conductor.rounds.sweepNow(); await sweeper.sweepCaches(); await sweeper.sweepImages(); } };
     core.alone = (work) => conductor.rounds.alone(work);
     core.transfer = new GitTransferDriver({ root: config.root, gitUser: config.gitUser });
     const cachesOf = async (app: string) => (await engine.listCaches()).filter(({ mark }) => mark === `${config.instance}/${app}`);

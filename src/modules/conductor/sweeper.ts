@@ -7,6 +7,7 @@ import type { RouterPort } from '../../drivers/router/router.port.js';
 import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Reconciler } from '../drift/reconciler.js';
+import { findOldImages } from '../services/old-images.js';
 import { ofServices, ServiceReconciler } from '../services/service-reconciler.js';
 import { settleBranch } from '../sources/branches.js';
 import { edges } from './edges.js';
@@ -112,6 +113,7 @@ export class Sweeper {
     return [
       ...plan.containers.map((id): Leftover => ({ kind: 'container', name: named.get(id) ?? id, bytes: null })),
       ...plan.images.map((id): Leftover => ({ kind: 'image', name: sized.get(id)?.tags[0] ?? id.slice(7, 19), bytes: sized.get(id)?.bytes ?? null })),
+      ...(await findOldImages(this.core, this.engine)).map(({ references, bytes }): Leftover => ({ kind: 'image', name: references[0]!.startsWith('sha256:') ? references[0]!.slice(7, 19) : references[0]!, bytes, why: 'of services, an earlier one that nobody uses' })),
       ...plan.networks.map((name): Leftover => ({ kind: 'network', name, bytes: null })),
       ...plan.volumes.map((name): Leftover => ({ kind: 'volume', name, bytes: null })),
       ...await Promise.all(plan.quarantines.map(async (path): Promise<Leftover> => ({ kind: 'pushed objects', name: relative(join(root, 'repos'), path), bytes: await this.folders.bytes(path) }))),
@@ -125,6 +127,13 @@ export class Sweeper {
   /** Removes the build caches that nobody has or that are too many; the engine takes long to tell them, so no ordinary sweep asks. */
   async sweepCaches(): Promise<void> {
     await this.each('build caches', async () => { await this.engine.removeCaches((await this.unwantedCaches(await this.core.board.now())).map(({ cache }) => cache.id)); });
+  }
+
+  /** Removes the images of services that nobody uses. What a container has meanwhile the engine does not let go: nothing is removed by force. */
+  async sweepImages(): Promise<void> {
+    await this.each('images of services', async () => {
+      for (const { references } of await findOldImages(this.core, this.engine)) for (const each of references) await this.each(`image ${each}`, () => this.engine.removeImage(each));
+    });
   }
 
   private async unwantedCaches(board: Readonly<Board>): Promise<readonly Unwanted[]> {
@@ -155,6 +164,7 @@ export class Sweeper {
     }
     const condemned = new Set(plan.images);
     for (const image of images) if (condemned.has(image.id)) await this.each(`image ${image.id}`, () => this.removeImage(image));
+    if (pushes) await this.sweepImages();
     for (const name of plan.networks) await this.each(`network ${name}`, () => this.engine.removeNetwork(name));
     for (const name of plan.volumes) await this.each(`volume ${name}`, () => this.engine.removeVolume(name));
     for (const path of plan.quarantines) await this.each(`pushed objects ${path}`, () => folders.remove(path));
