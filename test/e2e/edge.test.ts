@@ -213,6 +213,7 @@ describe('notifications', () => {
     await berth.commit(dir, { 'app.json': '{ broken' });
     const { code } = await berth.push(dir, 'blog');
     expect(code).not.toBe(0);
+    expect(await settled('mail', 1)).toMatchObject({ state: 'delivered', attempts: 1 });
     await berth.until('it to be away', async () => (await rows('ops'))[0]!.why !== null && (await rows('phone'))[0]?.why !== null);
     berth.kill('service-1');
     status = 200;
@@ -225,7 +226,6 @@ describe('notifications', () => {
     const push = at('/').at(-1)!;
     expect(push.headers.authorization).toBe(`Bearer ${token}`);
     expect(JSON.parse(push.body)).toMatchObject({ topic: 'my-topic', title: `blog: deploy ${deploy} failed in detect`, priority: 5 });
-    expect(await settled('mail', 1)).toMatchObject({ state: 'delivered', attempts: 1 });
     expect(mails).toEqual([expect.stringMatching(/^Subject: \[.*\] blog: deploy \d+ failed in detect$[^]*app\.json/m)]);
 
     await berth.commit(dir, { 'app.json': '{}' });
@@ -263,7 +263,13 @@ describe('notifications', () => {
     await ok(['notify:add', 'inside', 'ntfy', `url=${base.replace('127.0.0.1', 'localhost')}/inside`]);
     expect(await no(['notify:test', 'inside'])).toMatch(/private address[^]*only root/);
     expect(got.some(({ body }) => body.includes('"inside"'))).toBe(false);
-    for (const name of ['inside', 'phone', 'mail']) await ok(['notify:remove', name]);
+    // over HTTP
+    const headers = { authorization: `Bearer ${(await berth.cli(['tokens:create', 'notify'])).out.trim()}`, 'content-type': 'application/json' };
+    const asked = (body: object): ReturnType<Fixture['api']> => berth.api('/v1/notifications', { method: 'POST', body: JSON.stringify(body), headers });
+    expect(await asked({ name: 'web', channel: 'slack' })).toMatchObject({ status: 409, body: expect.stringContaining('slack wants url') });
+    expect((await asked({ name: 'web', channel: 'ntfy', options: ['url=https://ntfy.sh/x'], content: 'tk_web' })).status).toBe(200);
+    expect(JSON.parse((await berth.api('/v1/notifications', { headers })).body)).toContainEqual({ name: 'web', channel: 'ntfy', app: null, events: ['failures'], options: { url: 'https://ntfy.sh/x', token: '(sealed)' }, private: false });
+    for (const name of ['web', 'inside', 'phone', 'mail']) await ok(['notify:remove', name]);
   });
 });
 
