@@ -4,7 +4,7 @@ import { CliController } from './commands/cli.controller.js';
 import { DoorGuard } from './commands/guard.js';
 import { HttpErrors } from './commands/http-errors.js';
 import { REPORT, type Report } from './commands/report.js';
-import { PluginsController } from './commands/plugins.controller.js';
+import { PluginServicesController, PluginsController } from './commands/plugins.controller.js';
 import { REST_CONTROLLERS } from './commands/rest.controllers.js';
 import { Core } from './core.js';
 
@@ -14,7 +14,7 @@ export class ApiModule {
   static with(core: Core, report: Report): DynamicModule {
     return {
       module: ApiModule,
-      controllers: [CliController, ...REST_CONTROLLERS, PluginsController],
+      controllers: [CliController, ...REST_CONTROLLERS, PluginsController, PluginServicesController],
       providers: [{ provide: Core, useValue: core }, { provide: REPORT, useValue: report }, { provide: APP_GUARD, useClass: DoorGuard }, { provide: APP_FILTER, useClass: HttpErrors }],
     };
   }

@@ -38,6 +38,13 @@ export class Draft {
     return (this.staged.get(stream) as Loaded<S> | undefined) ?? this.core.repository.load(decider, stream);
   }
 
+  /** The same of a stream that must still be as it is when this draft is written. */
+  async watch<S, E extends NewEvent>(decider: Pick<Decider<S, never, E>, 'initial' | 'evolve'>, stream: string): Promise<Loaded<S>> {
+    const loaded = await this.load(decider, stream);
+    this.looked.set(stream, loaded.version);
+    return loaded;
+  }
+
   /** Decides a command on a stream; what follows is part of this draft. */
   async decide<S, C, E extends NewEvent>(decider: Decider<S, C, E>, stream: string, command: C): Promise<readonly E[]> {
     const { state, version } = await this.load(decider, stream);
@@ -52,8 +59,7 @@ export class Draft {
 
   /** Asks for a deploy of the app as this draft leaves it; null when nothing has to be deployed. */
   async deploy(app: string, kind: DeployKind, by: string, source: DeploySource = NO_SOURCE): Promise<number | null> {
-    const { state: owner, version } = await this.load(apps, appStream(app));
-    this.looked.set(appStream(app), version); // not destroyed while this is decided
+    const { state: owner } = await this.watch(apps, appStream(app)); // not destroyed while this is decided
     if (owner.status !== 'live') throw new Rejected('app.missing', `App ${owner.name || app} does not exist any more`, 'see: berth apps:list', 20);
     const context = await loadContext(this, this.core.config, app);
     const { state } = await this.load(pipeline, pipelineStream(app));

@@ -66,13 +66,15 @@ export interface Making {
   readonly log: StepLog; readonly signal: AbortSignal;
   /** null: one that is there will do */
   readonly fresh: string | null;
+  /** the plugin that has said what is in it; absent: we have */
+  readonly plugin?: string;
 }
 
 /**
  * Makes the image where it is not there. Answers its id.
  * @throws StepFailure `build.no-stack` and what a build throws; a mirror that does not answer is a machine's fault
  */
-export async function ensureServiceImage(engine: EnginePort, name: string, packaged: Packaged, { config, log, signal, fresh }: Making): Promise<string> {
+export async function ensureServiceImage(engine: EnginePort, name: string, packaged: Packaged, { config, log, signal, fresh, plugin }: Making): Promise<string> {
   const found = fresh === null ? await engine.inspectImage(name) : null;
   if (found) return found.id;
   const { base } = stackImages();
@@ -94,6 +96,7 @@ export async function ensureServiceImage(engine: EnginePort, name: string, packa
     });
     return built.id;
   } catch (error) {
+    if (plugin !== undefined && error instanceof StepFailure && error.fault === 'user') throw new StepFailure(error.code, `the image ${name}, as plugin ${plugin} says it is made, could not be made: ${error.message}`, `a fault of the plugin, or of the way to the Debian mirror: berth plugin:info ${plugin}`, 'user', { cause: error });
     // its Dockerfile is ours, so that what fails is the way to the packages
     if (error instanceof StepFailure && error.fault === 'user') throw new StepFailure(error.code, `the image ${name} could not be made: ${error.message}`, `can containers reach the Debian mirror${program ? ' and the Go module proxy' : ''}? see berth operations:show, and BERTH_DEBIAN_MIRROR${program ? ', BERTH_GO_PROXY, BERTH_BUILD_CA; docs/air-gapped.md tells how to bring the image from another server' : ''}`, 'machine', { cause: error });
     throw error;

@@ -12,7 +12,7 @@ export interface ExposedPort { readonly host: number; readonly container: number
 
 /** stream `service-<id>`; `secrets` are sealed with the service's own key */
 export type ServiceEvent =
-  | NewEvent<'ServiceCreated', { service: string; type: string; name: string; image: ServiceImage; settings: Record<string, string>; secrets: Record<string, Sealed> }>
+  | NewEvent<'ServiceCreated', { service: string; type: string; /** that brought the type; absent: one of ours */ plugin?: string; name: string; image: ServiceImage; settings: Record<string, string>; secrets: Record<string, Sealed> }>
   /** it was seen well in this container: the first one, or one that took the place of another */
   | NewEvent<'ServiceStarted', { service: string; image: ServiceImage; container: ServiceContainer }>
   /** it shall not run; `paused`: its container stays */

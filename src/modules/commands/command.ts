@@ -81,6 +81,8 @@ export interface Command<I extends object = object, R = unknown> {
   readonly shownOnce?: boolean;
   /** only on the server itself: not over SSH, not over HTTP */
   readonly local?: boolean;
+  /** other spellings of its name; the registry knows those of ours */
+  readonly others?: readonly string[];
   /** what its group is about, for the help; the registry knows of ours */
   readonly about?: string;
   /** `run` of this input looks at nothing but files: the command line carries it out by itself, where there is no server, too */

@@ -5,7 +5,7 @@ import { followOperation, operationLog, printOperation } from '../operations/fol
 import { DeployPrinter } from '../deploys/deploy-output.js';
 import { checkSize, parse, splitGlobal, type GlobalFlags } from './argv.js';
 import { plainItem, type AnyCommand, type CommandContext, type DeployAnswer, type OperationAnswer, type Terminal } from './command.js';
-import { foreignCommands } from '../plugins/foreign.js';
+import { asleep, foreignCommands } from '../plugins/foreign.js';
 import { explain } from './explain.js';
 import { FrameOut } from './out.js';
 import { validated } from './validated.js';
@@ -65,12 +65,12 @@ export class CliDoor {
     if (name === null) return help(helpAll(more));
     const group = groupAskedFor(name, more);
     if (group !== null) return help(helpGroup(group, more));
-    const command = find(name, more);
+    const command = await this.found(name, more);
     if (command.name === 'help') {
       const topic = rest.find((word) => !word.startsWith('-'));
       if (topic === undefined) return help(helpAll(more));
       const asked = groupAskedFor(topic, more);
-      return help(asked !== null ? helpGroup(asked, more) : helpCommand(find(topic, more)));
+      return help(asked !== null ? helpGroup(asked, more) : helpCommand(await this.found(topic, more)));
     }
     const parsed = parse(command, rest, global);
     if (parsed.global.help) return help(helpCommand(command));
@@ -78,6 +78,15 @@ export class CliDoor {
     const input = await validated(command, parsed.input);
     const out = new FrameOut((channel, content) => caller.write(channel, content), caller.columns, caller.color, parsed.global.quiet, trace);
     return this.execute(command, input, caller, parsed.global, out);
+  }
+
+  /** @throws Rejected also when a plugin that is disabled would have it */
+  private async found(name: string, more: readonly AnyCommand[]): Promise<AnyCommand> {
+    try {
+      return find(name, more);
+    } catch (error) {
+      throw (await asleep(this.core, name.split(':')[0]!)) ?? error;
+    }
   }
 
   private async execute(command: AnyCommand, input: object, caller: Caller, global: GlobalFlags, out: FrameOut): Promise<number> {

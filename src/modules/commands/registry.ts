@@ -68,9 +68,11 @@ function distance(a: string, b: string): number {
   return row[b.length]!;
 }
 
+const isCalled = (command: AnyCommand, name: string): boolean => command.name === name || (command.others?.includes(name) ?? false);
+
 /** The command of that name, `more` being those of plugins. @throws Rejected with the nearest name */
 export function find(name: string, more: readonly AnyCommand[] = []): AnyCommand {
-  const found = byName.get(ALIASES[name] ?? name) ?? more.find((c) => c.name === name);
+  const found = byName.get(ALIASES[name] ?? name) ?? more.find((c) => isCalled(c, name));
   if (found) return found;
   const near = name.length > 40 ? undefined : [...COMMANDS, ...more].map((c) => ({ name: c.name, far: distance(name, c.name) })).sort((a, b) => a.far - b.far)[0];
   const guess = near && near.far <= 3 ? `did you mean ${near.name}? ` : '';
@@ -79,7 +81,7 @@ export function find(name: string, more: readonly AnyCommand[] = []): AnyCommand
 
 /** `ps` and `ps:help` ask for a group's help, when no command has that name. */
 export function groupAskedFor(name: string, more: readonly AnyCommand[] = []): string | null {
-  const group = name.endsWith(':help') ? name.slice(0, -5) : byName.has(name) || ALIASES[name] || more.some((c) => c.name === name) ? null : name;
+  const group = name.endsWith(':help') ? name.slice(0, -5) : byName.has(name) || ALIASES[name] || more.some((c) => isCalled(c, name)) ? null : name;
   return group !== null && [...COMMANDS, ...more].some((c) => groupOf(c.name) === group) ? group : null;
 }
 

@@ -8,10 +8,10 @@ import { operationsStream, type Draft } from '../draft.js';
 import { operations } from '../operations/operation.decider.js';
 import type { OperationKind } from '../operations/operation.kind.js';
 import type { OperationRun } from '../operations/operation.state.js';
-import { serviceType } from '../../plugins/services/types.js';
 import { services } from '../services/service.decider.js';
 import { serviceStream } from '../services/service-names.js';
 import { running, specOf, type ServiceSpec } from '../services/service.operations.js';
+import { typeOf } from '../services/type-of.js';
 import { storage, volumeName } from '../storage/storage.decider.js';
 import { condemned, copies, type CopyAuth, type KnownCopy } from './copies.decider.js';
 import { copiesStream, groupOf, keyOf } from './subject.js';
@@ -66,7 +66,7 @@ async function serviceSource(draft: Draft, service: string): Promise<ServiceSour
 }
 
 /** Ending of its dumps: `.tar`, `.dump` */
-const suffixOf = (source: Source): string => (source.type === 'volume' ? '.tar' : `.${serviceType(source.spec.type).dumps?.suffix ?? 'dump'}`);
+const suffixOf = async ({ core }: Draft, source: Source): Promise<string> => (source.type === 'volume' ? '.tar' : `.${(await typeOf(core, source.spec)).dumps?.suffix ?? 'dump'}`);
 
 async function volumeSource(draft: Draft, { app, name }: Extract<CopySubject, { type: 'volume' }>): Promise<VolumeSource> {
   const { state: owner } = await draft.load(apps, appStream(app));
@@ -141,7 +141,7 @@ const backup: OperationKind = {
       opened(wish.place, state.auth); // now rather than when all is dumped
       const { passphrase } = state;
       const source = await sourceOf(draft, wish.subject);
-      return { source, during: wish.during ?? 'paused', passphrase, key: keyOf(wish.folder, wish.at, run.operation, `${suffixOf(source)}${passphrase ? '.age' : ''}`) };
+      return { source, during: wish.during ?? 'paused', passphrase, key: keyOf(wish.folder, wish.at, run.operation, `${await suffixOf(draft, source)}${passphrase ? '.age' : ''}`) };
     }
     if (step === 'prune') return removable(condemned(state, facts(wish, run)), state.auth);
     const { key, bytes, sha256, passphrase, count, spool } = learnt<Dumped>(run, 'dump');
@@ -178,7 +178,7 @@ const restore: OperationKind = {
     const target = source.type === 'volume' ? volumeName(draft.core.config.instance, source.app, source.name, run.operation) : null;
     if (step !== 'safety') return { ...await tryInput(draft, run), ...(target !== null && { target }) };
     const state = await stateOf(draft, wish.subject);
-    const fresh = { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), key: keyOf(wish.folder, draft.core.now(), run.operation, `${suffixOf(source)}${state.passphrase ? '.age' : ''}`) };
+    const fresh = { copy: run.operation, safety: true, place: safetyPlace(draft.core.config.root), key: keyOf(wish.folder, draft.core.now(), run.operation, `${await suffixOf(draft, source)}${state.passphrase ? '.age' : ''}`) };
     return { source, target, place: fresh.place, key: fresh.key, passphrase: state.passphrase, ...removable(condemned(state, fresh), state.auth) };
   },
   async ending(draft, run) {

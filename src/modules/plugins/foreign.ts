@@ -1,4 +1,6 @@
 import { IsArray, IsBoolean, IsNumber, IsOptional, IsString } from 'class-validator';
+import { declaredType } from '../../plugins/services/declared.js';
+import { typeCommands } from '../services/commands.js';
 import { PluginFault } from '../../drivers/plugin/plugin.port.js';
 import { Rejected } from '../../events/decider.js';
 import type { PluginArgument, PluginCommand, PluginManifest } from '../../events/types/plugin.events.js';
@@ -9,7 +11,7 @@ import type { Core } from '../core.js';
 import { change } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
 import type { Plugin } from './active.js';
-import { missing, pluginSeal, pluginSettings, pluginStream } from './plugin.decider.js';
+import { disabled, missing, pluginSeal, pluginSettings, pluginStream } from './plugin.decider.js';
 
 /** lines of standard error that are shown */
 const NOTES_MAX = 200;
@@ -66,16 +68,22 @@ function commandsOf(manifest: PluginManifest): readonly AnyCommand[] {
 /** Commands of the plugins that come with Berth: always there. */
 export const bundledCommands: readonly AnyCommand[] = BUNDLED.flatMap(({ manifest }) => commandsOf(manifest));
 
-/** Commands of the installed plugins that are enabled now. */
+/** Commands of the installed plugins that are enabled now, those of their types of services too. */
 export async function foreignCommands(core: Pick<Core, 'pluginHost'>): Promise<readonly AnyCommand[]> {
-  return ((await core.pluginHost?.enabled()) ?? []).filter(({ handlers }) => handlers === null).flatMap(({ manifest }) => commandsOf(manifest));
+  return ((await core.pluginHost?.enabled()) ?? []).filter(({ handlers }) => handlers === null).flatMap(({ manifest }) => [...commandsOf(manifest), ...(manifest.services ?? []).flatMap((declared) => typeCommands(declaredType(manifest.name, declared)))]);
+}
+
+/** Why a name is that of no command: its type of service is that of a plugin that is disabled. Services of it go on; null: it is not. */
+export async function asleep(core: Pick<Core, 'pluginHost'>, group: string): Promise<Rejected | null> {
+  const owner = ((await core.pluginHost?.all()) ?? []).find(({ enabled, manifest }) => !enabled && manifest.services?.some(({ type, aliases }) => type === group || aliases.includes(group)));
+  return owner ? disabled(owner) : null;
 }
 
 /** The plugin as it is now. @throws Rejected */
 async function current(core: Core, name: string): Promise<Plugin> {
   const plugin = (await core.pluginHost!.all()).find((each) => each.name === name);
   if (!plugin) throw missing(name);
-  if (!plugin.enabled) throw new Rejected('plugin.disabled', `Plugin ${name} is disabled: ${plugin.reason}`, `berth plugin:enable ${name}`);
+  if (!plugin.enabled) throw disabled(plugin);
   return plugin;
 }
 

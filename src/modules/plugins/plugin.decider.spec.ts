@@ -24,7 +24,16 @@ describe('plugins', () => {
   it('are installed once; the same again is nothing, another is an update', () => {
     expect(life(install('hello'), install('hello')).events).toEqual(['PluginInstalled']);
     expect(() => life(install('hello'), install('hello', 'b'))).toThrow('hello 1.0.0 is installed already');
-    expect(life(install('hello'), { type: 'Update', plugin: 'hello', code: code('b') }, { type: 'Update', plugin: 'hello', code: code('b') }).events).toEqual(['PluginInstalled', 'PluginUpdated']);
+    expect(life(install('hello'), { type: 'Update', plugin: 'hello', code: code('b'), bundled }, { type: 'Update', plugin: 'hello', code: code('b'), bundled }).events).toEqual(['PluginInstalled', 'PluginUpdated']);
+  });
+
+  it('have commands that begin alike with nobody else\'s', () => {
+    const bringing = (plugin: string, type: string, aliases: string[] = []): PluginsCommand => ({ type: 'Install', plugin, code: { ...code('a'), manifest: { name: plugin, services: [{ type, aliases }] } as unknown as PluginCode['manifest'] }, bundled });
+    expect(life(bringing('valkey', 'valkey'), bringing('other', 'kv')).events).toEqual(['PluginInstalled', 'PluginInstalled']);
+    expect(() => life(bringing('a', 'valkey'), bringing('b', 'kv', ['valkey']))).toThrow('Its service type valkey is a service type of plugin a already');
+    expect(() => life(bringing('a', 'valkey'), install('valkey'))).toThrow('Its name is a service type of plugin a already');
+    expect(() => life(install('valkey'), bringing('a', 'valkey'))).toThrow('Its service type valkey is that of plugin valkey already');
+    expect(() => life(bringing('a', 'maintenance'))).toThrow('Its service type maintenance is that of plugin maintenance already');
   });
 
   it('that come with Berth can be disabled, and nothing else', () => {

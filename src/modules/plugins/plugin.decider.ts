@@ -1,5 +1,5 @@
 import { never, Rejected, type Decider } from '../../events/decider.js';
-import type { PluginCode, PluginEvent, PluginSettingEvent } from '../../events/types/plugin.events.js';
+import type { PluginCode, PluginEvent, PluginManifest, PluginSettingEvent } from '../../events/types/plugin.events.js';
 
 /** stream of which plugins there are */
 export const PLUGINS_STREAM = 'plugins';
@@ -20,7 +20,7 @@ export interface PluginsState { readonly installed: Readonly<Record<string, Inst
 
 export type PluginsCommand =
   | { type: 'Install'; plugin: string; code: PluginCode; bundled: readonly string[] }
-  | { type: 'Update'; plugin: string; code: PluginCode }
+  | { type: 'Update'; plugin: string; code: PluginCode; bundled: readonly string[] }
   | { type: 'Enable'; plugin: string; bundled: readonly string[] }
   | { type: 'Disable'; plugin: string; reason: string; bundled: readonly string[] }
   | { type: 'Uninstall'; plugin: string; bundled: readonly string[] };
@@ -29,12 +29,26 @@ export function missing(name: string): Rejected {
   return new Rejected('plugin.missing', `There is no plugin ${name.slice(0, 60)}`, 'see: berth plugin:list');
 }
 
+export const disabled = ({ name, reason }: { readonly name: string; readonly reason: string | null }): Rejected => new Rejected('plugin.disabled', `Plugin ${name} is disabled: ${reason}`, `berth plugin:enable ${name}`);
+
 /** The user of a plugin: the one that it had, or the first that nobody had. @throws Rejected */
 export function uidOf({ uids }: Pick<PluginsState, 'uids'>, plugin: string): number {
   if (Object.hasOwn(uids, plugin)) return uids[plugin]!;
   const used = new Set(Object.values(uids));
   for (let uid: number = UIDS.from; uid <= UIDS.to; uid += 1) if (!used.has(uid)) return uid;
   throw new Rejected('plugin.users', 'There were too many plugins: no user is left for another one', `at most ${UIDS.to - UIDS.from + 1}`);
+}
+
+/** Names that a plugin's commands begin with. */
+const groups = (name: string, { services = [] }: PluginManifest): string[] => [name, ...services.flatMap(({ type, aliases }) => [type, ...aliases])];
+
+/** No two plugins have commands that begin alike. @throws Rejected */
+function requireOwn(plugin: string, manifest: PluginManifest, installed: Readonly<Record<string, Installed>>, bundled: readonly string[]): void {
+  const others = [...Object.values(installed).filter(({ name }) => name !== plugin).flatMap((other) => groups(other.name, other.manifest).map((group) => [group, other.name] as const)), ...bundled.map((name) => [name, name] as const)];
+  for (const group of groups(plugin, manifest)) {
+    const taken = others.find(([name]) => name === group);
+    if (taken) throw new Rejected('plugin.taken', `${group === plugin ? 'Its name' : `Its service type ${group}`} is ${taken[0] === taken[1] ? `that of plugin ${taken[1]}` : `a service type of plugin ${taken[1]}`} already`, 'two plugins cannot have commands of one name');
+  }
 }
 
 const same = (a: PluginCode, b: PluginCode): boolean => a.pin === b.pin && JSON.stringify(a.source) === JSON.stringify(b.source) && JSON.stringify(a.manifest) === JSON.stringify(b.manifest);
@@ -48,12 +62,14 @@ export const plugins: Decider<PluginsState, PluginsCommand, PluginEvent> = {
     switch (command.type) {
       case 'Install': {
         if (own) throw new Rejected('plugin.exists', `${plugin} is a plugin that comes with Berth`, 'give yours another name');
+        requireOwn(plugin, command.code.manifest, installed, command.bundled);
         if (!found) return [{ type: 'PluginInstalled', data: { plugin, uid: uidOf({ uids }, plugin), ...command.code } }];
         if (same(found, command.code)) return [];
         throw new Rejected('plugin.exists', `${plugin} ${found.version} is installed already`, `to bring it up to date: berth plugin:update ${plugin}`);
       }
       case 'Update':
         if (!found) throw missing(plugin);
+        requireOwn(plugin, command.code.manifest, installed, command.bundled);
         return same(found, command.code) ? [] : [{ type: 'PluginUpdated', data: { plugin, from: found.version, ...command.code } }];
       case 'Enable':
         if (!found && !own) throw missing(plugin);

@@ -14,7 +14,8 @@ import { change } from '../draft.js';
 import { NOTIFICATIONS, notifications, tellingBy } from '../notifications/notification.decider.js';
 import { masked } from '../history/mask.js';
 import type { Plugin } from './active.js';
-import { DOES_NOT_LOAD, missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
+import { beforeUninstall, beforeUpdate, refuseInUse } from './in-use.js';
+import { type Installed as InstalledPlugin, DOES_NOT_LOAD, missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
 import { forgetStandings, standing, toldTrouble, type Trouble } from './projected.js';
 import { seenEvent } from './seen-event.js';
 import { testCommand } from './test.command.js';
@@ -61,12 +62,17 @@ const tidy = async (core: Core): Promise<void> => core.pluginInstaller!.tidy(Obj
 interface Installed { readonly plugin: string; readonly version: string; readonly pin: string; readonly changed: boolean; readonly from?: string; readonly commands: readonly string[] }
 interface Failed { readonly from: string; readonly error: string; readonly hint: string | null }
 
+async function bringUpToDate(context: CommandContext, command: string, before: InstalledPlugin, code: PluginCode, mended = false): Promise<number> {
+  const again = await beforeUpdate(context, before, code.manifest);
+  return decide(context, command, { type: 'Update', plugin: before.name, code, bundled: names }, ...(again || mended ? [{ type: 'Enable', plugin: before.name, bundled: names } as const] : []));
+}
+
 async function installOne(context: CommandContext, source: PluginSource): Promise<Installed> {
   const { name, code } = await prepared(context, source, null);
   const before = (await context.core.plugins.now()).registry.installed[name];
   // what was changed by hand in the plugins folder is brought in line
   const again = before !== undefined && before.source.type === 'folder' && source.type === 'folder' && before.source.path === source.path;
-  const changed = await decide(context, 'plugin:install', again ? { type: 'Update', plugin: name, code } : { type: 'Install', plugin: name, code, bundled: names });
+  const changed = again ? await bringUpToDate(context, 'plugin:install', before, code) : await decide(context, 'plugin:install', { type: 'Install', plugin: name, code, bundled: names });
   return { plugin: name, version: code.version, pin: code.pin, changed: changed > 0, ...(before && { from: before.version }), commands: code.manifest.commands.map((each) => each.name) };
 }
 
@@ -113,8 +119,8 @@ const update = command({
         if (committish !== undefined && before.source.type !== 'git') throw new Rejected('plugin.committish', `${before.name} was not installed from git`, 'leave the committish out');
         const source = before.source.type === 'git' && committish !== undefined ? await readSource(before.source.url, committish) : before.source;
         const { code } = await prepared(context, source, before.name);
-        const mended = !before.enabled && before.reason?.startsWith(DOES_NOT_LOAD);
-        const changed = await decide(context, 'plugin:update', { type: 'Update', plugin: before.name, code }, ...(mended ? [{ type: 'Enable', plugin: before.name, bundled: names } as const] : []));
+        const mended = !before.enabled && (before.reason?.startsWith(DOES_NOT_LOAD) ?? false);
+        const changed = await bringUpToDate(context, 'plugin:update', before, code, mended);
         await forgetStandings(context.core.store, before.name, before.manifest.projections?.filter(({ name }) => !code.manifest.projections?.some((each) => each.name === name)));
         installed.push({ plugin: before.name, version: code.version, pin: code.pin, from: before.version, changed: changed > 0, commands: [] });
       } catch (error) {
@@ -163,10 +169,13 @@ const uninstall = command({
     const { core } = context;
     const found = (await core.pluginHost!.all()).find((each) => each.name === plugin);
     if (!found) throw missing(plugin);
+    const there = async () => (await core.plugins.now()).registry.installed[plugin];
+    await refuseInUse(core, await there());
     if (!context.force && !names.includes(plugin)) {
       const typed = confirm ?? await context.ask('> ', ['WARNING: Potentially Destructive Action', `This command will remove plugin ${plugin} and all that it has kept.`, `To proceed, type "${plugin}"`]);
       if (typed.trim() !== plugin) throw new Rejected('plugin.confirm', `Confirmation did not match ${plugin}. Aborted.`);
     }
+    await beforeUninstall(context, await there());
     await change(context, 'plugin:uninstall', 'plugins', async (draft) => {
       const { state } = await draft.load(pluginSettings, pluginStream(plugin));
       const telling = tellingBy((await draft.load(notifications, NOTIFICATIONS)).state, plugin);

@@ -1,5 +1,6 @@
 import { SERVICE_TYPES } from '../../plugins/services/types.js';
 import { Rejected } from '../../events/decider.js';
+import type { AnyCommand } from '../commands/command.js';
 import { copyCommands } from '../copies/copy.commands.js';
 import type { Core } from '../core.js';
 import { dataCommands } from './data.commands.js';
@@ -29,12 +30,26 @@ async function former(core: Core, type: string, name: string, destroyed: boolean
   return one(found.service, found.at);
 }
 
-/** The commands of every type of service. */
-export const serviceCommands = SERVICE_TYPES.flatMap((type) => [...lifeCommands(type), ...linkCommands(type), ...dataCommands(type), ...backupCommands(type)]);
+const commandsOf = (type: ServiceType): AnyCommand[] => [...lifeCommands(type), ...linkCommands(type), ...dataCommands(type), ...backupCommands(type)];
 
-/** Other spellings of a type, for the commands that have none of their own: `postgresql:info` → `postgres:info`. */
-export const serviceAliases: Readonly<Record<string, string>> = Object.fromEntries(SERVICE_TYPES.flatMap(({ type, aliases }) => aliases.flatMap((alias) => {
-  const own = serviceCommands.filter(({ name }) => name.startsWith(`${type}:`)).map(({ name }) => name.slice(type.length + 1));
-  return own.filter((verb) => !serviceCommands.some(({ name }) => name === `${alias}:${verb}`)).map((verb) => [`${alias}:${verb}`, `${type}:${verb}`] as const);
-})));
+/** Other spellings of a type's commands, those left out that are commands of their own: `postgresql:info` of `postgres:info`. */
+function spellings({ type, aliases }: ServiceType, commands: readonly AnyCommand[]): (readonly [string, string])[] {
+  return aliases.flatMap((alias) => commands.filter(({ name }) => name.startsWith(`${type}:`)).map(({ name }) => [`${alias}:${name.slice(type.length + 1)}`, name] as const)).filter(([other]) => !commands.some(({ name }) => name === other));
+}
+
+/** The commands of every type of service of ours. */
+export const serviceCommands = SERVICE_TYPES.flatMap(commandsOf);
+export const serviceAliases: Readonly<Record<string, string>> = Object.fromEntries(SERVICE_TYPES.flatMap((type) => spellings(type, serviceCommands)));
 export const serviceGroups: Readonly<Record<string, string>> = Object.fromEntries(SERVICE_TYPES.flatMap(({ type, aliases, title }) => [[type, `Manage ${title} services`], ...aliases.map((alias) => [alias, `${title}: other spelling of ${type}`])]));
+
+const made = new WeakMap<ServiceType, readonly AnyCommand[]>();
+/** The commands of a plugin's type. */
+export function typeCommands(type: ServiceType): readonly AnyCommand[] {
+  const known = made.get(type);
+  if (known) return known;
+  const plain = commandsOf(type);
+  const others = spellings(type, plain);
+  const commands = plain.map((command): AnyCommand => ({ ...command, about: `Manage ${type.title} services (plugin ${type.plugin})`, others: others.flatMap(([other, name]) => (name === command.name ? [other] : [])) }));
+  made.set(type, commands);
+  return commands;
+}

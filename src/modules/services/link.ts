@@ -1,5 +1,5 @@
 import { Rejected } from '../../events/decider.js';
-import { dsnOf, serviceType } from '../../plugins/services/types.js';
+import { dsnOf } from '../../plugins/services/types.js';
 import type { ServiceType } from '../../plugins/services/service-type.js';
 import { configStream } from '../apps/app-context.js';
 import { config } from '../config/config.decider.js';
@@ -7,6 +7,7 @@ import type { Core } from '../core.js';
 import type { Draft } from '../draft.js';
 import { links, services, type Link, type ServiceState } from './service.decider.js';
 import { linksStream, serviceStream } from './service-names.js';
+import { typeOf } from './type-of.js';
 
 /** names of config vars for a second database and further ones, as Heroku and Dokku give them */
 export const COLOURS = ['AQUA', 'BLACK', 'BLUE', 'FUCHSIA', 'GRAY', 'GREEN', 'LIME', 'MAROON', 'NAVY', 'OLIVE', 'PURPLE', 'RED', 'SILVER', 'TEAL', 'WHITE', 'YELLOW'] as const;
@@ -32,7 +33,7 @@ export async function passwordOf(core: Pick<Core, 'box'>, secrets: ServiceState[
 
 /** The DSN of a link, with the password as it is in the draft. */
 async function dsn(draft: Draft, service: ServiceState, query: string | null): Promise<string> {
-  return dsnOf(serviceType(service.type), service.name, await passwordOf(draft.core, service.secrets), query, service.turn);
+  return dsnOf(await typeOf(draft.core, service), service.name, await passwordOf(draft.core, service.secrets), query, service.turn);
 }
 
 async function setVar(draft: Draft, app: string, key: string, value: string): Promise<void> {
@@ -45,7 +46,7 @@ export interface LinkWish { readonly app: string; readonly appName: string; read
 export async function linkIn(draft: Draft, service: string, { app, appName, alias, query }: LinkWish): Promise<string> {
   const { state } = await draft.load(services, serviceStream(service));
   const { state: vars } = await draft.load(config, configStream(app));
-  const type = serviceType(state.type);
+  const type = await typeOf(draft.core, state);
   const wanted = alias === null ? null : aliasKey(alias);
   if (wanted !== null && Object.hasOwn(vars, wanted)) throw new Rejected('service.alias-taken', `${appName} has a config var ${wanted} already`, 'choose another alias');
   const key = wanted ?? freeKey(type, (each) => Object.hasOwn(vars, each));
@@ -76,7 +77,7 @@ export async function unlinkAll(draft: Draft, app: string): Promise<void> {
 /** Gives the service the type's usual config var; what had it gets the one that the service had. Answers both. @throws Rejected */
 export async function promoteIn(draft: Draft, service: string, app: string, appName: string): Promise<{ key: string; other: string | null }> {
   const { state } = await draft.load(services, serviceStream(service));
-  const { variable } = serviceType(state.type);
+  const { variable } = await typeOf(draft.core, state);
   const link = state.links.find((each) => each.app === app);
   if (!link) throw new Rejected('service.not-linked', `${state.type} service ${state.name} is not linked to ${appName}`, `first: berth ${state.type}:link ${state.name} ${appName}`);
   if (link.key === variable) throw new Rejected('service.promoted', `${state.type} service ${state.name} is ${variable} of ${appName} already`);

@@ -12,6 +12,8 @@ export interface ServiceState {
   readonly status: 'none' | 'live' | 'doomed' | 'destroyed';
   readonly id: string;
   readonly type: string;
+  /** that brought the type; absent: one of ours */
+  readonly plugin?: string;
   readonly name: string;
   readonly image: ServiceImage;
   readonly settings: Readonly<Record<string, string>>;
@@ -27,7 +29,7 @@ export interface ServiceState {
 }
 
 export type ServiceCommand =
-  | { type: 'Create'; service: string; kind: string; name: string; image: ServiceImage; settings: Record<string, string>; secrets: Record<string, Sealed> }
+  | { type: 'Create'; service: string; kind: string; plugin?: string; name: string; image: ServiceImage; settings: Record<string, string>; secrets: Record<string, Sealed> }
   | { type: 'Started'; image: ServiceImage; container: ServiceContainer }
   | { type: 'Stopped'; paused: boolean }
   | { type: 'Set'; key: string; value: string | null }
@@ -54,9 +56,9 @@ export const services: Decider<ServiceState, ServiceCommand, ServiceEvent> = {
   decide(command, state) {
     const service = state.id;
     if (command.type === 'Create') {
-      const { kind, name, image, settings, secrets } = command;
+      const { kind, plugin, name, image, settings, secrets } = command;
       if (!NAME.test(name)) throw new Rejected('service.name', `'${name.slice(0, 60)}' will not do for a service: lower-case letters, digits and hyphens, at most 40`, `for example: berth ${kind}:create blog`);
-      return [{ type: 'ServiceCreated', data: { service: command.service, type: kind, name, image, settings, secrets } }];
+      return [{ type: 'ServiceCreated', data: { service: command.service, type: kind, ...(plugin !== undefined && { plugin }), name, image, settings, secrets } }];
     }
     const linked = state.links.find(({ app }) => 'app' in command && app === command.app);
     switch (command.type) {

@@ -15,6 +15,8 @@ import { serviceClaim, serviceStream } from './service-names.js';
 /** What the steps of a service's operations are given and answer; secrets sealed with the service's key. */
 export interface ServiceSpec {
   readonly service: string; readonly type: string; readonly name: string;
+  /** that brought the type; absent: one of ours */
+  readonly plugin?: string;
   readonly image: ServiceImage;
   readonly settings: Readonly<Record<string, string>>;
   readonly secrets: Readonly<Record<string, Sealed>>;
@@ -27,7 +29,7 @@ export interface ImageStepInput extends ServiceSpec { /** made or pulled althoug
 export interface ImageStepOutput { readonly imageId: string }
 export interface StartStepInput extends ServiceSpec { readonly imageId: string }
 export type StartStepOutput = ServiceContainer;
-export interface StopStepInput { readonly service: string; readonly container: string | null; readonly paused: boolean; readonly type: string }
+export interface StopStepInput { readonly service: string; readonly container: string | null; readonly paused: boolean; readonly type: string; readonly plugin?: string }
 export interface DumpStepInput extends ServiceSpec { readonly container: string; readonly dump: boolean }
 export interface DumpStepOutput { readonly file: string | null }
 export interface RemoveStepInput { readonly service: string }
@@ -37,7 +39,7 @@ export interface RotateStepInput extends ServiceSpec { readonly container: strin
 export interface LoginStepInput extends ServiceSpec { readonly container: string; readonly former: Login }
 export interface ExposeStepInput { readonly service: string; readonly type: string; readonly name: string; readonly ports: readonly ExposedPort[] }
 
-export const specOf = ({ id, type, name, image, settings, secrets, turn, former }: ServiceState): ServiceSpec => ({ service: id, type, name, image, settings, secrets, ...(turn !== 0 && { turn }), ...(former && { former }) });
+export const specOf = ({ id, type, plugin, name, image, settings, secrets, turn, former }: ServiceState): ServiceSpec => ({ service: id, type, ...(plugin !== undefined && { plugin }), name, image, settings, secrets, ...(turn !== 0 && { turn }), ...(former && { former }) });
 
 /** The service as the draft has it. @throws Rejected when it is gone */
 async function stateOf(draft: Draft, run: OperationRun): Promise<ServiceState> {
@@ -103,8 +105,8 @@ const replace: OperationKind = {
 const stop: OperationKind = {
   queue: 'service', steps: ['stop'],
   input: async (draft, _, run) => {
-    const { id: service, container, type } = await stateOf(draft, run);
-    return { service, type, container: container?.id ?? null, paused: (run.input as { paused: boolean }).paused } satisfies StopStepInput;
+    const { id: service, container, type, plugin } = await stateOf(draft, run);
+    return { service, type, ...(plugin !== undefined && { plugin }), container: container?.id ?? null, paused: (run.input as { paused: boolean }).paused } satisfies StopStepInput;
   },
   ending: async (draft, run) => { await draft.decide(services, serviceStream((run.input as { service: string }).service), { type: 'Stopped', paused: (run.input as { paused: boolean }).paused }); },
 };

@@ -10,6 +10,7 @@ import { report, table } from '../commands/words.js';
 import { change, type Draft } from '../draft.js';
 import { backupStanding } from '../copies/standing.js';
 import { operate } from '../operations/operations.service.js';
+import { disabled, missing, plugins, PLUGINS_STREAM } from '../plugins/plugin.decider.js';
 import { passwordOf } from './link.js';
 import { services } from './service.decider.js';
 import { newPassword, newServiceId, serviceClaim, serviceStream, serviceVolume } from './service-names.js';
@@ -98,6 +99,14 @@ async function givenPassword(context: CommandContext): Promise<string> {
   return text;
 }
 
+/** A plugin's type can be had while the plugin is enabled and brings it: not uninstalled meanwhile. @throws Rejected */
+async function requireType(draft: Draft, name: string, type: string): Promise<void> {
+  const { installed } = (await draft.watch(plugins, PLUGINS_STREAM)).state;
+  const plugin = installed[name];
+  if (!plugin?.manifest.services?.some((each) => each.type === type)) throw missing(name);
+  if (!plugin.enabled) throw disabled(plugin);
+}
+
 interface NewService { readonly name: string; readonly image: ServiceImage; readonly settings: Record<string, string>; readonly password: string }
 
 /** Puts a new service and its first operation into a draft. The sealing key comes first: a key without a service hurts nobody. */
@@ -109,7 +118,8 @@ export async function createService(context: CommandContext, command: string, ty
     const secrets = { password: await core.box.seal(id, wish.password) };
     const { answer } = await change(context, command, id, async (draft) => {
       const { name, image, settings } = wish;
-      await draft.decide(services, serviceStream(id), { type: 'Create', service: id, kind: type.type, name, image, settings, secrets });
+      if (type.plugin !== undefined) await requireType(draft, type.plugin, type.type);
+      await draft.decide(services, serviceStream(id), { type: 'Create', service: id, kind: type.type, ...(type.plugin !== undefined && { plugin: type.plugin }), name, image, settings, secrets });
       if ((await draft.load(claims, serviceClaim(type.type, name))).state !== null) throw new Rejected('service.exists', `${type.title} service ${name} exists already`, `see: berth ${type.type}:info ${name}`);
       await draft.decide(claims, serviceClaim(type.type, name), { type: 'Claim', name: `${type.type}:${name}`, app: id });
       return operation(draft, id);

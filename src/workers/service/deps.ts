@@ -5,14 +5,16 @@ import type { VolumePort } from '../../drivers/engine/volume.port.js';
 import type { Sealed } from '../../events/sealed.js';
 import { StepFailure, type OperationContext } from '../../events/step.js';
 import type { ServiceSpec } from '../../modules/services/service.operations.js';
+import type { TypeName } from '../../modules/services/type-of.js';
 import type { ServiceAccess, ServiceExec, ServiceType } from '../../plugins/services/service-type.js';
-import { accessOf, serviceType } from '../../plugins/services/types.js';
+import { accessOf } from '../../plugins/services/types.js';
 
 export interface ServiceDeps {
   readonly engine: EnginePort;
   readonly volumes: Pick<VolumePort, 'ensure' | 'remove' | 'inspect'>;
   readonly config: Pick<Config, 'instance' | 'root' | 'networkPool' | 'buildProxy' | 'buildCa' | 'goProxy'>;
   readonly unseal: (sealed: Sealed) => Promise<string>;
+  readonly typeOf: (name: TypeName) => Promise<ServiceType>;
   readonly now: () => number;
 }
 
@@ -20,8 +22,8 @@ export interface ServiceDeps {
 export const observed = (deps: ServiceDeps, { log }: Pick<OperationContext, 'log'>): EnginePort => deps.engine.observed((name, ms, detail) => log.call(name, ms, detail));
 
 /** What the type says of this very service, its passwords opened. */
-export async function openSpec(deps: Pick<ServiceDeps, 'unseal'>, spec: ServiceSpec): Promise<{ type: ServiceType; access: ServiceAccess }> {
-  const type = serviceType(spec.type);
+export async function openSpec(deps: Pick<ServiceDeps, 'unseal' | 'typeOf'>, spec: ServiceSpec): Promise<{ type: ServiceType; access: ServiceAccess }> {
+  const type = await deps.typeOf(spec);
   const password = (secrets: ServiceSpec['secrets']): Promise<string> => deps.unseal(secrets['password']!);
   const former = spec.former ? { password: await password(spec.former.secrets), turn: spec.former.turn } : null;
   return { type, access: accessOf(type, spec.name, await password(spec.secrets), spec.turn, former) };

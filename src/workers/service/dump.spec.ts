@@ -7,6 +7,7 @@ import type { OperationContext, StepLog } from '../../events/step.js';
 import type { DumpStepInput } from '../../modules/services/service.operations.js';
 import type { ServiceDeps } from './deps.js';
 import { dumpStep } from './service.steps.js';
+import { serviceType } from '../../plugins/services/types.js';
 
 const log: StepLog = new Proxy({} as StepLog, { get: () => () => {} });
 const input = { service: 's', type: 'postgres', name: 'blog', image: { source: 'packages', reference: '17' }, settings: {}, secrets: { password: {} }, container: 'c', dump: true } as unknown as DumpStepInput;
@@ -21,7 +22,7 @@ describe('a last dump', () => {
       return { exitCode, stderr: exitCode === 0 ? '' : 'connection lost' };
     };
     const engine = { observed: () => engine, exec };
-    const deps = { engine, config: { root, instance: 'x' }, unseal: async () => 'secret' } as unknown as ServiceDeps;
+    const deps = { engine, config: { root, instance: 'x' }, unseal: async () => 'secret', typeOf: async ({ type }: { type: string }) => serviceType(type) } as unknown as ServiceDeps;
     return dumpStep(deps)({ input, log, group: 's', operation: 1, signal: new AbortController().signal } as unknown as OperationContext<DumpStepInput>);
   };
   const files = (): string[] => (existsSync(join(root, 'dumps')) ? readdirSync(join(root, 'dumps')) : []);

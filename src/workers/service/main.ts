@@ -11,6 +11,7 @@ import { look, PUSH_KIND } from '../../modules/hooks/push.kind.js';
 import { deliver as call, WEBHOOK_KIND } from '../../modules/hooks/webhook.delivery.js';
 import { NOTIFY_KIND } from '../../modules/notifications/notify.kind.js';
 import { send } from '../../modules/notifications/send.js';
+import { typeOf, type TypeName } from '../../modules/services/type-of.js';
 import { accessOf } from '../../modules/sources/git-access.js';
 import { startOperations } from '../start.js';
 import { backupWorks } from './backup/backup.works.js';
@@ -24,7 +25,7 @@ await startOperations((core, report) => {
   volumes.tidy().catch((error: unknown) => report('what a worker of this name left in the engine', error));
   const plugins = new Plugins(core, new PluginDriver(core.config.pluginDisk), BUNDLED);
   const { config, box, now } = core;
-  const services = { engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed: Sealed) => box.unseal(sealed), now };
+  const services = { engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed: Sealed) => box.unseal(sealed), typeOf: (name: TypeName) => typeOf(core, name), now };
   const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
   return { ...serviceWorks(services), ...backupWorks(core, volumes, services), [DELIVERY]: { deliver: deliver(core, plugins) }, [WEBHOOK_KIND]: { deliver: call(core) }, [PUSH_KIND]: { look: look(git) }, [NOTIFY_KIND]: { send: send(core, plugins) } };
 });

@@ -9,7 +9,7 @@ import type { CopyStepInput, DumpStepInput, DumpStepOutput, ExposeStepInput, Ima
 import { serviceNetwork, serviceVolume } from '../../modules/services/service-names.js';
 import { AMBASSADOR } from '../../plugins/services/ambassador.js';
 import type { ServiceExec } from '../../plugins/services/service-type.js';
-import { hostOf, serviceType } from '../../plugins/services/types.js';
+import { hostOf } from '../../plugins/services/types.js';
 import { tcpProbe } from '../tcp-probe.js';
 import { mustExec, observed, openSpec, printed, type ServiceDeps } from './deps.js';
 
@@ -36,11 +36,11 @@ export function imageStep(deps: ServiceDeps): OperationWork<ImageStepInput, Imag
   return async (context) => {
     const { input, log, signal, job } = context;
     const engine = observed(deps, context);
-    const type = serviceType(input.type);
+    const type = await deps.typeOf(input);
     const { source, reference } = input.image;
     if (source === 'packages') {
       if (type.packaged === null) throw new StepFailure('service.no-packages', `${type.title} is not among the distribution's packages`, `name an image: --image ${type.registry.reference}`);
-      const imageId = await ensureServiceImage(engine, serviceImageName(type.type, type.version, type.packaged), type.packaged, { config: deps.config, log, signal, fresh: input.fresh ? job : null });
+      const imageId = await ensureServiceImage(engine, serviceImageName(type.type, type.version, type.packaged), type.packaged, { config: deps.config, log, signal, fresh: input.fresh ? job : null, ...(type.plugin !== undefined && { plugin: type.plugin }) });
       return { imageId };
     }
     if (input.fresh || (await engine.inspectImage(reference)) === null) {
@@ -59,7 +59,7 @@ export function stopStep(deps: ServiceDeps): OperationWork<StopStepInput, null> 
     const engine = observed(deps, context);
     if (input.container === null) return null;
     log.info(input.paused ? 'Stopping its container' : 'Stopping and removing its container');
-    await engine.stopContainer(input.container, serviceType(input.type).stopSeconds);
+    await engine.stopContainer(input.container, (await deps.typeOf(input)).stopSeconds);
     if (!input.paused) await engine.removeContainer(input.container);
     return null;
   };
