@@ -18,7 +18,7 @@ function tried(folder: string): { status: number | null; said: string } {
 }
 
 describe('plugin:test', () => {
-  it.each(['deploy/samples/plugin', 'test/plugins/shell', 'test/plugins/python', 'test/plugins/typescript'])('finds %s well, without a server', (plugin) => {
+  it.each(['deploy/samples/plugin', 'test/plugins/shell', 'test/plugins/python', 'test/plugins/typescript', 'test/plugins/depot'])('finds %s well, without a server', (plugin) => {
     expect(tried(join(root, plugin))).toEqual({ status: 0, said: expect.stringContaining('its manifest and files are well') });
   });
 

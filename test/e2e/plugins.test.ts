@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Fixture, startBerth } from '../lib/berth-fixture.js';
-import { type AppFiles, type AppWishes, baseImage } from './berth.kit.js';
+import { type AppFiles, type AppWishes, baseImage, succeeds } from './berth.kit.js';
 
 /** Three foreign plugins, in shell, Python and TypeScript, installed from git and used; and those that are not as they should be. */
 const PLUGINS = new URL('../plugins/', import.meta.url).pathname;
@@ -319,6 +319,162 @@ describe('folders, tarballs, npm', () => {
     for (const [source, why] of [['http://git.example/x.git', 'would come unencrypted'], ['/nowhere', 'is not there'], ['Über', 'is not a source of a plugin'], [`file://${dir}/none.git`, 'could not be fetched'], ['npm:left-pad', 'berth-plugin.json is not there']] as const) expect(await refused('plugin:install', source)).toContain(why);
     expect(await refused('plugin:install', `file://${dir}/guard.git`, '--committish', 'v9')).toContain('at v9 could not be fetched');
     expect(readdirSync(join(berth.root, 'plugins/.incoming'))).toEqual([]);
+  });
+});
+
+describe('a type of service that a plugin brings', () => {
+  const ok = async (args: readonly string[], stdin?: string): Promise<string> => (await succeeds(berth, args, stdin === undefined ? {} : { stdin })).out;
+  const dsn = async (name: string): Promise<string> => (await ok(['depot:info', name, '--dsn'])).trim();
+  const said = (name: string): Promise<string> => ok(['depot:connect', name, 'get']);
+  /** another version of its manifest */
+  const manifest = (change: (service: Record<string, unknown>) => object | null, version = '1.0.1'): string => repository('depot', (work) => {
+    from('depot')(work);
+    const { services, ...rest } = JSON.parse(readFileSync(join(PLUGINS, 'depot/berth-plugin.json'), 'utf8')) as { services: Record<string, unknown>[] };
+    writeFileSync(join(work, 'berth-plugin.json'), JSON.stringify({ ...rest, version, services: services.flatMap((service) => change(service) ?? []) }));
+  });
+
+  it('has its commands at once, and makes services that apps are linked to', async () => {
+    expect(await refused('depot:list')).toContain('is not a berth command');
+    expect(await installed(`file://${repository('depot', from('depot'))}`)).toContain('depot:create');
+    expect((await berth.cli(['help'])).out).toContain('depot:create <service>');
+    expect((await berth.cli(['depot'])).out).toContain('Manage Depot services (plugin depot)');
+    await ok(['depot:create', 'my-words', '--app', 'shop']);
+    expect(await dsn('my-words')).toMatch(/^depot:\/\/my_words:[0-9a-f]{32}@berth-depot-my-words:7070\/my_words$/);
+    expect(await env('DEPOT_URL')).toBe(await dsn('my-words'));
+    expect((await berth.ssh('depots:info my-words --version')).out).toMatch(/^1\.8/);
+    expect(await refused('depot:info', 'none')).toContain('depot service none does not exist');
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    const [all, one, none, wrong, unknown, closed] = await Promise.all([['/v1/services/depot', headers], ['/v1/services/depot/my-words', headers], ['/v1/services/depot/none', headers], ['/v1/services/depot/my-words/rotate', headers], ['/v1/services/nothing', headers], ['/v1/services/depot', {}]].map(([path, given]) => berth.api(path as string, { headers: given as Record<string, string> })));
+    expect([all!.status, JSON.parse(all!.body)]).toEqual([200, [expect.objectContaining({ service: 'my-words', status: 'running', links: [{ app: expect.any(String), key: 'DEPOT_URL' }] })]]);
+    expect([one!.status, none!.status, wrong!.status, unknown!.status, closed!.status]).toEqual([200, 404, 405, 404, 401]);
+    expect(await berth.json(['depot:app-links', 'shop'])).toEqual([{ service: 'my-words', key: 'DEPOT_URL' }]);
+  });
+
+  it('data goes out and in, into a backup that was tried, and into a clone; another password comes to the app', async () => {
+    expect(await ok(['depot:connect', 'my-words'], 'set one\nset two\n')).toBe('ok\nok\n');
+    const dump = await ok(['depot:export', 'my-words']);
+    expect(dump).toBe('DEPOT\none\ntwo\n');
+    const folder = join(berth.root, 'work/copies');
+    mkdirSync(folder);
+    await ok(['depot:backup', 'my-words', folder]);
+    expect((await berth.json<{ backups: object[] }>(['depot:backups', 'my-words'])).backups).toEqual([expect.objectContaining({ kind: 'backup', count: { values: 2 }, failure: null, key: expect.stringMatching(/\.words$/) })]);
+    expect((await berth.cli(['depot:import', 'my-words'], { stdin: 'garbage that is no dump' })).err).toContain('This is no dump of Depot: it does not begin with "DEPOT"');
+    await ok(['depot:import', 'my-words'], 'DEPOT\nthree\n');
+    expect(await said('my-words')).toBe('three\n');
+    await ok(['depot:clone', 'my-words', 'copy']);
+    expect(await said('copy')).toBe('three\n');
+    const before = await dsn('my-words');
+    await ok(['depot:rotate', 'my-words']);
+    expect(await dsn('my-words')).not.toBe(before);
+    expect(await env('DEPOT_URL')).toBe(await dsn('my-words'));
+    expect(await said('my-words')).toBe('three\n');
+  });
+
+  it('one that is there goes on, and is repaired, while the plugin is disabled; the plugin does not go before it', async () => {
+    const container = async (): Promise<string | undefined> => (await berth.engine<{ Id: string; Names: string[] }[]>('GET', '/containers/json')).find(({ Names }) => Names[0]!.startsWith(`/${berth.instance}.depot.my-words.o`))?.Id;
+    expect(await refused('plugin:uninstall', 'depot', '--confirm', 'depot')).toMatch(/Services of the types of depot are there: depot:copy, depot:my-words\n.*berth depot:destroy/);
+    await ok(['plugin:disable', 'depot']);
+    for (const words of [['depot:info', 'my-words'], ['depots:create', 'x'], ['depot']]) expect(await refused(...words)).toMatch(/Plugin depot is disabled: by .*\n.*berth plugin:enable depot/);
+    expect((await berth.cli(['help'])).out).not.toContain('depot:create');
+    const first = await container();
+    await berth.engine('DELETE', `/containers/${first}?force=1`);
+    const second = await berth.until('it is made anew', async () => { const id = await container(); return id !== first && id; }, 60_000);
+    expect((await berth.cli(['config:set', 'shop', 'OTHER=1'])).code).toBe(0);
+    expect(await env('DEPOT_URL')).toMatch(/^depot:/);
+    expect(await refused('plugin:uninstall', 'depot', '--confirm', 'depot')).toContain('depot:copy, depot:my-words');
+    await ok(['plugin:enable', 'depot']);
+    expect([await said('my-words'), await container()]).toEqual(['three\n', second]);
+  });
+
+  it('an update that would lose its services is refused, another is taken', async () => {
+    manifest(() => null);
+    expect(await refused('plugin:update', 'depot')).toMatch(/depot stays at 1\.0\.0: There is a depot service \S+, and its type is not among its types any more/);
+    manifest((service) => ({ ...service, packaged: { ...service['packaged'] as object, volume: '/elsewhere' } }));
+    expect(await refused('plugin:update', 'depot')).toContain('has its data at /elsewhere, not at /data');
+    manifest((service) => ({ ...service, dsn: 'depot://:{password:url}@{host}:{port}' }));
+    expect(await refused('plugin:update', 'depot')).toContain('has another DSN, which linked apps would not know');
+    manifest((service) => ({ ...service, type: 'postgres', aliases: [] }));
+    expect(await refused('plugin:update', 'depot')).toContain('services[0].type is "postgres", which Berth itself has commands of');
+    expect((await listed())['depot']).toMatchObject({ enabled: true, version: '1.0.0' });
+    manifest((service) => ({ ...service, title: 'Big depot' }));
+    expect(await ok(['plugin:update', 'depot'])).toContain('Updated depot from 1.0.0 to 1.0.1');
+    expect(await ok(['depot:restart', 'my-words'])).toContain('Restarting Big depot service my-words');
+    expect(await said('my-words')).toBe('three\n');
+  });
+
+  it('goes with the plugin when none is left', async () => {
+    expect(await refused('depot:destroy', 'my-words', '--confirm', 'my-words')).toContain('is linked to shop');
+    await ok(['depot:unlink', 'my-words', 'shop']);
+    expect(await env('DEPOT_URL')).toBe('');
+    expect(await ok(['depot:destroy', 'my-words', '--confirm', 'my-words'])).toContain('Took a last dump');
+    await ok(['depot:destroy', 'copy', '--confirm', 'copy', '--no-dump']);
+    await ok(['plugin:uninstall', 'depot', '--confirm', 'depot']);
+    expect(await refused('depot:list')).toContain('is not a berth command');
+    expect((await berth.api('/v1/services/depot', { headers: { authorization: `Bearer ${token}` } })).status).toBe(404);
+  });
+});
+
+describe('a builder that a plugin brings', () => {
+  let greeter: string;
+  const conf = (mood: string, branch = 'main'): Promise<{ code: number; output: string }> => berth.commit(greeter, { 'greet.conf': `base=${berth.instance}-base:1\ngreeting=hi\nmood=${mood}\n` }).then(() => berth.push(greeter, 'greeter', `HEAD:${branch}`));
+  beforeAll(async () => {
+    greeter = await berth.repo({ version: 'one\n', 'greet.conf': `base=${berth.instance}-base:1\ngreeting=hello\n` });
+    await installed(`file://${repository('depot', from('depot'))}`);
+    expect((await berth.cli(['apps:create', 'greeter'])).code).toBe(0);
+  });
+
+  it('takes a repository that is pushed, and says how it is built', async () => {
+    const { code, output } = await berth.push(greeter, 'greeter');
+    expect(code, output).toBe(0);
+    for (const line of ['Greeting detected', 'greet.conf is there', `from ${berth.instance}-base:1`]) expect(output).toContain(line);
+    expect((await berth.http('greeter', '/env/GREETING')).body).toBe('hello');
+    const plan = await berth.json<{ plan: object; asked: object[] }>(['builder:plan', 'greeter']);
+    expect(plan).toMatchObject({ plan: { builder: 'buildpack', buildpack: 'plugin:depot/greet', processTypes: { web: null, worker: 'sleep 100000' } } });
+    expect(plan.asked).toEqual(expect.arrayContaining([{ builder: 'dockerfile', answer: 'no' }, { builder: 'plugin:depot/greet', answer: 'greet.conf is there' }]));
+    expect((await berth.cli(['buildpacks:detect', 'greeter'])).out).toContain('asked plugin:depot/greet: greet.conf is there');
+    expect((await berth.cli(['trace', 'greeter', '1'])).code).toBe(0);
+  });
+
+  it('that is broken is a warning, and the others are asked; named by the app, it fails', async () => {
+    const nothing = await conf('garbled');
+    expect(nothing.code).not.toBe(0);
+    expect(nothing.output).toMatch(/plugin:depot\/greet, a plugin's builder, did not answer: what it printed is not JSON/);
+    expect(nothing.output).toContain('plugin:depot/greet: greet.conf');
+    expect(nothing.output).toContain('no buildpack fits');
+    await berth.commit(greeter, { Procfile: 'web: ./run\n', run: '#!/bin/sh\n' });
+    expect((await berth.push(greeter, 'greeter', 'HEAD:odd')).code).toBe(0);
+    const { asked, plan } = await berth.json<{ plan: { buildpack: string }; asked: { builder: string; answer: string }[] }>(['builder:plan', 'greeter', '--branch', 'odd']);
+    expect([plan.buildpack, asked.find(({ builder }) => builder === 'plugin:depot/greet')?.answer]).toEqual(['procfile', expect.stringMatching(/^did not answer: what it printed is not JSON/)]);
+    expect(await refused('builder:set', 'greeter', 'selected', 'plugin:depot/grete')).toContain('it brings: plugin:depot/greet');
+    expect((await berth.cli(['builder:set', 'greeter', 'selected', 'plugin:depot/greet'])).code).toBe(0);
+    for (const [mood, why] of [
+      ['slow', 'plugin:depot/greet, which setting builder names, did not answer: it did not end within 3 s'],
+      ['rude', 'plugin:depot/greet cannot build it: greet.conf is rude'],
+      ['sly', 'RUN --security=insecure is not allowed'],
+    ] as const) {
+      const { code, output } = await conf(mood);
+      expect(code).not.toBe(0);
+      expect(output).toContain(why);
+    }
+    expect((await berth.http('greeter', '/env/GREETING')).body).toBe('hello');
+    await berth.commit(greeter, { Procfile: null });
+    const { code, output } = await conf('fine');
+    expect(code, output).toBe(0);
+    expect((await berth.http('greeter', '/env/GREETING')).body).toBe('hi');
+    await noneLeft('depot');
+  });
+
+  it('in TypeScript answers likewise; one that is disabled is not there', async () => {
+    await berth.commit(greeter, { 'greet.conf': null, Procfile: null, 'diary.page': 'dear diary\n' });
+    expect((await berth.push(greeter, 'greeter', 'HEAD:page')).code).toBe(0);
+    await berth.cli(['builder:set', 'greeter', 'selected']);
+    expect((await berth.cli(['builder:plan', 'greeter', '--branch', 'page'])).out).toMatch(/Page of a diary \(Page of a diary\): diary.page is there[^]*dear diary[^]*asked plugin:depot\/greet: no\n[^]*asked plugin:diary\/page: diary.page is there[^]*web: cat \/page/);
+    await berth.cli(['builder:set', 'greeter', 'selected', 'plugin:diary/page']);
+    await berth.cli(['plugin:disable', 'diary']);
+    expect(await refused('builder:plan', 'greeter', '--branch', 'page')).toContain('setting builder says plugin:diary/page, and no plugin that is enabled brings it');
+    await berth.cli(['plugin:enable', 'diary']);
+    await berth.cli(['--force', 'plugin:uninstall', 'depot']);
+    await berth.cli(['--force', 'apps:destroy', 'greeter']);
   });
 });
 

@@ -8,12 +8,14 @@ import { stackFor } from '../../drivers/stack/stack-for.js';
 import { Rejected } from '../../events/decider.js';
 import { StepFailure } from '../../events/step.js';
 import { DETECT_CONFIG_KEYS } from '../../plugins/builders/builder.port.js';
+import { BUILDPACKS } from '../../plugins/builders/buildpacks.js';
 import { stackOf } from '../../plugins/builders/foreign-stack.js';
 import { namedPaths, NothingFits, projectOf, select, type Selected } from '../../plugins/builders/select.js';
 import { readSourceTree, within } from '../../plugins/builders/source-tree.js';
 import { withGlobalStack } from '../apps/app-context.js';
 import { server } from '../server/server.decider.js';
 import { checkBranch } from '../apps/app.decider.js';
+import { pluginBuilders } from '../plugins/builders.js';
 import type { Core } from '../core.js';
 
 export interface Looked extends Selected {
@@ -51,9 +53,12 @@ export async function lookAtApp(core: Core, app: string, branch: string | undefi
   return inTemporary(async (file) => {
     await git.archive!(row.id, sha, file, signal);
     const build = row.settings['build-dir'];
-    const paths = namedPaths(settings);
-    const tree = await readSourceTree(file, build === undefined ? paths : paths.map((path) => `${build}/${path}`), signal);
-    return { app, branch: name, sha, ...select(projectOf(row.id, build === undefined ? tree : within(tree, build), settings, stackOf(settings, stackFor()))) };
+    const start = build === undefined ? '' : `${build}/`;
+    const named = namedPaths(settings);
+    const builders = core.pluginHost === null ? null : await pluginBuilders(core.pluginHost);
+    const tree = await readSourceTree(file, (path) => path.startsWith(start) && (named.includes(path.slice(start.length)) || (builders?.wants(path.slice(start.length)) ?? false)), signal);
+    const project = projectOf(row.id, build === undefined ? tree : within(tree, build), settings, stackOf(settings, stackFor()));
+    return { app, branch: name, sha, ...select(project, BUILDPACKS, await builders?.ask(project, { id: row.id, name: app }, signal, () => {})) };
   });
 }
 

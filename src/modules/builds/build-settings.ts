@@ -16,8 +16,11 @@ export const DOCKERFILE: Readonly<Record<string, Property>> = {
   platform: { key: 'platform', about: 'the platform to build for', ok: (value) => /^[a-z0-9]{1,20}\/[a-z0-9]{1,20}(?:\/[a-z0-9]{1,20})?$/.test(value), form: 'for example linux/amd64' },
 };
 
+/** a builder that a plugin brings */
+export const PLUGIN = /^plugin:([a-z0-9-]{1,40})\/([a-z0-9-]{1,40})$/;
+
 export const BUILDER: Readonly<Record<string, Property>> = {
-  selected: { key: 'builder', about: 'the builder, instead of the one that is detected', ok: (value) => ['dockerfile', 'buildpacks', 'compose', 'pack', 'nixpacks', 'railpack'].includes(value), form: 'dockerfile, buildpacks, compose, pack, nixpacks or railpack' },
+  selected: { key: 'builder', about: 'the builder, instead of the one that is detected', ok: (value) => ['dockerfile', 'buildpacks', 'compose', 'pack', 'nixpacks', 'railpack'].includes(value) || PLUGIN.test(value), form: 'dockerfile, buildpacks, compose, pack, nixpacks, railpack or plugin:<plugin>/<builder>' },
   'build-dir': path('build-dir', 'the folder of the repository that is the app'),
   'procfile-path': path('procfile-path', 'where the Procfile is'),
   'appjson-path': path('appjson-path', 'where app.json is'),

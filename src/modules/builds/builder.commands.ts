@@ -6,9 +6,10 @@ import { apps } from '../apps/app.decider.js';
 import { parsePortMap } from '../apps/port-map.plan.js';
 import { Arg, command, forget, Rest, type CommandContext, type DeployAnswer } from '../commands/command.js';
 import { report } from '../commands/words.js';
+import type { Core } from '../core.js';
 import { change } from '../draft.js';
 import type { AppRow } from '../read/board.projection.js';
-import { BUILDER, DOCKERFILE, settingOf } from './build-settings.js';
+import { BUILDER, DOCKERFILE, PLUGIN, settingOf } from './build-settings.js';
 
 const properties = Object.keys(BUILDER).concat('process.<type>').join(', ');
 class BuilderSetInput extends AppInput {
@@ -25,9 +26,20 @@ class PortsSetInput extends AppInput {
 
 interface Changed { readonly app: string; readonly property: string; readonly value: string | null }
 
+/** One of a plugin must be there: a mistake is said now, not in the next deploy. */
+async function requirePlugin(core: Core, value: string): Promise<void> {
+  const [, plugin, name] = PLUGIN.exec(value) ?? [];
+  if (plugin === undefined || core.pluginHost === null) return;
+  const found = (await core.pluginHost.all()).find((each) => each.name === plugin);
+  if (found?.manifest.builders?.some((each) => each.name === name)) return;
+  const brought = (found?.manifest.builders ?? []).map((each) => `plugin:${plugin}/${each.name}`);
+  throw new Rejected('builder.value', found ? `Plugin ${plugin} brings no builder ${name}` : `There is no plugin ${plugin}`, found ? `it brings: ${brought.join(' ') || 'none'}` : 'see: berth plugin:list');
+}
+
 async function set(context: CommandContext, name: string, of: Parameters<typeof settingOf>[0], { app, property, value }: BuilderSetInput): Promise<Changed> {
   const row = await context.core.app(app);
   const key = settingOf(of, property, value || undefined);
+  if (key === 'builder') await requirePlugin(context.core, value ?? '');
   await change(context, name, row.id, (draft) => draft.decide(apps, appStream(row.id), { type: 'Set', key, value: value || null }));
   return { app: row.name, property, value: value || null };
 }

@@ -63,7 +63,7 @@ export function valuesOf(path: string, asked: string): Record<string, string> | 
 export class PluginServicesController {
   constructor(@Inject(Core) private readonly core: Core, @Inject(REPORT) private readonly report: Report) {}
 
-  @All(['services/:type', 'services/:type/*rest', 'apps/:app/services/:type'])
+  @All(['services/:type', 'services/:type/*', 'apps/:app/services/:type'])
   async carryOut(@Req() request: OfType, @Res() reply: FastifyReply): Promise<void> {
     try {
       const { type } = request.params;

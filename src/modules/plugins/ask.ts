@@ -21,6 +21,7 @@ export function environmentOf(call: PluginCall, options: readonly ChannelOption[
   const env: Record<string, string> = { BERTH_PROTOCOL: '1', BERTH_CALL: call.call, BERTH_PLUGIN: call.plugin.name, BERTH_PLUGIN_DATA: call.plugin.data };
   if (call.app) Object.assign(env, { BERTH_APP: call.app.name, BERTH_APP_ID: call.app.id });
   if (call.call === 'hook') Object.assign(env, { BERTH_STEP: call.hook.step, BERTH_WHEN: call.hook.when, BERTH_DEPLOY: String(call.deploy) });
+  if (call.call === 'builder') env['BERTH_BUILDER'] = call.builder;
   if (call.call === 'project') env['BERTH_PROJECTION'] = call.projection;
   if (call.call === 'event') Object.assign(env, { BERTH_EVENT: call.event.type, BERTH_EVENT_ID: call.event.id });
   if (call.call === 'notify') {
@@ -44,6 +45,7 @@ function partOf(manifest: PluginManifest, call: PluginCall): Pick<PluginSubscrip
     : call.call === 'hook' ? manifest.hooks.find(({ step, when }) => step === call.hook.step && when === call.hook.when)
     : call.call === 'project' ? manifest.projections?.find(({ name }) => name === call.projection)
     : call.call === 'notify' ? manifest.channels?.find(({ name }) => name === call.channel.name)
+    : call.call === 'builder' ? manifest.builders?.find(({ name }) => name === call.builder)
     : manifest.events;
   if (!part) throw new Error(`${manifest.name} has nothing for this call`);
   return part;

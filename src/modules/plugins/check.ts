@@ -25,6 +25,7 @@ async function filesOf(folder: string, manifest: PluginManifest): Promise<Proble
   for (const [i, name] of manifest.needs.entries()) if ((await findProgram(name)) === null) problems.push({ field: `needs[${i}]`, what: `is "${name}", which is not on this server`, fix: `install it, for example: apt install ${name}` });
   const runs = [
     ...manifest.commands.map(({ run }, i) => [`commands[${i}].run[0]`, run?.[0]] as const), ...manifest.hooks.map(({ run }, i) => [`hooks[${i}].run[0]`, run?.[0]] as const), ['events.run[0]', manifest.events?.run?.[0]] as const,
+    ...(manifest.builders ?? []).map(({ run }, i) => [`builders[${i}].run[0]`, run?.[0]] as const),
     ...(manifest.projections ?? []).map(({ run }, i) => [`projections[${i}].run[0]`, run?.[0]] as const),
     ...(manifest.channels ?? []).map(({ run }, i) => [`channels[${i}].run[0]`, run?.[0]] as const),
   ];

@@ -39,7 +39,7 @@ export class PluginInstaller {
     try {
       const commit = await this.fetch.fetch(source, into, signal);
       const found = await checkFolder(into, this.around);
-      if (found.manifest === null && found.problems.some(({ field }) => !field.startsWith('commands') && !field.startsWith('hooks') && !field.startsWith('events.run') && !field.startsWith('projections') && field !== 'main')) throw refused('It is not installed', found.problems);
+      if (found.manifest === null && found.problems.some(({ field }) => !field.startsWith('commands') && !field.startsWith('hooks') && !field.startsWith('events.run') && !field.startsWith('projections') && !field.startsWith('builders') && field !== 'main')) throw refused('It is not installed', found.problems);
       await this.fetch.dependencies(into, signal);
       const digest = await settleFiles(into);
       const { manifest, problems } = await checkFolder(into, this.around);

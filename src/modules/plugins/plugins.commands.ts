@@ -73,7 +73,7 @@ async function installOne(context: CommandContext, source: PluginSource): Promis
   // what was changed by hand in the plugins folder is brought in line
   const again = before !== undefined && before.source.type === 'folder' && source.type === 'folder' && before.source.path === source.path;
   const changed = again ? await bringUpToDate(context, 'plugin:install', before, code) : await decide(context, 'plugin:install', { type: 'Install', plugin: name, code, bundled: names });
-  return { plugin: name, version: code.version, pin: code.pin, changed: changed > 0, ...(before && { from: before.version }), commands: code.manifest.commands.map((each) => each.name) };
+  return { plugin: name, version: code.version, pin: code.pin, changed: changed > 0, ...(before && { from: before.version }), commands: [...code.manifest.commands.map((each) => each.name), ...(code.manifest.services ?? []).map(({ type }) => `${type}:create`)] };
 }
 
 const install = command({
@@ -220,7 +220,7 @@ const info = command({
     for (const line of report(`${name} plugin information`, {
       version: manifest.version, description: manifest.description, status: enabled ? 'enabled' : `disabled: ${reason}`, from: source === null ? 'comes with Berth' : told(source), ...(pin !== null && { pin }),
       'fits berth': manifest.berth, commands: manifest.commands.map((each) => each.name).join(' '), hooks: manifest.hooks.map((each) => `${each.when}-${each.step}${each.mayRefuse ? ' (may refuse)' : ''}`).join(' '),
-      events: manifest.events?.types.join(' ') ?? '', buildpacks: Object.keys(manifest.buildpacks).join(' '), ...(folder !== null && { folder, data, user: String(user) }), ...(keeps && { keeps: `${bytes(keeps.bytes)}${keeps.over === null ? '' : `; it is asked nothing any more: ${keeps.over}`}` }),
+      events: manifest.events?.types.join(' ') ?? '', buildpacks: Object.keys(manifest.buildpacks).join(' '), ...(manifest.builders && { builders: manifest.builders.map((each) => `plugin:${name}/${each.name}`).join(' ') }), ...(manifest.services && { 'service types': manifest.services.map(({ type }) => type).join(' ') }), ...(folder !== null && { folder, data, user: String(user) }), ...(keeps && { keeps: `${bytes(keeps.bytes)}${keeps.over === null ? '' : `; it is asked nothing any more: ${keeps.over}`}` }),
       ...(projections.length > 0 && { projections: projections.map(toldHow).join('; ') }),
       remembers: [...Object.entries(settings).map(([key, value]) => `${key}=${value}`), ...(apps > 0 ? [`of ${apps} ${apps === 1 ? 'app' : 'apps'}`] : [])].join(' '),
     })) out.line(line);

@@ -8,6 +8,9 @@ const CHECK = { path: null, timeoutMs: 5000, attempts: 3, waitMs: 5000 };
 const COMMIT = '9f1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c';
 const PLAN = { builder: 'dockerfile', buildpack: null, summary: 'Dockerfile', dockerfilePath: 'Dockerfile', dockerfile: null, buildArgs: [], processTypes: { web: null }, releaseCommand: null, check: CHECK, port: 5000 } as const;
 
+/** images and user of a stack */
+const STACK = { build: 'berth/stack-build:13-1', run: 'berth/stack-run:13-1', versions: { python: '3.13', node: '24.0' }, user: { name: 'app', uid: 1000, home: '/app' } } as const;
+
 const who = { app: APP.id, name: APP.name };
 /** What each step of a small app is given. */
 const INPUTS: { readonly [S in Step]: StepInput } = {
@@ -30,6 +33,7 @@ export function sampleCalls(manifest: PluginManifest, data: string): { readonly 
     })),
     ...manifest.hooks.map(({ step, when }) => ({ what: `hook ${when} ${step}`, call: { ...common, call: 'hook', app: APP, hook: { step, when }, deploy: 1, job: `${APP.id}.1.${step}`, attempt: 1, input: INPUTS[step] } as PluginCall })),
     ...(manifest.events?.types ?? []).map((type) => ({ what: `event ${type}`, call: { ...common, call: 'event', app: APP, event: sampleEvent(type) } as PluginCall })),
+    ...(manifest.builders ?? []).map(({ name }) => ({ what: `builder ${name}`, call: { ...common, call: 'builder', app: APP, builder: name, paths: ['README.md'], files: {}, set: {}, config: {}, stack: STACK } as PluginCall })),
     ...(manifest.projections ?? []).map(({ name, types }) => ({ what: `projection ${name}`, call: { ...common, call: 'project', projection: name, state: null, events: [...types, types[0]!].map((type, i) => sampleEvent(type, i + 1)) } as PluginCall })),
     ...(manifest.channels ?? []).map(({ name, options }) => ({
       what: `channel ${name}`,

@@ -1,15 +1,20 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { basename, join, resolve } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { IsString } from 'class-validator';
 import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
+import { refusedIn } from '../../drivers/engine/dockerfile-refused.js';
+import type { PluginPrograms } from '../../drivers/plugin/plugin.port.js';
 import { Rejected } from '../../events/decider.js';
 import { SCHEMAS } from '../../events/types/all.events.js';
-import type { PluginManifest } from '../../events/types/plugin.events.js';
+import type { DeclaredService, PluginManifest } from '../../events/types/plugin.events.js';
+import type { BuilderAnswer } from '../../plugins/contract/builder.answer.js';
 import type { Surroundings } from '../../plugins/contract/manifest.js';
 import type { PluginCall, ProjectAnswer, ProjectCall, SeenEvent } from '../../plugins/contract/protocol.js';
 import { tellProblem } from '../../plugins/contract/problems.js';
+import { declaredType } from '../../plugins/services/declared.js';
+import { dsnOf } from '../../plugins/services/types.js';
 import { VERSION } from '../../version.js';
 import { Arg, command } from '../commands/command.js';
 import type { Plugin } from './active.js';
@@ -33,13 +38,34 @@ async function casesOf(folder: string, manifest: PluginManifest, data: string): 
   const own = (await readdir(join(folder, 'tests')).catch(() => [])).filter((name) => name.endsWith('.json')).toSorted();
   const samples = sampleCalls(manifest, data);
   return Promise.all(own.map(async (name) => {
-    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object; projection?: string; events?: readonly Partial<SeenEvent>[]; channel?: string; options?: object; message?: object } };
-    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : call.projection !== undefined ? sample.call === 'project' && sample.projection === call.projection : call.channel !== undefined ? sample.call === 'notify' && sample.channel.name === call.channel : sample.call === 'event'));
-    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } }, { "call": { "event": { "type": "…" } } }, { "call": { "channel": "…" } } or { "call": { "projection": "…", "events": [{ "type": "…" }] } }');
+    const { call, ...rest } = JSON.parse(await readFile(join(folder, 'tests', name), 'utf8')) as Omit<Case, 'call'> & { call: { command?: string; hook?: string; event?: object; projection?: string; events?: readonly Partial<SeenEvent>[]; channel?: string; options?: object; message?: object; builder?: string; paths?: readonly string[]; files?: Readonly<Record<string, string>> } };
+    const like = samples.find(({ call: sample }) => (call.command !== undefined ? sample.call === 'command' && sample.command === call.command : typeof call.hook === 'string' ? sample.call === 'hook' && `${sample.hook.when} ${sample.hook.step}` === call.hook : call.projection !== undefined ? sample.call === 'project' && sample.projection === call.projection : call.builder !== undefined ? sample.call === 'builder' && sample.builder === call.builder : call.channel !== undefined ? sample.call === 'notify' && sample.channel.name === call.channel : sample.call === 'event'));
+    if (!like) throw new Rejected('plugin.case', `tests/${name}: the plugin has nothing for this call`, 'a case has { "call": { "command": "…" } }, { "call": { "hook": "before build" } }, { "call": { "event": { "type": "…" } } }, { "call": { "channel": "…" } }, { "call": { "builder": "…", "files": { "main.cob": "…" } } } or { "call": { "projection": "…", "events": [{ "type": "…" }] } }');
     const { hook: _, event, events, channel, options, message, ...more } = call;
     const of = like.call.call === 'notify' && channel !== undefined ? { channel: { name: channel, options: { ...like.call.channel.options, ...options } }, message: { ...like.call.message, ...message } } : null;
-    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...of, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }), ...(events && { events: sampleEvents(events) }) } as PluginCall } };
+    return { name: `tests/${name}`, given: { ...rest, call: { ...like.call, ...more, ...(call.builder !== undefined && call.files && { paths: (call.paths ?? Object.keys(call.files)).toSorted() }), ...of, ...(event && { event: { ...(like.call as { event?: object }).event, ...event } }), ...(events && { events: sampleEvents(events) }) } as PluginCall } };
   }));
+}
+
+/** What is wrong with an answer although it is one: a Dockerfile that no build gets. */
+function amiss(call: PluginCall, answer: unknown): string[] {
+  const plan = call.call === 'builder' ? (answer as BuilderAnswer).plan : undefined;
+  const refused = plan ? refusedIn(plan.dockerfile) : null;
+  return refused ? [`line ${refused.line} of its Dockerfile: ${refused.what}: ${refused.hint}`] : [];
+}
+
+/** Fills in what a type of service says, as for a service `my-db`, and has its script read by its shell. @throws Error what is wrong with it */
+async function tryType(plugin: Plugin, declared: DeclaredService, programs: PluginPrograms, signal: AbortSignal, said: string[]): Promise<boolean> {
+  const type = declaredType(plugin.name, declared);
+  const dsn = dsnOf(type, 'my-db', "it's 100%/well", null);
+  if (!URL.canParse(dsn)) throw new Error(`its DSN is no URL: ${dsn}`);
+  said.push(`an app gets ${type.variable}=${dsn}`);
+  const [, shell] = /^#!\s*(?:\/usr\/bin\/env\s+)?(\S*\b(?:ba|da)?sh)\s*(?:-\S+)?$/.exec(declared.packaged?.script[0] ?? '') ?? [];
+  if (shell === undefined) return true;
+  const file = join(plugin.data, `${type.type}.sh`);
+  await writeFile(file, type.packaged!.script);
+  const { code } = await programs.run({ argv: [basename(shell), '-n', file], code: plugin.code!, data: plugin.data, uid: null, env: {}, input: '', timeoutMs: 10_000, signal, onLine: (line) => { said.push(line); } });
+  return code === 0;
 }
 
 async function oneByOne(call: ProjectCall, fold: (page: ProjectCall) => Promise<{ readonly state: unknown }>): Promise<{ readonly state: unknown }> {
@@ -69,12 +95,15 @@ export const testCommand = (isOurs: (name: string) => boolean) => command({
     try {
       const cases = await casesOf(folder, manifest, data);
       if (manifest.main !== null) await attempt(`load ${manifest.main}`, async (said) => { await loadMain(plugin, { programs, signal, onLine: (line) => { said.push(line); } }); return true; });
+      for (const declared of manifest.services ?? []) await attempt(`service type ${declared.type}`, (said) => tryType(plugin, declared, programs, signal, said));
       for (const { what, call } of sampleCalls(manifest, data)) {
         await attempt(what, async (said) => {
           const { answer, exit } = await ask(plugin, call, { programs, signal, onLine: (line) => { said.push(line); } });
           // a command may rightly have nothing to say to what nobody asked in earnest
           said.push(`${exit === 0 ? '' : `exit code ${exit}, `}${JSON.stringify(answer)}`);
-          if (call.call !== 'project') return true;
+          const wrong = amiss(call, answer);
+          said.push(...wrong);
+          if (call.call !== 'project') return wrong.length === 0;
           // pages end anywhere: that must not show in the state
           const { state } = await oneByOne(call, async (page) => (await ask(plugin, page, { programs, signal, onLine: () => {} })).answer);
           if (isDeepStrictEqual(state, (answer as ProjectAnswer).state)) return true;
@@ -86,7 +115,7 @@ export const testCommand = (isOurs: (name: string) => boolean) => command({
         await attempt(name, async (said) => {
           try {
             const { answer, exit } = await ask(plugin, call, { programs, signal, onLine: (line) => { said.push(line); } });
-            const found = [...(fault ? ['it was to fail, and did not'] : []), ...(exit === code ? [] : [`exit code ${exit}, not ${code}`]), ...differences(expect, answer, 'answer')];
+            const found = [...(fault ? ['it was to fail, and did not'] : []), ...(exit === code ? [] : [`exit code ${exit}, not ${code}`]), ...differences(expect, answer, 'answer'), ...amiss(call, answer)];
             said.push(...(found.length > 0 ? [...found, JSON.stringify(answer)] : []));
             return found.length === 0;
           } catch (error) {

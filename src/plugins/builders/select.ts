@@ -7,6 +7,7 @@ import { withoutIgnored } from './classic/slugignore.js';
 import { hasProfile, withStart } from './classic/start.js';
 import { composeBuilder } from './compose.builder.js';
 import { dockerfileBuilder } from './dockerfile.builder.js';
+import { inWords, isForeign, plannedBy, type ForeignBuilder, type Told } from './foreign.builder.js';
 import { BUILDPACKS } from './buildpacks.js';
 import { onStack, requireStack } from './foreign-stack.js';
 import { EXTERNAL, isExternal, planExternal } from './external/tools.js';
@@ -55,11 +56,14 @@ export function projectOf(app: string, tree: SourceTree, settings: Readonly<Reco
 }
 
 /**
- * Which builder takes the project, and its plan: the buildpacks that the app names, else a Dockerfile, else our buildpacks in order, else a compose file.
+ * Which builder takes the project, and its plan: the buildpacks that the app names, else a Dockerfile, else what a plugin's builder was told to have said,
+ * else our buildpacks in order, else a compose file.
+ * @param plugins builders of plugins that are there, and what those of them said that were asked
  * @throws StepFailure NothingFits, and what builders throw
  */
-export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS): Selected {
+export function select(project: Project, buildpacks: readonly Builder[] = BUILDPACKS, plugins: { readonly all: readonly ForeignBuilder[]; readonly told: readonly Told[] } = { all: [], told: [] }): Selected {
   const wanted = project.settings['builder'] ?? '';
+  if (isForeign(wanted)) return namedForeign(project, wanted, plugins.told);
   if (isExternal(wanted)) return { ...planExternal(project, wanted), title: EXTERNAL[wanted].title, reason: `setting builder is ${wanted}`, asked: [{ builder: wanted, answer: 'set' }] };
   if (wanted === composeBuilder.name) return { ...composeBuilder.plan(project), title: composeBuilder.title, reason: 'setting builder is compose', asked: [{ builder: wanted, answer: 'set' }] };
   if (wanted === dockerfileBuilder.name) {
@@ -83,12 +87,26 @@ export function select(project: Project, buildpacks: readonly Builder[] = BUILDP
   };
   const docker = wanted === 'buildpacks' ? null : ask(dockerfileBuilder, project);
   if (docker !== null) return docker;
+  for (const each of plugins.told) {
+    asked.push({ builder: each.builder.name, answer: inWords(each) });
+    if (each.answer?.detect) return { ...plannedBy(each, project), title: each.builder.title, reason: each.answer.detect.reason, asked };
+  }
   const source = slug();
   for (const builder of [...buildpacks, composeBuilder]) {
     const taken = ask(builder, source);
     if (taken !== null) return taken;
   }
-  throw new NothingFits(source.tree, [dockerfileBuilder, ...buildpacks, composeBuilder]);
+  throw new NothingFits(source.tree, [dockerfileBuilder, ...plugins.all, ...buildpacks, composeBuilder]);
+}
+
+/** The builder of a plugin that the app names decides alone. @throws StepFailure `detect.plugin` when it does not */
+function namedForeign(project: Project, wanted: string, told: readonly Told[]): Selected {
+  const said = told.find(({ builder }) => builder.name === wanted);
+  const [plugin] = wanted.slice('plugin:'.length).split('/');
+  if (!said) throw new StepFailure('detect.plugin', `setting builder says ${wanted}, and no plugin that is enabled brings it`, `berth plugin:info ${plugin} shows what it brings; or let Berth choose: builder:set <app> selected`);
+  if (said.fault !== null) throw new StepFailure('detect.plugin', `${wanted}, which setting builder names, did not answer: ${said.fault}`, `a fault of plugin ${plugin}; without it: builder:set <app> selected`);
+  if (!said.answer?.detect) throw new StepFailure('detect.plugin', `${wanted}, which setting builder names, does not take this repository`, `it looks for ${said.builder.looksFor}; or let Berth choose: builder:set <app> selected`);
+  return { ...plannedBy(said, project), title: said.builder.title, reason: `setting builder is ${wanted}; ${said.answer.detect.reason}`, asked: [{ builder: wanted, answer: 'set' }] };
 }
 
 /** Languages whose buildpack does not look at a package.json by itself. */
@@ -109,7 +127,7 @@ function started<P extends Planned>(planned: P, tree: SourceTree): P {
 /** No builder takes the repository. `lookedFor` says what each of them wants, one line each. */
 export class NothingFits extends StepFailure {
   readonly lookedFor: readonly string[];
-  constructor(tree: SourceTree, builders: readonly Builder[]) {
+  constructor(tree: SourceTree, builders: readonly Pick<Builder, 'name' | 'looksFor'>[]) {
     const top = [...new Set(tree.paths.map((path) => (path.includes('/') ? `${path.split('/')[0]!}/` : path)))].map((name) => (/^[\x20-\x7e]{1,60}$/.test(name) ? name : JSON.stringify(name).slice(0, 60)));
     const found = top.length === 0 ? 'the repository is empty' : `at the root there is ${top.slice(0, 12).join(', ')}${top.length > 12 ? ` and ${top.length - 12} more` : ''}`;
     const below = top.length > 0 ? builders.find((builder) => SUBFOLDER.test(builder.looksFor) && tree.paths.some((path) => path.split('/').length === 2 && builder.looksFor.split(', ').includes(path.split('/')[1]!))) : undefined;

@@ -63,11 +63,12 @@ function clean(name: string): string | null {
 
 /**
  * Reads a tar archive in one pass; memory is bounded by the texts that are kept.
- * @param also paths to keep whatever they are called (a Dockerfile named in the settings)
+ * @param also paths to keep whatever they are called (a Dockerfile named in the settings), or what says so of each
  * @throws StepFailure `detect.too-many-files`; anything else means that the archive is damaged
  */
-export async function readSourceTree(archive: string, also: readonly string[] = [], signal?: AbortSignal, limits: ReadLimits = LIMITS): Promise<SourceTree> {
-  const wanted = new Set(also);
+export async function readSourceTree(archive: string, also: readonly string[] | ((path: string) => boolean) = [], signal?: AbortSignal, limits: ReadLimits = LIMITS): Promise<SourceTree> {
+  const named = typeof also === 'function' ? null : new Set(also);
+  const wanted = (path: string): boolean => named?.has(path) ?? (also as (path: string) => boolean)(path);
   const paths: string[] = [];
   const texts = new Map<string, string>();
   let bytes = 0;
@@ -83,7 +84,7 @@ export async function readSourceTree(archive: string, also: readonly string[] = 
     if (paths.length > limits.entries) { parser.destroy(new StepFailure('detect.too-many-files', `the repository has more than ${limits.entries} files`, 'keep generated files and dependencies out of the repository')); return; }
     const size = header.size ?? 0;
     stream.on('end', next);
-    if (path === null || !file || size > (LOCKS.has(path) ? limits.lock : limits.file) || kept + size > limits.texts || !(telling(path) || wanted.has(path))) { stream.resume(); return; }
+    if (path === null || !file || size > (LOCKS.has(path) ? limits.lock : limits.file) || kept + size > limits.texts || !(telling(path) || wanted(path))) { stream.resume(); return; }
     kept += size;
     const chunks: Buffer[] = [];
     stream.on('data', (chunk) => chunks.push(chunk as Buffer));

@@ -1,6 +1,7 @@
 import type { Step } from '../../events/types/deploy.events.js';
 import type { HookTime, PluginManifest } from '../../events/types/plugin.events.js';
-import type { CommandAnswer, CommandCall, EventAnswer, EventCall, HookAnswer, HookCall, NotifyAnswer, NotifyCall, PluginCall, ProjectCall, SeenEvent } from './protocol.js';
+import type { BuilderAnswer } from './builder.answer.js';
+import type { BuilderCall, CommandAnswer, CommandCall, EventAnswer, EventCall, HookAnswer, HookCall, NotifyAnswer, NotifyCall, PluginCall, ProjectCall, SeenEvent } from './protocol.js';
 
 type Answered<T> = T | void | Promise<T | void>;
 
@@ -11,6 +12,7 @@ export interface Handlers {
   readonly event?: (call: EventCall) => Answered<EventAnswer>;
   readonly projections?: Readonly<Record<string, Fold>>;
   readonly channels?: Readonly<Record<string, (call: NotifyCall) => Answered<NotifyAnswer>>>;
+  readonly builders?: Readonly<Record<string, (call: BuilderCall) => Answered<BuilderAnswer>>>;
 }
 /** State is plain JSON. `fold` answers the next one, or changes the one it is given and answers nothing. */
 export interface Fold<S = unknown> { readonly initial: S; fold(state: S, event: SeenEvent): Answered<S> }
@@ -22,12 +24,13 @@ export const definePlugin = <P extends Readonly<Record<string, unknown>>>(handle
 export interface BundledPlugin { readonly manifest: PluginManifest; readonly handlers: Handlers }
 
 /** What the manifest declares and `main` does not have. Pure. */
-export function missingHandlers({ commands, hooks, events, projections = [], channels = [] }: PluginManifest, handlers: Handlers): string[] {
+export function missingHandlers({ commands, hooks, events, projections = [], channels = [], builders = [] }: PluginManifest, handlers: Handlers): string[] {
   return [
     ...commands.filter(({ name, run }) => run === undefined && typeof handlers.commands?.[name] !== 'function').map(({ name }) => `commands["${name}"]`),
     ...hooks.filter(({ step, when, run }) => run === undefined && typeof handlers.hooks?.[`${when} ${step}`] !== 'function').map(({ step, when }) => `hooks["${when} ${step}"]`),
     ...(events !== null && events.run === undefined && typeof handlers.event !== 'function' ? ['event'] : []),
     ...projections.filter(({ name, run }) => run === undefined && typeof handlers.projections?.[name]?.fold !== 'function').map(({ name }) => `projections["${name}"].fold`),
+    ...builders.filter(({ name, run }) => run === undefined && typeof handlers.builders?.[name] !== 'function').map(({ name }) => `builders["${name}"]`),
     ...channels.filter(({ name, run }) => run === undefined && typeof handlers.channels?.[name] !== 'function').map(({ name }) => `channels["${name}"]`),
   ];
 }
@@ -38,6 +41,7 @@ export async function answer(handlers: Handlers, call: PluginCall): Promise<unkn
     : call.call === 'hook' ? await handlers.hooks?.[`${call.hook.when} ${call.hook.step}`]?.(call)
     : call.call === 'project' ? await folded(handlers, call)
     : call.call === 'notify' ? await handlers.channels?.[call.channel.name]?.(call)
+    : call.call === 'builder' ? await handlers.builders?.[call.builder]?.(call)
     : await handlers.event?.(call);
   return given ?? {};
 }

@@ -16,6 +16,8 @@ const PROGRAM = /^[A-Za-z0-9][A-Za-z0-9._+-]*$/;
 const MOST = { commands: 100, hooks: 20, needs: 20, projections: 10, builders: 10, services: 10, channels: 20 } as const;
 /** patterns of files that a builder may read, most */
 const READS_MOST = 40;
+/** a path with at most five wildcards */
+const READ = /^(?!\/)(?!(?:[^*?]*[*?]+){6})[^\0]{1,200}$/;
 
 /** What a manifest is judged against. */
 export interface Surroundings {
@@ -178,7 +180,7 @@ function builderOf(read: Reader, value: unknown, at: string, hasMain: boolean): 
   const title = read.take<string>(of, 'title', at, 'text', 'for people: "COBOL app"') ?? '';
   const looksFor = read.take<string>(of, 'looksFor', at, 'text', 'what a repository must have, for people: "*.cob"') ?? '';
   const fix = 'paths of files whose text it wants; * is any name, ** any folders: ["*.cob", "src/**/*.cpy"]';
-  const reads = of['reads'] === undefined ? [] : read.texts(of['reads'], `${at}.reads`, /^(?!\/)[^\0]{1,200}$/, fix);
+  const reads = of['reads'] === undefined ? [] : read.texts(of['reads'], `${at}.reads`, READ, fix);
   if (reads.length > READS_MOST) read.fail(`${at}.reads`, `has ${reads.length} entries`, `at most ${READS_MOST}`);
   return { name, title, looksFor, reads, ...runOf(read, of, at, hasMain, 'builder') };
 }

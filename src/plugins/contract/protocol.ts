@@ -1,5 +1,6 @@
 import type { StepInput, StepOutput, RouterSettings, Step } from '../../events/types/deploy.events.js';
 import type { Additions, HookTime } from '../../events/types/plugin.events.js';
+import { readBuilder, readCheck, type BuilderAnswer } from './builder.answer.js';
 import { Reader, tellProblem } from './problems.js';
 
 /** What is handed to a plugin: one JSON object on its standard input, or the argument of a handler. */
@@ -62,7 +63,23 @@ export interface NotifyCall extends Call {
   /** what it tells of; null: it is only a test */
   readonly event: SeenEvent | null;
 }
-export type PluginCall = CommandCall | HookCall | EventCall | ProjectCall | NotifyCall;
+export interface BuilderCall extends Call {
+  readonly call: 'builder';
+  readonly builder: string;
+  /** files of the repository, `a/b.txt`, sorted; without those that .slugignore names */
+  readonly paths: readonly string[];
+  /** there are more, which are not told */
+  readonly more?: true;
+  /** text of the files that it reads, as far as they are plain text and not too large */
+  readonly files: Readonly<Record<string, string>>;
+  /** what is set of how the app is built: `static-root`, `process.worker`, … */
+  readonly set: Readonly<Record<string, string>>;
+  /** the config vars that decide how an app is built (`NPM_CONFIG_PRODUCTION`, …), those that are there */
+  readonly config: Readonly<Record<string, string>>;
+  /** images that a build can stand on: `build` has compilers, `run` is small; `versions` of languages; the user that apps run as */
+  readonly stack: { readonly build: string; readonly run: string; readonly versions: Readonly<Record<string, string>>; readonly user: { readonly name: string; readonly uid: number; readonly home: string } };
+}
+export type PluginCall = CommandCall | HookCall | EventCall | ProjectCall | NotifyCall | BuilderCall;
 
 export interface CommandAnswer {
   /** lines for people */
@@ -84,7 +101,7 @@ export interface EventAnswer { readonly say?: readonly string[] }
 export interface ProjectAnswer { readonly state: unknown }
 /** `error`: why it was not told; `retry`: it may go well later */
 export interface NotifyAnswer { readonly say?: readonly string[]; readonly error?: string; readonly retry?: boolean }
-export interface Answers { command: CommandAnswer; hook: HookAnswer; event: EventAnswer; project: ProjectAnswer; notify: NotifyAnswer }
+export interface Answers { command: CommandAnswer; hook: HookAnswer; event: EventAnswer; project: ProjectAnswer; notify: NotifyAnswer; builder: BuilderAnswer }
 
 /** The answer of a plugin is not what the protocol says. */
 export class BadAnswer extends Error {}
@@ -102,10 +119,11 @@ export function readAnswer<K extends keyof Answers>(kind: K, value: unknown): An
   const read = new Reader();
   const of = read.object(value, '', 'answer one JSON object, or nothing');
   if (of !== null) {
-    read.only(of, '', { command: ['say', 'data', 'error', 'hint', 'settings', 'secrets', 'deploy'], hook: ['add', 'refuse', 'say'], event: ['say'], project: ['state'], notify: ['say', 'error', 'retry'] }[kind]);
+    read.only(of, '', { command: ['say', 'data', 'error', 'hint', 'settings', 'secrets', 'deploy'], hook: ['add', 'refuse', 'say'], event: ['say'], project: ['state'], notify: ['say', 'error', 'retry'], builder: ['detect', 'plan', 'refuse', 'say'] }[kind]);
     if (of['say'] !== undefined) read.texts(of['say'], 'say', /^[^\0]*$/, 'a list of lines');
     if (kind === 'hook') readHook(read, of);
     if (kind === 'command') readCommand(read, of);
+    if (kind === 'builder') readBuilder(read, of);
     if (kind === 'notify') {
       const error = read.take<string>(of, 'error', '', 'text', 'why, in one line', true);
       if (error !== undefined && error.trim() === '') read.fail('error', 'is empty', 'why, in one line');
@@ -141,15 +159,7 @@ function readHook(read: Reader, of: Readonly<Record<string, unknown>>): void {
   }
   if (add['mounts'] !== undefined) mounts(read, add['mounts']);
   const checks = add['checks'] === undefined ? null : read.object(add['checks'], 'add.checks', 'an object');
-  if (checks !== null) {
-    read.only(checks, 'add.checks', ['path', 'timeoutMs', 'attempts', 'waitMs']);
-    const path = read.take<string>(checks, 'path', 'add.checks', 'text', 'for example "/healthz"', true);
-    if (path !== undefined && !/^\/[\x21-\x7e]{0,500}$/.test(path)) read.fail('add.checks.path', 'is not a path', 'for example "/healthz"');
-    for (const field of ['timeoutMs', 'attempts', 'waitMs']) {
-      const number = read.take<number>(checks, field, 'add.checks', 'number', 'a number above 0', true);
-      if (number !== undefined && (number <= 0 || number > 3_600_000)) read.fail(`add.checks.${field}`, `is ${number}`, 'a number above 0');
-    }
-  }
+  if (checks !== null) readCheck(read, checks, 'add.checks');
   if (add['router'] !== undefined) router(read, add['router']);
 }
 

@@ -16,6 +16,7 @@ import { type StepContext, StepFailure, type StepWork } from '../../events/step.
 import { BUILD_ROOM } from '../../modules/server/room.js';
 import type { ClassicBuilds } from '../../plugins/builders/classic/classic.runner.js';
 import { SLUGIGNORE, slugignore } from '../../plugins/builders/classic/slugignore.js';
+import { isForeign } from '../../plugins/builders/foreign.builder.js';
 import { START, START_FILE } from '../../plugins/builders/classic/start.js';
 import { LastWords } from './last-words.js';
 import { takeImage } from './image.build.js';
@@ -93,7 +94,8 @@ export function buildStep(deps: BuildDeps): StepWork<'build'> {
     const before = third ? await deps.classic!.before(context) : null;
     let dockerfile = before?.dockerfile ?? plan.dockerfile ?? scan.texts.get(path);
     if (dockerfile === undefined) throw new StepFailure('build.dockerfile', `there is no ${path} in the source`, 'commit it, or set the path of your Dockerfile with builder:set <app> dockerfile-path <path>');
-    const refused = plan.dockerfile === null ? refusedIn(dockerfile) : null;
+    // what is not ours, the repository's or a plugin's
+    const refused = plan.dockerfile === null || (plan.builder === 'buildpack' && plan.buildpack !== null && isForeign(plan.buildpack)) ? refusedIn(dockerfile) : null;
     if (refused) throw new StepFailure('build.dockerfile', `the Dockerfile cannot be used: line ${refused.line}: ${refused.what}`, refused.hint);
     const plain = withoutSyntax(dockerfile);
     if (plain && !(await engine.canPull(plain.image))) {

@@ -18,6 +18,7 @@ import { HostTools } from '../../drivers/tool/tool.driver.js';
 import { withPluginBuildpacks } from './plugin-buildpacks.js';
 import { stackFor } from '../detect/detect.step.js';
 import { loginsOf } from '../../modules/registries/registry-access.js';
+import { isForeign } from '../../plugins/builders/foreign.builder.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';
 
@@ -42,7 +43,7 @@ await startWorker('build', (core) => {
     const { plan } = context.input;
     if (plan.builder === 'image') return build(context);
     await stack.ensure(stands(plan), context.log, context.signal);
-    const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} buildpack${plan.buildpack?.includes(', ') ? 's' : ''}${plan.classic ? ' and others' : ''}` };
+    const from = { dockerfile: 'its Dockerfile', image: 'an image', external: `its source with ${plan.buildpack}`, 'classic-buildpack': 'the buildpacks that it names', buildpack: `the ${plan.buildpack} ${isForeign(plan.buildpack ?? '') ? 'builder' : 'buildpack'}${plan.buildpack?.includes(', ') ? 's' : ''}${plan.classic ? ' and others' : ''}` };
     context.log.info(`Building ${context.input.name} from ${from[plan.builder]}`);
     return build(context);
   };

@@ -1,9 +1,14 @@
 import 'reflect-metadata';
+import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
+import { pluginBuilders } from '../../modules/plugins/builders.js';
+import { Plugins } from '../../modules/plugins/plugins.service.js';
+import { BUNDLED } from '../../plugins/bundled.js';
 import { startWorker } from '../start.js';
 import { DETECT_CONFIG_KEYS, detectStep } from './detect.step.js';
 
 await startWorker('detect', (core) => {
-  const detect = detectStep();
+  const plugins = new Plugins(core, new PluginDriver(), BUNDLED);
+  const detect = detectStep(undefined, () => pluginBuilders(plugins));
   // a few config vars steer detection; they are read here, by the recorded version, because their values may be secret
   return async (context) => {
     const env = await core.env(context.input.app, context.input.configVersion);

@@ -38,6 +38,12 @@ export default definePlugin({
       return { say: [`wrote ${id}`] };
     },
   },
+  builders: {
+    page: ({ files, stack }) => {
+      const text = files['diary.page'];
+      return text === undefined ? { detect: null } : { detect: { reason: 'diary.page is there' }, plan: { dockerfile: `FROM ${stack.run}\nCOPY diary.page /page\n`, processTypes: { web: 'cat /page' }, port: 4000, details: [text.trim()] } };
+    },
+  },
   event: async ({ plugin, event }) => {
     console.log('what a plugin prints is no answer');
     await appendFile(fileOf(plugin.data), `${entry(event as Happened)}\n`);
