@@ -41,26 +41,28 @@ async function requireFit(core: Core, { name: plugin, manifest }: Installed, nex
   }
 }
 
-/** Looks while nobody can make another service of the plugin's types: it is disabled meanwhile, and stays so when that was well. Answers whether it was enabled. */
-async function asleep(context: Pick<CommandContext, 'core' | 'actor'>, plugin: Installed, why: string, look: () => Promise<void>): Promise<boolean> {
+/** Works after looking, while nobody can make another service of the plugin's types: it is disabled meanwhile, and enabled again where that was in vain. */
+async function asleep<T>(context: Pick<CommandContext, 'core' | 'actor'>, plugin: Installed, why: string, look: () => Promise<void>, work: (again: boolean) => Promise<T>): Promise<T> {
   await look();
-  if (!plugin.enabled) return false;
+  if (!plugin.enabled) return work(false);
   const decide = (command: { type: 'Disable'; reason: string } | { type: 'Enable' }): Promise<unknown> => change(context, `plugin:${why}`, 'plugins', (draft) => draft.decide(plugins, PLUGINS_STREAM, { ...command, plugin: plugin.name, bundled: [] }));
   await decide({ type: 'Disable', reason: `for its ${why}` });
-  await look().catch(async (error: unknown) => {
+  try {
+    await look();
+    return await work(true);
+  } catch (error) {
     await decide({ type: 'Enable' });
     throw error;
-  });
-  return true;
+  }
 }
 
-/** The same, and no other is made meanwhile. @throws Rejected */
-export async function beforeUninstall(context: Pick<CommandContext, 'core' | 'actor'>, plugin: Installed | undefined): Promise<void> {
-  if (plugin?.manifest.services?.length) await asleep(context, plugin, 'uninstall', () => refuseInUse(context.core, plugin));
+/** Uninstalls while no service of its types is there, and none is made. @throws Rejected */
+export async function uninstalling(context: Pick<CommandContext, 'core' | 'actor'>, plugin: Installed | undefined, work: () => Promise<void>): Promise<void> {
+  return plugin?.manifest.services?.length ? asleep(context, plugin, 'uninstall', () => refuseInUse(context.core, plugin), work) : work();
 }
 
-/** Answers whether it has to be enabled again. @throws Rejected where a service that is there could not go on */
-export async function beforeUpdate(context: Pick<CommandContext, 'core' | 'actor'>, plugin: Installed, next: PluginManifest): Promise<boolean> {
+/** Updates where every service that is there can go on. `work` is told whether to enable it again. @throws Rejected */
+export async function updating<T>(context: Pick<CommandContext, 'core' | 'actor'>, plugin: Installed, next: PluginManifest, work: (again: boolean) => Promise<T>): Promise<T> {
   const harmless = (plugin.manifest.services ?? []).every((before) => sources.every((source) => misfit(plugin.name, before, typed(next, before.type), source) === null));
-  return harmless ? false : asleep(context, plugin, 'update', () => requireFit(context.core, plugin, next));
+  return harmless ? work(false) : asleep(context, plugin, 'update', () => requireFit(context.core, plugin, next), work);
 }

@@ -14,7 +14,7 @@ import { change } from '../draft.js';
 import { NOTIFICATIONS, notifications, tellingBy } from '../notifications/notification.decider.js';
 import { masked } from '../history/mask.js';
 import type { Plugin } from './active.js';
-import { beforeUninstall, beforeUpdate, refuseInUse } from './in-use.js';
+import { refuseInUse, uninstalling, updating } from './in-use.js';
 import { type Installed as InstalledPlugin, DOES_NOT_LOAD, missing, plugins, PLUGINS_STREAM, pluginSeal, pluginSettings, pluginStream, uidOf, type PluginsCommand } from './plugin.decider.js';
 import { forgetStandings, standing, toldTrouble, type Trouble } from './projected.js';
 import { seenEvent } from './seen-event.js';
@@ -63,8 +63,7 @@ interface Installed { readonly plugin: string; readonly version: string; readonl
 interface Failed { readonly from: string; readonly error: string; readonly hint: string | null }
 
 async function bringUpToDate(context: CommandContext, command: string, before: InstalledPlugin, code: PluginCode, mended = false): Promise<number> {
-  const again = await beforeUpdate(context, before, code.manifest);
-  return decide(context, command, { type: 'Update', plugin: before.name, code, bundled: names }, ...(again || mended ? [{ type: 'Enable', plugin: before.name, bundled: names } as const] : []));
+  return updating(context, before, code.manifest, (again) => decide(context, command, { type: 'Update', plugin: before.name, code, bundled: names }, ...(again || mended ? [{ type: 'Enable', plugin: before.name, bundled: names } as const] : [])));
 }
 
 async function installOne(context: CommandContext, source: PluginSource): Promise<Installed> {
@@ -175,14 +174,13 @@ const uninstall = command({
       const typed = confirm ?? await context.ask('> ', ['WARNING: Potentially Destructive Action', `This command will remove plugin ${plugin} and all that it has kept.`, `To proceed, type "${plugin}"`]);
       if (typed.trim() !== plugin) throw new Rejected('plugin.confirm', `Confirmation did not match ${plugin}. Aborted.`);
     }
-    await beforeUninstall(context, await there());
-    await change(context, 'plugin:uninstall', 'plugins', async (draft) => {
+    await uninstalling(context, await there(), async () => void await change(context, 'plugin:uninstall', 'plugins', async (draft) => {
       const { state } = await draft.load(pluginSettings, pluginStream(plugin));
       const telling = tellingBy((await draft.load(notifications, NOTIFICATIONS)).state, plugin);
       if (telling.length > 0) throw new Rejected('plugin.channel', `People are told by a channel of ${plugin}: ${telling.join(', ')}`, `first: berth notify:remove ${telling[0]}${telling.length > 1 ? ', and the others' : ''}`);
       await draft.decide(plugins, PLUGINS_STREAM, { type: 'Uninstall', plugin, bundled: names });
       for (const [app, values] of [[null, state.server], ...Object.entries(state.apps)] as const) await draft.decide(pluginSettings, pluginStream(plugin), { type: 'Remember', plugin, app, values: Object.fromEntries(Object.keys(values).map((key) => [key, null])) });
-    });
+    }));
     await core.box.destroyKey(pluginSeal(plugin));
     await core.pluginInstaller!.remove(plugin);
     await forgetStandings(core.store, plugin, found.manifest.projections);
