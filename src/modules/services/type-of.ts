@@ -2,6 +2,7 @@ import { declaredType } from '../../plugins/services/declared.js';
 import type { ServiceType } from '../../plugins/services/service-type.js';
 import { serviceType } from '../../plugins/services/types.js';
 import type { Core } from '../core.js';
+import type { PluginsView } from '../plugins/plugins.projection.js';
 
 /** What is recorded of a service's type. */
 export interface TypeName { readonly type: string; /** that brought it; absent: one of ours */ readonly plugin?: string }
@@ -17,3 +18,6 @@ export async function typeOf(core: Pick<Core, 'plugins'>, { type, plugin }: Type
   if (!declared) throw new Error(`the plugin ${plugin}, which brought services of type ${type}, is not there any more`);
   return declaredType(plugin, declared);
 }
+
+/** All types that installed plugins bring. Pure. */
+export const typesOf = ({ registry }: Readonly<PluginsView>): readonly ServiceType[] => Object.values(registry.installed).flatMap(({ name, manifest }) => (manifest.services ?? []).map((declared) => declaredType(name, declared)));
