@@ -316,7 +316,7 @@ describe('folders, tarballs, npm', () => {
   });
 
   it('says what cannot be a source', async () => {
-    for (const [source, why] of [['http://git.example/x.git', 'would come unencrypted'], ['/nowhere', 'is not there'], ['Über', 'is not a source of a plugin'], [`file://${dir}/none.git`, 'could not be fetched'], ['npm:left-pad', 'berth-plugin.json is not there']] as const) expect(await refused('plugin:install', source)).toContain(why);
+    for (const [source, why] of [['http://git.example/x.git', 'would come unencrypted'], ['/nowhere', 'is not there'], ['Über', 'is not a source of a plugin'], ['./work', 'which the server does not know'], ['/usr', 'There is no berth-plugin.json in /usr'], [`file://${dir}/none.git`, 'could not be fetched'], ['npm:left-pad', 'berth-plugin.json is not there']] as const) expect(await refused('plugin:install', source)).toContain(why);
     expect(await refused('plugin:install', `file://${dir}/guard.git`, '--committish', 'v9')).toContain('at v9 could not be fetched');
     expect(readdirSync(join(berth.root, 'plugins/.incoming'))).toEqual([]);
   });

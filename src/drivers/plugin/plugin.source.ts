@@ -9,6 +9,7 @@ import { archiveUrl, download } from '../archive/download.js';
 import { withAccess, type AccessOptions } from '../git/git.access.js';
 import { gitEnvironment, spawnGit } from '../git/git.process.js';
 import { withoutPassword } from '../git/submodule-url.js';
+import { usedBy } from '../disk/used.js';
 import { HostTools } from '../tool/tool.driver.js';
 import { PLUGIN_LIMITS, saveStream, unpackFiles } from './plugin.files.js';
 
@@ -16,6 +17,8 @@ const LIMIT_MS = 5 * 60_000;
 const ARCHIVE = /\.(?:tgz|tar\.gz|tar|zip)$/i;
 const NPM = /^(?:npm:)?((?:@[a-z0-9][a-z0-9._-]*\/)?[a-z0-9][a-z0-9._-]*(?:@[A-Za-z0-9.^~<>=*| -]{1,60})?)$/;
 const FORMS = 'a git URL (https://…, git@host:path, file:///…), an npm package (npm:<name>), the https URL or the path of a .tar.gz, or the path of a folder';
+
+const SMALL = 'a plugin is small: leave out what it does not need';
 
 /** What was asked for, told apart. @throws Rejected */
 export async function readSource(asked: string, committish: string | null): Promise<PluginSource> {
@@ -26,6 +29,7 @@ export async function readSource(asked: string, committish: string | null): Prom
     if (committish !== null && source.type !== 'git') throw refuse('is not a git repository, which is what --committish is for', source.type === 'npm' ? 'say the version: npm:name@1.2.0' : 'leave --committish out');
     return source;
   };
+  if (/^\.\.?(?:\/|$)/.test(asked)) throw refuse('is a path from where you are, which the server does not know', 'give the whole path, from / on');
   if (asked.startsWith('/')) {
     const found = await stat(asked).catch(() => null);
     if (found === null) throw refuse('is not there', /^\/(?:home|root)\b/.test(asked) ? 'the service does not see /home and /root: put it elsewhere, below /srv for example' : FORMS);
@@ -42,6 +46,13 @@ export async function readSource(asked: string, committish: string | null): Prom
   const npm = NPM.exec(asked);
   if (npm) return only({ type: 'npm', spec: npm[1]! });
   throw refuse('is not a source of a plugin');
+}
+
+/** Whatever else was named by mistake is not copied first: it may be all of a disk. @throws Rejected */
+async function requirePlugin(folder: string): Promise<void> {
+  if (!(await stat(join(folder, 'berth-plugin.json')).catch(() => null))) throw new Rejected('plugin.source', `There is no berth-plugin.json in ${folder}`, 'a plugin has it at its top; see docs/plugins.md');
+  const { bytes, files } = await usedBy(folder, PLUGIN_LIMITS, ['.git']);
+  if (bytes > PLUGIN_LIMITS.bytes || files > PLUGIN_LIMITS.files) throw new Rejected('plugin.size', `${folder} has more than ${PLUGIN_LIMITS.bytes / 1024 ** 2} MiB or ${PLUGIN_LIMITS.files} files`, SMALL);
 }
 
 /** Brings a plugin's files into an empty folder; nothing of them is run. */
@@ -61,6 +72,7 @@ export class PluginFetch {
         case 'tarball': return await this.tarball(source.from, into, stop);
         case 'folder':
           if (!(await stat(source.path).catch(() => null))?.isDirectory()) throw new Rejected('plugin.source', `There is no folder ${source.path} any more`, 'install it from elsewhere: berth plugin:uninstall, then plugin:install');
+          await requirePlugin(source.path);
           await cp(source.path, into, { recursive: true, verbatimSymlinks: true, filter: (file) => basename(file) !== '.git' }).catch((error: NodeJS.ErrnoException) => {
             throw error.code?.startsWith('ERR_FS_CP') ? new Rejected('plugin.files', `It holds what is no file, folder or link: ${error.message.slice(0, 200)}`, 'leave it out') : error;
           });
@@ -109,7 +121,9 @@ export class PluginFetch {
   private async tarball(from: string, into: string, signal: AbortSignal): Promise<null> {
     const file = from.startsWith('/') ? from : `${into}.archive`;
     try {
-      if (file !== from) await saveStream(file, download(new URL(from), signal), PLUGIN_LIMITS.bytes);
+      if (file !== from) await saveStream(file, download(new URL(from), signal), PLUGIN_LIMITS.bytes).catch((error: unknown) => {
+        throw error instanceof Rejected && error.code !== 'plugin.size' ? new Rejected(error.code, error.message, 'is the address right? Or fetch it yourself, and give its path') : error;
+      });
       await this.unpack(file, into, signal);
       return null;
     } finally {
@@ -118,7 +132,9 @@ export class PluginFetch {
   }
 
   private async unpack(file: string, into: string, signal: AbortSignal): Promise<void> {
-    const found = await inspectArchive(file, null, PLUGIN_LIMITS, signal);
+    const found = await inspectArchive(file, null, PLUGIN_LIMITS, signal).catch((error: unknown) => {
+      throw error instanceof Rejected && error.hint?.includes('git:set') ? new Rejected(error.code, error.message, SMALL) : error;
+    });
     await mkdir(into, { recursive: true });
     await unpackFiles(into, archiveFiles(file, found, PLUGIN_LIMITS, signal));
   }
@@ -127,7 +143,7 @@ export class PluginFetch {
     const work = `${into}.npm`;
     await mkdir(work, { recursive: true });
     try {
-      const said = await this.runNpm(['pack', '--json', '--ignore-scripts', spec], work, signal, `npm has no package ${spec}`);
+      const said = await this.runNpm(['pack', '--json', '--ignore-scripts', spec], work, signal, `npm could not fetch ${spec}`);
       const [packed] = JSON.parse(said) as { filename: string; integrity: string }[];
       const [file] = (await readdir(work)).filter((name) => name.endsWith('.tgz'));
       if (!packed || !file) throw new Rejected('plugin.fetch', `npm has packed nothing of ${spec}`, 'see: npm view');
@@ -154,7 +170,7 @@ export class PluginFetch {
     const own = Object.fromEntries(Object.entries(process.env).filter(([name]) => /^(?:npm_config_|https?_proxy$|no_proxy$|NODE_EXTRA_CA_CERTS$|SSL_CERT_FILE$)/i.test(name)).map(([name, value]) => [name, value ?? '']));
     const code = await this.tools.run(npm, ['--loglevel=error', ...args], { cwd, env: { ...own, HOME: home, npm_config_cache: join(cwd, '.npm-cache'), npm_config_update_notifier: 'false' }, signal, onLine: (line) => { lines.push(line); } });
     await rm(join(cwd, '.npm-cache'), { recursive: true, force: true });
-    if (code !== 0) throw new Rejected('plugin.npm', `${what}: ${(lines.findLast((line) => /npm error (?!A complete log|Log files)/.test(line)) ?? lines.at(-1) ?? '').slice(0, 300)}`, 'see: npm view <package>; does this server reach the registry?');
+    if (code !== 0) throw new Rejected('plugin.npm', `${what}: ${(lines.find((line) => /npm error (?!code |errno |syscall |A complete log|Log files)/.test(line)) ?? lines.at(-1) ?? '').replace(/^npm error (?:(?:404|notarget|network) )?/, '').trim().slice(0, 300)}`, 'see: npm view <package>; does this server reach the registry?');
     const begin = lines.findIndex((line) => line.startsWith('['));
     return begin < 0 ? '' : lines.slice(begin, lines.findLastIndex((line) => line.startsWith(']')) + 1).join('\n');
   }
