@@ -55,13 +55,13 @@ class FrameStream {
     this.response.end();
   }
 
-  /** The same for a caller that may be sending still: who closes with input unread costs it the last frames. @param silent for how long it was not heard, ms */
+  /** The same for a caller that may be sending still: who closes with input unread costs it the last frames. @param silent for how long it was not heard, ms; Infinity: it has sent all there is */
   async endAfterCaller(exit: number, silent: () => number): Promise<void> {
     clearInterval(this.beat);
     this.send({ exit });
     const told = performance.now();
     await new Promise<void>((resolve) => {
-      if (this.gone.signal.aborted) return resolve();
+      if (this.gone.signal.aborted || silent() === Infinity) return resolve();
       const watch = setInterval(() => { if (Math.min(performance.now() - told, silent()) > CLOSE_MS) done(); }, 1000).unref();
       const done = (): void => { clearInterval(watch); resolve(); };
       this.response.once('close', done);
@@ -115,9 +115,9 @@ class CallerInput {
     request.on('close', end);
   }
 
-  /** for how long nothing came, ms */
+  /** for how long nothing came, ms; Infinity: nothing can come any more */
   silent(): number {
-    return performance.now() - this.heard;
+    return this.over ? Infinity : performance.now() - this.heard;
   }
 
   private async next(): Promise<ClientFrame | Buffer> {
