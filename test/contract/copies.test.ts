@@ -66,6 +66,15 @@ describe('copies in a folder', () => {
     expect((await readdir(join(root, 'copies', 'a'))).filter((name) => name.startsWith('y'))).toEqual(['y.part-00000002-0000-4000-8000-000000000000']);
   });
 
+  it('takes away what an attempt that died has of the same copy', async () => {
+    const copies = await store();
+    await copies.put('b/other', pieces('x'), signal);
+    const part = (of: string): string => `${of}.part-00000001-0000-4000-8000-000000000000`;
+    for (const of of ['z', 'other']) await writeFile(join(root, 'copies', 'b', part(of)), 'half');
+    await copies.put('b/z', pieces('whole'), signal);
+    expect((await readdir(join(root, 'copies', 'b'))).toSorted()).toEqual(['other', part('other'), 'z']);
+  });
+
   it('says what is wrong with a place that is no folder, and a key that leads out', async () => {
     await writeFile(join(root, 'file'), '');
     await expect((await store(join(root, 'file'))).put('a', pieces('x'), signal)).rejects.toMatchObject({ code: 'copies.place', fault: 'user' });

@@ -150,6 +150,7 @@ describe('what dies meanwhile', () => {
   const nothingLeft = async (): Promise<void> => {
     expect(await drills()).toEqual([]);
     expect(await spooled()).toEqual([]);
+    expect((await readdir(join(berth.root, 'copies'), { recursive: true })).filter((name) => name.includes('.part-'))).toEqual([]);
   };
 
   /** Kills the worker once in each step, in the middle of it; answers what was in the server after each death. */

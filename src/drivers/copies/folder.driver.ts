@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { dirname, join, relative, sep } from 'node:path';
+import { basename, dirname, join, relative, sep } from 'node:path';
 import { StepFailure } from '../../events/step.js';
 import { type Copy, CopyStore, isKey } from './copy-store.port.js';
 
@@ -26,6 +26,8 @@ export class FolderCopies extends CopyStore {
     let bytes = 0;
     try {
       await makeFolder(dirname(file));
+      // of an attempt that died: nobody else writes this key
+      for (const name of await readdir(dirname(file))) if (PART.test(name)) await this.tidy(join(dirname(file), name), name.startsWith(`${basename(file)}.part-`));
       const handle = await open(part, 'wx', 0o600);
       try {
         for await (const piece of content) {
@@ -72,7 +74,7 @@ export class FolderCopies extends CopyStore {
       const info = await stat(file).catch(() => null); // gone since
       if (!info?.isFile()) continue;
       if (PART.test(name)) {
-        if (Date.now() - info.mtimeMs > STALE) await rm(file, { force: true });
+        await this.tidy(file, false);
         continue;
       }
       const key = relative(this.place, file).split(sep).join('/');
@@ -83,6 +85,12 @@ export class FolderCopies extends CopyStore {
 
   async remove(key: string): Promise<void> {
     await rm(this.file(key), { force: true }).catch((error: unknown) => { throw this.told(error); });
+  }
+
+  /** Takes a half file away. @param ours whatever its age */
+  private async tidy(part: string, ours: boolean): Promise<void> {
+    const info = await stat(part).catch(() => null); // gone since
+    if (info?.isFile() && (ours || Date.now() - info.mtimeMs > STALE)) await rm(part, { force: true });
   }
 
   private told(error: unknown): unknown {

@@ -58,9 +58,9 @@ export function backupWorks(core: Core, volumes: VolumePort, services: ServiceDe
     return { gone: removed, kept: null };
   }
 
-  /** All of what is there now, to where `take` puts it. Answers what was counted; null: unknown. @throws StepFailure when there is none */
-  async function read(context: OperationContext<unknown>, source: Source, during: During, take: (content: AsyncIterable<Buffer>) => Promise<void>): Promise<Count | null> {
-    if (source.type === 'service') return dumpService(services, source, context, take);
+  /** All of what is there now, to where `take` puts it. @param counted whether the answer matters: what was counted, null: unknown. @throws StepFailure when there is none */
+  async function read(context: OperationContext<unknown>, source: Source, during: During, take: (content: AsyncIterable<Buffer>) => Promise<void>, counted = true): Promise<Count | null> {
+    if (source.type === 'service') return dumpService(services, source, context, take, counted);
     if ((await volumes.inspect(source.volume)) === null) throw new StepFailure('storage.missing', `The volume ${source.volume} was not made yet`, 'it is made by the first deploy that mounts it');
     return readStill(core, volumes, source.volume, during, context.attempt > 1, context, take);
   }
@@ -157,7 +157,7 @@ export function backupWorks(core: Core, volumes: VolumePort, services: ServiceDe
     const copies = await at({ place, auth: null });
     const measure = new Measure();
     const word = await secret(passphrase);
-    await read(context, source, 'paused', async (content) => { await copies.put(key, measure.through(encrypted(content, word)), signal); });
+    await read(context, source, 'paused', async (content) => { await copies.put(key, measure.through(encrypted(content, word)), signal); }, false);
     const taken = { key, ...measure.end(), encrypted: word !== null };
     await drain(asWritten(copies, taken, signal));
     log.info(`What is there now was copied to ${placeName(place)}/${key}`);

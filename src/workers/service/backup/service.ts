@@ -32,14 +32,15 @@ async function countIn(engine: Pick<EnginePort, 'exec'>, container: string, dump
   return Object.fromEntries(text.split('\n').flatMap((line) => { const [, name, n] = /^(\w+)\s+(\d+)$/.exec(line.trim()) ?? []; return name ? [[name, Number(n)]] : []; }));
 }
 
-/** Dumps it while it serves. Answers what is in it; null: that changed meanwhile. */
-export async function dumpService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, take: (dump: AsyncIterable<Buffer>) => Promise<void>): Promise<Count | null> {
+/** Dumps it while it serves. Answers what is in it; null: that changed meanwhile, or was not to be counted, which reads all of it twice. */
+export async function dumpService(deps: ServiceDeps, source: ServiceSource, context: OperationContext<unknown>, take: (dump: AsyncIterable<Buffer>) => Promise<void>, counted: boolean): Promise<Count | null> {
   const found = await open(deps, source, context);
   const { access, dumps, engine } = found;
   await awake(found, source.container, context);
-  const before = await countIn(engine, source.container, dumps, access, context.signal);
+  const count = (): Promise<Count> | null => (counted ? countIn(engine, source.container, dumps, access, context.signal) : null);
+  const before = await count();
   await take(printed(engine, source.container, dumps.out(access), context.signal));
-  const after = await countIn(engine, source.container, dumps, access, context.signal);
+  const after = await count();
   return JSON.stringify(before) === JSON.stringify(after) ? after : null;
 }
 
