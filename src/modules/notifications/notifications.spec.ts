@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { readdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { given } from '../../../test/given.js';
 import type { Recorded } from '../../events/event.js';
@@ -84,6 +86,38 @@ describe('a message', () => {
     }
     expect(messageOf(event('ConfigSet', { app: 'abc', values: { KEY: sealed } }), about)).toMatchObject({ title: 'blog: config set', text: expect.stringMatching(/^KEY=\(sealed\)\n/) });
     expect(messageOf(event('BackupFailed', { to: '-', code: 'x', message: 'y'.repeat(9000) }), about).text.length).toBe(3000);
+  });
+});
+
+describe('a channel over HTTP', () => {
+  it('is called as its server has it; what it answers is judged', async () => {
+    const got: { url: string; body: Record<string, unknown> }[] = [];
+    let status = 200;
+    const server = createServer((request, response) => {
+      let text = '';
+      request.setEncoding('utf8').on('data', (piece: string) => { text += piece; }).on('end', () => { got.push({ url: request.url!, body: JSON.parse(text) as Record<string, unknown> }); response.writeHead(status).end('said'); });
+    });
+    await new Promise<void>((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+    try {
+      const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+      const message = { title: 'blog <b> & co', text: 'why\nwhat to do', level: 'warning', url: 'http://blog.test' } as const;
+      const send = (channel: string, options: Record<string, string>): Promise<string> => CHANNELS.find(({ name }) => name === channel)!.send({ options, message, id: 'msg', host: 'here', anywhere: true, signal: new AbortController().signal });
+      expect(await send('telegram', { chat: '-100123', token: '1:abc', server: `${base}/` })).toMatch(/^it answered 200 after \d+ ms$/);
+      await send('slack', { url: `${base}/services/T/B/x` });
+      await send('ntfy', { url: `${base}/my-topic` });
+      expect(got).toEqual([
+        { url: '/bot1:abc/sendMessage', body: { chat_id: '-100123', text: '⚠️ blog <b> & co\nwhy\nwhat to do\nhttp://blog.test', link_preview_options: { is_disabled: true } } },
+        { url: '/services/T/B/x', body: { text: '*blog &lt;b&gt; &amp; co*', attachments: [{ color: '#f9a825', fallback: 'why\nwhat to do', text: 'why\nwhat to do', title: 'http://blog.test', title_link: 'http://blog.test' }] } },
+        { url: '/', body: { topic: 'my-topic', title: 'blog <b> & co', message: 'why\nwhat to do', priority: 4, tags: ['warning'], click: 'http://blog.test' } },
+      ]);
+      for (const [code, fault] of [[500, 'machine'], [429, 'machine'], [404, 'user'], [302, 'user']] as const) {
+        status = code;
+        await expect(send('ntfy', { url: `${base}/t` })).rejects.toMatchObject({ code: 'notify.status', fault, message: expect.stringMatching(new RegExp(`^it answered ${code} .*: said$`)) });
+      }
+    } finally {
+      server.closeAllConnections();
+      server.close();
+    }
   });
 });
 
