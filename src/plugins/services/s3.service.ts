@@ -1,4 +1,4 @@
-import type { ServiceAccess, ServiceExec, ServiceType } from './service-type.js';
+import type { ServiceAccess, ServiceExec, ServiceLogin, ServiceType } from './service-type.js';
 import { listens } from './tcp.js';
 
 const PORT = 9000;
@@ -9,7 +9,12 @@ const STORE = `${DATA}/store`;
 /** first part of every path in a dump */
 const ROOT = 'berth-s3';
 
-const SERVER = ['versitygw', '--port', `:${PORT}`, '--region', REGION, '--quiet', 'posix', '--sidecar', `${STORE}/meta`, '--versioning-dir', `${STORE}/versions`, `${STORE}/objects`];
+const server = (iam: string): string => ['versitygw', '--port', `:${PORT}`, '--region', REGION, '--quiet', '--iam-dir', iam, '--iam-cache-disable', 'posix', '--sidecar', `${STORE}/meta`, '--versioning-dir', `${STORE}/versions`, `${STORE}/objects`].join(' ');
+/** Who is let in comes by the environment when the container is new; what is changed later stays in it. The server's own master is known to nobody. */
+const users = (folder: string): string => `mkdir -p ${folder}
+[ -e ${folder}/users.json ] || { printf %s "$S3_USERS" > ${folder}/users.new; mv ${folder}/users.new ${folder}/users.json; }
+unset S3_USERS
+export ROOT_ACCESS_KEY_ID=BERTH ROOT_SECRET_ACCESS_KEY="$(od -An -tx1 -N 24 /dev/urandom | tr -d ' \\n')"`;
 
 /** leaves out what is the server's own; GNU find */
 const OWN = "\\( -name .sgwtmp -o -name .vgwlocks -o -name '.*.sgwtmp.*' \\) -prune";
@@ -29,6 +34,7 @@ if [ "$(id -u)" = 0 ]; then
   [ "$(stat -c %U ${STORE} 2> /dev/null || echo s3)" = s3 ] || chown -R s3:s3 ${DATA}
   exec setpriv --reuid=s3 --regid=s3 --init-groups "$0" "$@"
 fi
+${users('/run/s3/iam')}
 cd ${DATA}
 [ -d store ] || [ ! -d old ] || mv -T old store
 rm -rf new old .import-* .export-*
@@ -39,7 +45,7 @@ trap 'stop=yes; kill -TERM "$server" 2> /dev/null || true' TERM INT
 trap 'kill -TERM "$server" 2> /dev/null || true' HUP
 echo $$ > /run/s3/pid
 while [ -z "$stop" ]; do
-  ${SERVER.join(' ')} "$@" &
+  ${server('/run/s3/iam')} "$@" &
   server=$!
   # a signal ends the waiting, not the server
   while kill -0 "$server" 2> /dev/null; do wait "$server" && code=0 || code=$?; done
@@ -135,9 +141,31 @@ find . ${OWN} -o -type f -printf '%s\\n' | awk '{ n++; bytes += $1 } END { print
 const bucketOf = (name: string): string => (name.length < 3 || /^(?:xn--|sthree-)|(?:-s3alias|--ol-s3)$/.test(name) ? `bucket-${name}` : name);
 
 const asServer = (argv: readonly string[]): ServiceExec => ({ argv, user: 's3' });
-const env = ({ user, password, host }: ServiceAccess): Record<string, string> => ({ ROOT_ACCESS_KEY_ID: user, ROOT_SECRET_ACCESS_KEY: password, VGW_VIRTUAL_DOMAIN: host });
+const letIn = (...all: readonly ServiceLogin[]): string => JSON.stringify({ accessAccounts: Object.fromEntries(all.map(({ user, password }) => [user, { access: user, secret: password, role: 'admin' }])) });
+const both = (access: ServiceAccess): readonly ServiceLogin[] => [access, ...(access.former ? [access.former] : [])];
+const env = (access: ServiceAccess): Record<string, string> => ({ S3_USERS: letIn(...both(access)), VGW_VIRTUAL_DOMAIN: access.host });
+
+/** Takes what is piped in for the file that says who is let in: the server reads it at every request. */
+const LET_IN = `set -eu
+umask 077
+for folder in /run/s3/iam /tmp/iam; do
+  [ -e "$folder/users.json" ] || continue
+  cat > "$folder/users.new"
+  [ "$folder" = /tmp/iam ] || chown s3:s3 "$folder/users.new"
+  mv "$folder/users.new" "$folder/users.json"
+  exit 0
+done
+echo 'its container was made by an earlier Berth, and knows one password only' >&2
+exit 78
+`;
+const onlyThese = (...all: readonly ServiceLogin[]): ServiceExec => ({ argv: ['sh', '-c', LET_IN], stdin: letIn(...all) });
+
+/** by the server's own client, which is in every image of it */
+const admin = ({ user, password }: ServiceLogin, argv: readonly string[]): ServiceExec => ({ argv, env: { ADMIN_ACCESS_KEY_ID: user, ADMIN_SECRET_ACCESS_KEY: password, ADMIN_ENDPOINT_URL: `http://127.0.0.1:${PORT}` } });
+const MAKE_BUCKET = 'said=$(versitygw admin create-bucket --owner "$1" --bucket "$2" 2>&1) && exit 0; case $said in *BucketAlready*) exit 0;; esac; printf "%s\\n" "$said" >&2; exit 1';
+
 /** `s3:` is the server */
-const rclone = ({ user, password }: ServiceAccess, words: readonly string[]): ServiceExec => ({
+const rclone = ({ user, password }: ServiceLogin, words: readonly string[]): ServiceExec => ({
   argv: ['rclone', '--config=', ...words],
   env: { RCLONE_CONFIG_S3_TYPE: 's3', RCLONE_CONFIG_S3_PROVIDER: 'Other', RCLONE_CONFIG_S3_ENDPOINT: `http://127.0.0.1:${PORT}`, RCLONE_CONFIG_S3_REGION: REGION, RCLONE_CONFIG_S3_ACCESS_KEY_ID: user, RCLONE_CONFIG_S3_SECRET_ACCESS_KEY: password },
 });
@@ -148,7 +176,7 @@ export const s3: ServiceType = {
   registry: {
     reference: 'versity/versitygw:v1.8.0', volume: DATA, env: (access) => ({ ...env(access), VGW_BINARY: '/bin/sh' }),
     // its entry point becomes the program that this names, with these words
-    command: () => ['-c', `umask 077; cd ${DATA} && mkdir -p ${PARTS.split(' ').map((part) => `store/${part}`).join(' ')} && exec ${SERVER.join(' ')}`],
+    command: () => ['-c', `umask 077; set -e; ${users('/tmp/iam')}; cd ${DATA}; mkdir -p ${PARTS.split(' ').map((part) => `store/${part}`).join(' ')}; exec ${server('/tmp/iam')}`],
   },
   packaged: {
     program: { module: 'github.com/versity/versitygw', version: 'v1.8.0', sum: 'h1:au+wI+aybno/STsQiSm35Uu6Q6iK5MWReQxgO6SEMFc=', path: './cmd/versitygw', says: 'main.Version' },
@@ -159,8 +187,14 @@ export const s3: ServiceType = {
   dsn: ({ name, user, password, host, port }) => `s3://${user}:${encodeURIComponent(password)}@${host}:${port}/${bucketOf(name)}?region=${REGION}`,
   hosts: ({ name, host }) => [`${bucketOf(name)}.${host}`],
   health: () => listens(PORT),
-  setup: (access) => [rclone(access, ['mkdir', `s3:${bucketOf(access.name)}`])],
-  rotation: { how: 'instead', change: () => null },
+  setup: (access) => [admin(access, ['sh', '-c', MAKE_BUCKET, 'setup', access.user, bucketOf(access.name)])],
+  rotation: {
+    how: 'beside', second: (name) => `${name}_2`,
+    admit: (access) => [onlyThese(...both(access))],
+    // each request says anew who it is
+    retire: (access) => [onlyThese(access)],
+    login: (_, login) => admin(login, ['versitygw', 'admin', 'list-buckets']),
+  },
   tellVersion: { argv: ['versitygw', '--version'] },
   connect: (access, words) => rclone(access, words.length > 0 ? words : ['lsl', `s3:${bucketOf(access.name)}`]),
   dumps: {
