@@ -491,12 +491,13 @@ class Simulation {
       else world.run(world.now + 500);
     }
     const recoveredMs = Math.max(0, laws.lastEnd - calmSince);
-    // the sweeper comes round every 15 s; repairs that did not last wait 15 s, a minute, …
+    // the sweeper comes round every 15 s, also after a repair that it began itself; repairs that did not last wait 15 s, a minute, …
+    const ended = world.now;
     const repairs = this.db.events.filter((e) => e.type === 'RepairStarted').length;
-    const clean = world.now + (repairs > 1 ? 240_000 : 50_000);
+    const clean = (): number => (repairs > 1 ? ended + 240_000 : Math.min(ended + 240_000, Math.max(ended, laws.lastEnd) + 50_000));
     const dirty = (): string[] => [...laws.leftovers(), ...laws.open().map((d) => `open: ${d}`)];
     while (!world.stopped && dirty().length > 0) {
-      if (world.now > clean) world.broken('leftover', dirty().join('; '));
+      if (world.now > clean()) world.broken('leftover', dirty().join('; '));
       else world.run(world.now + 1000);
       this.router.changed = true;
     }
