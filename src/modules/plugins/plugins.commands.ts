@@ -234,7 +234,7 @@ async function projectionOf(core: Core, plugin: Plugin, { name, types }: PluginP
   return { projection: name, position, behind: (await core.store.readAll(position, BEHIND_MAX, { types })).length, trouble, state };
 }
 const toldOf = ({ state: _, ...rest }: Projection): Omit<Projection, 'state'> => rest;
-const toldHow = ({ projection, position, behind, trouble }: Omit<Projection, 'state'>): string => `${projection} at ${position}${behind === 0 ? '' : `, ${behind < BEHIND_MAX ? behind : `${BEHIND_MAX} or more`} events behind`}${trouble === null ? '' : `: ${toldTrouble(trouble)}`}`;
+const toldHow = ({ projection, position, behind, trouble }: Omit<Projection, 'state'>): string => `${projection} at ${position}${behind === 0 ? '' : `, ${behind < BEHIND_MAX ? behind : `${BEHIND_MAX} or more`} ${behind === 1 ? 'event' : 'events'} behind`}${trouble === null ? '' : `: ${toldTrouble(trouble)}`}`;
 
 const projection = command({
   name: 'plugin:projection', summary: 'Show what a projection of a plugin has come to', example: 'berth plugin:projection hello deploy-times', input: ProjectionInput, http: { method: 'GET', path: '/plugins/:plugin/projections/:name' }, reads: true,
