@@ -40,7 +40,7 @@ describe('a stream of any length', () => {
     const before = peak();
     const inward = await berth.sh(`head -c ${MIB}M /dev/zero | "$BERTH" postgres:enter db wc -c`, { timeoutMs: 900_000 });
     expect(inward.out.trim(), inward.err).toBe(String(MIB * 2 ** 20));
-    const outward = await berth.sh(`"$BERTH" postgres:enter db head -c ${MIB}M /dev/zero | { sleep 1; wc -c; }`, { timeoutMs: 900_000 });
+    const outward = await berth.sh(`"$BERTH" postgres:enter db head -c ${MIB}M /dev/zero | { sleep 3; wc -c; }`, { timeoutMs: 900_000 });
     expect(outward.out.trim(), outward.err).toBe(String(MIB * 2 ** 20));
     const grown = peak() - before;
     expect(grown, `${before} MB before`).toBeLessThan(100);

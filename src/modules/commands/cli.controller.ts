@@ -39,10 +39,9 @@ class FrameStream {
 
   bytes(piece: Buffer): void {
     if (this.gone.signal.aborted || piece.length === 0) return;
-    this.response.cork();
+    // not corked: Node would no longer say when the reader is slow
     this.response.write(headOf(piece));
     this.response.write(piece);
-    this.response.uncork();
   }
 
   async drained(): Promise<void> {
