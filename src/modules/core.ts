@@ -91,7 +91,10 @@ export class Core {
   exec: EnginePort['exec'] | null = null;
   /** set where an engine is at hand: container id → state (`running`, `exited`, …) of all containers of ours */
   engine: {
-    states(): Promise<ReadonlyMap<string, string>>; hasImage(id: string): Promise<boolean>;
+    states(): Promise<ReadonlyMap<string, string>>;
+    /** `NAME=value` of every container of an app that is not over */
+    environments(): Promise<readonly { readonly name: string; readonly env: readonly string[] }[]>;
+    hasImage(id: string): Promise<boolean>;
     /** images of an app, newest first */
     images(app: string): Promise<readonly { readonly id: string; readonly bytes: number }[]>;
     /** bytes that the app's builds have cached */

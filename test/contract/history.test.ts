@@ -430,7 +430,7 @@ describe('rollback', () => {
     await push('blog');
     await push('blog', 'c'.repeat(40));
     let has: () => Promise<boolean> = async () => false;
-    core.engine = { hasImage: () => has(), states: async () => new Map(), images: async () => [], cached: () => Promise.resolve(0), purge: async () => 0 };
+    core.engine = { hasImage: () => has(), states: async () => new Map(), images: async () => [], cached: () => Promise.resolve(0), environments: async () => [], purge: async () => 0 };
     expect(await berth('rollback blog v1')).toMatchObject({ code: 1, err: expect.stringMatching(/The image of v1 is not on this server any more[^]*berth deploys:create blog ab12ab12ab12/) as string });
     expect((await core.app('blog')).last).toBe(2);
     has = () => Promise.reject(new Error('no answer'));

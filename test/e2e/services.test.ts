@@ -8,7 +8,7 @@ import { Terminal } from './terminal.js';
 /** PostgreSQL and Redis from the distribution's packages, and an app that writes and reads with what it is linked to. */
 let berth: Fixture;
 
-const APP = `import os, json
+const APP = `import os, json, threading, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 def sql(words, *values):
@@ -22,6 +22,29 @@ def kv():
     import redis
     return redis.Redis.from_url(os.environ['REDIS_URL'], decode_responses=True)
 
+def one_more():
+    import psycopg
+    with psycopg.connect(os.environ['DATABASE_URL'], connect_timeout=5) as db:
+        if db.execute("select to_regclass('watch')").fetchone()[0] is None: return False
+    if 'REDIS_URL' in os.environ:
+        cache = kv()
+        cache.ping()
+        cache.close()
+    return True
+
+# new connections all the time, as long as there is a table watch
+def watch():
+    for n in range(1000000):
+        try:
+            if not one_more(): return
+            if n % 10 == 0: print('let in', os.uname().nodename, n, flush=True)
+        except Exception as error:
+            print('NOT LET IN', os.uname().nodename, repr(error), flush=True)
+        time.sleep(0.05)
+
+if os.environ.get('BREAK'): raise SystemExit('broken on purpose')
+if 'DATABASE_URL' in os.environ: threading.Thread(target=watch, daemon=True).start()
+
 class Page(BaseHTTPRequestHandler):
     def do_GET(self):
         path, _, what = self.path.partition('?')
@@ -29,6 +52,7 @@ class Page(BaseHTTPRequestHandler):
             if path == '/': body = ' '.join(sorted(key for key in os.environ if key.endswith('_URL'))) or 'nothing'
             elif path == '/note': sql('insert into notes (text) values (%s)', what); body = 'ok'
             elif path == '/notes': body = ','.join(sql('select text from notes order by id'))
+            elif path == '/watch': print('watching', what, flush=True); sql('create table if not exists watch (n int)'); threading.Thread(target=watch, daemon=True).start(); body = 'ok'
             elif path == '/set': kv().set('what', what); body = 'ok'
             elif path == '/get': body = kv().get('what') or ''
             else: body = ''
@@ -62,6 +86,22 @@ const containersOf = async (type: string, name: string): Promise<{ Id: string; N
   const { id } = await berth.json<{ id: string }>([`${type}:info`, name]);
   return berth.engine('GET', `/containers/json?all=1&filters=${encodeURIComponent(JSON.stringify({ label: [`berth.service=${id}`] }))}`);
 };
+
+const dsnOf = async (name: string, type = 'postgres'): Promise<string> => (await berth.json<{ dsn: string }>([`${type}:info`, name])).dsn;
+/** The password of before is let in no longer. */
+const retired = (name: string, type = 'postgres'): Promise<unknown> => berth.until('the old password to be shut out', async () => (await berth.cli([`${type}:info`, name, '--old-password'])).out === '-\n', 90_000);
+/** What the server says to who comes with that DSN; nothing to who is let in. */
+async function letIn(name: string, dsn: string): Promise<string> {
+  const { code, err } = await berth.cli(['postgres:enter', name, 'psql', '-X', '-q', '-o', '/dev/null', '-c', 'select 1', dsn]);
+  return code === 0 ? '' : err;
+}
+/** The app's connections, that were opened one after the other: of two containers at least, and none was refused. */
+async function quiet(mark: string): Promise<void> {
+  const all = (await ok(['logs', 'shop', '-n', '5000'])).split('\n');
+  const lines = all.slice(all.findIndex((line) => line.endsWith(`watching ${mark}`)));
+  expect(new Set(lines.flatMap((line) => / let in (\S+) \d+$/.exec(line)?.[1] ?? [])).size).toBeGreaterThan(1);
+  expect(lines.filter((line) => line.includes('NOT LET IN'))).toEqual([]);
+}
 
 beforeAll(async () => {
   berth = await startBerth();
@@ -118,7 +158,7 @@ describe('PostgreSQL', () => {
     expect(await get('/')).toBe('DATABASE_URL');
   });
 
-  it('keeps its data through restart, stop and start, pause, upgrade, limits and another password', async () => {
+  it('keeps its data through restart, stop and start, pause, upgrade and limits', async () => {
     await ok(['postgres:restart', 'shop']);
     await ok(['postgres:stop', 'shop']);
     expect(await berth.json(['postgres:info', 'shop'])).toMatchObject({ status: 'stopped' });
@@ -130,21 +170,58 @@ describe('PostgreSQL', () => {
     await ok(['postgres:start', 'shop']);
     await ok(['postgres:set', 'shop', 'memory', '512m']);
     expect(await get('/note?again')).toBe('ok');
-    const { dsn } = await berth.json<{ dsn: string }>(['postgres:info', 'shop']);
-    await ok(['postgres:rotate', 'shop']);
-    expect((await berth.json<{ dsn: string }>(['postgres:info', 'shop'])).dsn).not.toBe(dsn);
-    expect(await get('/notes')).toBe('first,again');
     const id = (await containersOf('postgres', 'shop'))[0]!.Id;
     const inspected = await berth.engine<{ HostConfig: { Memory: number } }>('GET', `/containers/${id}/json`);
     expect(inspected.HostConfig.Memory).toBe(512 << 20);
   });
 
+  it('gets another password while new connections come all the time: none is refused, and in the end the old one is', async () => {
+    await get('/watch?postgres');
+    const before = await dsnOf('shop');
+    expect(await ok(['postgres:rotate', 'shop'])).toMatch(/has another password; the one before is let in as well[\s\S]*DSN: postgres:\/\/shop_2:[0-9a-f]{32}@berth-postgres-shop:5432\/shop\n/);
+    await retired('shop');
+    await quiet('postgres');
+    expect(await letIn('shop', before)).toMatch(/authentication failed|not permitted to log in/);
+    expect(await letIn('shop', await dsnOf('shop'))).toBe('');
+    // whoever logs in, what is made is the first one's
+    await get('/note?more');
+    await ok(['postgres:connect', 'shop'], { stdin: 'drop table watch' });
+    expect(await ok(['postgres:connect', 'shop', '-At', '-c', "select tableowner from pg_tables where schemaname = 'public'"])).toBe('shop\n');
+    expect(JSON.stringify(await eventsOf(berth, '-n', '500'))).not.toContain(new URL(before).password);
+  });
+
+  it('lets the old password in while an app cannot be deployed with the new one, says why, and shuts it out when it can', async () => {
+    await ok(['config:set', '--no-restart', 'shop', 'BREAK=yes', `COPY=${await dsnOf('shop')}`]);
+    const before = await dsnOf('shop');
+    await refused(['postgres:rotate', 'shop']);
+    const failed = (await berth.json<{ deploy: number }[]>(['deploys', 'shop', '-n', '1']))[0]!.deploy;
+    expect(await get('/notes')).toBe('first,again,more');
+    expect(await ok(['postgres:info', 'shop', '--old-password'])).toBe('still valid: app shop has it in its config var COPY\n');
+    await ok(['config:unset', '--no-restart', 'shop', 'COPY']);
+    expect(await ok(['postgres:info', 'shop', '--old-password'])).toBe(`still valid: app shop's deploy ${failed} failed\n`);
+    expect((await berth.cli(['doctor'])).out).toContain(`postgres:shop: old password still valid: app shop's deploy ${failed} failed`);
+    expect(await refused(['postgres:rotate', 'shop'])).toContain('still valid');
+    expect(await letIn('shop', before)).toBe('');
+    await ok(['config:unset', 'shop', 'BREAK']);
+    await retired('shop');
+    expect(await letIn('shop', before)).toMatch(/authentication failed|not permitted to log in/);
+    expect(await get('/notes')).toBe('first,again,more');
+    // in the wrong hands: at once
+    const leaked = await dsnOf('shop');
+    const { code, err } = await berth.cli(['postgres:rotate', 'shop', '--now'], { timeoutMs: 120_000 });
+    expect(code, err).toBe(0);
+    expect(err).toContain('The password before is refused from now on; new connections of shop fail until its deploy is live');
+    expect(await ok(['postgres:info', 'shop', '--old-password'])).toBe('-\n');
+    expect(await letIn('shop', leaked)).toMatch(/authentication failed|not permitted to log in/);
+    expect(await get('/notes')).toBe('first,again,more');
+  });
+
   it('comes back when its container dies or is removed', async () => {
     const [before] = await containersOf('postgres', 'shop');
     await berth.engine('POST', `/containers/${before!.Id}/kill`);
-    await berth.until('the database', async () => (await berth.http('shop', '/notes')).body === 'first,again', 60_000);
+    await berth.until('the database', async () => (await berth.http('shop', '/notes')).body === 'first,again,more', 60_000);
     await berth.engine('DELETE', `/containers/${before!.Id}?force=1`);
-    await berth.until('another container', async () => (await berth.http('shop', '/notes')).body === 'first,again' && (await containersOf('postgres', 'shop'))[0]?.Id !== before!.Id, 90_000);
+    await berth.until('another container', async () => (await berth.http('shop', '/notes')).body === 'first,again,more' && (await containersOf('postgres', 'shop'))[0]?.Id !== before!.Id, 90_000);
     await berth.until('the end of its repair', async () => (await berth.json<{ status: string }[]>(['operations', 'postgres:shop', '-n', '1']))[0]!.status === 'succeeded');
   });
 
@@ -185,7 +262,7 @@ describe('PostgreSQL', () => {
     const { Client } = await import('pg');
     const client = new Client({ connectionString: dsn.replace('berth-postgres-shop:5432', `127.0.0.1:${port}`) });
     await client.connect();
-    expect((await client.query('select text from notes order by id')).rows).toEqual([{ text: 'first' }, { text: 'again' }]);
+    expect((await client.query('select text from notes order by id')).rows).toEqual([{ text: 'first' }, { text: 'again' }, { text: 'more' }]);
     await client.end();
     await ok(['postgres:unexpose', 'shop']);
     expect(await containersOf('postgres', 'shop')).toHaveLength(1);
@@ -237,8 +314,16 @@ describe('Redis', () => {
     expect(await refused(['redis:import', 'other'], { stdin: 'PGDMP but not of this type' })).toContain('no dump of Redis');
     await ok(['redis:restart', 'other']);
     expect(await ok(['redis:connect', 'other', 'get', 'what'])).toBe('green\n');
+    await get('/watch?redis');
+    const before = new URL(await dsnOf('cache', 'redis')).password;
     await ok(['redis:rotate', 'cache']);
-    expect(await get('/get')).toBe('blue');
+    await retired('cache', 'redis');
+    await quiet('redis');
+    expect((await berth.cli(['redis:enter', 'cache', 'redis-cli', '-e', '-a', before, '--no-auth-warning', 'ping'])).code).not.toBe(0);
+    // the engine starts its container anew by itself
+    await berth.engine('POST', `/containers/${(await containersOf('redis', 'cache'))[0]!.Id}/restart?t=5`);
+    await berth.until('the cache', async () => (await berth.http('shop', '/get')).body === 'blue', 60_000);
+    await ok(['postgres:connect', 'shop'], { stdin: 'drop table watch' });
     await ok(['redis:destroy', 'other', '--confirm', 'other']);
   });
 });
@@ -268,6 +353,24 @@ describe('SIGKILL of the worker', () => {
     const row = await killedIn('image', ['redis:upgrade', 'cache'], 'redis:cache');
     expect(row.steps).toMatchObject([{ step: 'image', attempt: 2, status: 'succeeded' }, { step: 'start', status: 'succeeded' }]);
     expect(await get('/get')).toBe('blue');
+  });
+
+  it('while a password is changed, and while the old one is shut out', async () => {
+    const before = await dsnOf('shop');
+    await get('/watch?killed');
+    expect(await killedIn('admit', ['postgres:rotate', 'shop'], 'postgres:shop')).toMatchObject({ status: 'succeeded' });
+    const tail = sshing(berth, 'events -t -n 1 --type OperationStepStarted --format json');
+    try {
+      await tail.says(/"step":"retire"/);
+      berth.kill('service-1');
+    } finally {
+      tail.kill();
+    }
+    await retired('shop');
+    await quiet('killed');
+    await ok(['postgres:connect', 'shop'], { stdin: 'drop table watch' });
+    expect(await letIn('shop', before)).toMatch(/authentication failed|not permitted to log in/);
+    expect(await letIn('shop', await dsnOf('shop'))).toBe('');
   });
 
   it.each(['redis', 'postgres'])('in the start step of %s, whose data is being made', async (type) => {

@@ -203,6 +203,7 @@ export class Handle extends EnginePort {
       return c ? { id, name: c.name, imageId: c.imageId, labels: c.labels, ip: c.ip, running: c.state === 'running', restarting: false, pid: 1, exitCode: c.exitCode, oomKilled: false, startedAt: 0, restartCount: 0, error: null } : null;
     });
   }
+  override environment(): never { throw new Error('nothing in it has a service'); }
   override setRestart(id: string, policy: string): Promise<void> {
     return this.ask('setRestart', () => {
       const c = this.engine.containers.get(id);

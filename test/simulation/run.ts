@@ -165,7 +165,7 @@ class Simulation {
     const rounds = new Rounds({ store, clock: proc.clock, owner: `${proc.name}:${proc.life}`, relay, report, sweep: () => sweeper.sweep(), restore: () => sweeper.restore(), leads: () => this.world.count('conductor leads') });
     core.sweep = () => rounds.sweepNow();
     const engine = this.engine.handle(proc);
-    core.engine = { hasImage: async (id) => (await engine.inspectImage(id)) !== null, states: async () => new Map(), images: async () => [], cached: () => Promise.resolve(0), purge: async () => 0 };
+    core.engine = { hasImage: async (id) => (await engine.inspectImage(id)) !== null, states: async () => new Map(), images: async () => [], cached: () => Promise.resolve(0), environments: async () => [], purge: async () => 0 };
     rounds.start();
     return { proc, core, stop: async () => { await rounds.stop(); await rounds.release(); } };
   }

@@ -75,6 +75,11 @@ export class DockerContainers {
     return found && toState(found);
   }
 
+  async environment(id: string): Promise<readonly string[] | null> {
+    const found = await this.calls.find('container.inspect', id.slice(0, 12), (docker) => docker.getContainer(id).inspect());
+    return found && (found.Config.Env ?? []);
+  }
+
   async setRestart(id: string, policy: RestartPolicy): Promise<void> {
     await this.calls.run('container.update', id.slice(0, 12), (docker) => docker.getContainer(id).update({ RestartPolicy: restart(policy) }));
   }

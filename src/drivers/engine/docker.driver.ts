@@ -93,6 +93,7 @@ export class DockerDriver extends EnginePort {
   override createContainer(spec: ContainerSpec): Promise<string> { return this.containers.create(spec); }
   override startContainer(id: string): Promise<void> { return this.containers.start(id); }
   override inspectContainer(id: string): Promise<ContainerState | null> { return this.containers.inspect(id); }
+  override environment(id: string): Promise<readonly string[] | null> { return this.containers.environment(id); }
   override setRestart(id: string, policy: RestartPolicy): Promise<void> { return this.containers.setRestart(id, policy); }
   override stopContainer(id: string, timeoutS: number): Promise<void> { return this.containers.stop(id, timeoutS); }
   override removeContainer(id: string): Promise<void> { return this.containers.remove(id); }

@@ -262,6 +262,8 @@ export abstract class EnginePort {
   abstract createContainer(spec: ContainerSpec): Promise<string>;
   abstract startContainer(id: string): Promise<void>;
   abstract inspectContainer(id: string): Promise<ContainerState | null>;
+  /** `NAME=value`, the image's own too; null: there is no such container */
+  abstract environment(id: string): Promise<readonly string[] | null>;
   abstract setRestart(id: string, policy: RestartPolicy): Promise<void>;
   /** TERM, then KILL. @param timeoutS seconds in between */
   abstract stopContainer(id: string, timeoutS: number): Promise<void>;

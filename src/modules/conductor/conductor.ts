@@ -110,6 +110,10 @@ export class Conductor {
     core.engine = {
       hasImage: async (id) => (await engine.inspectImage(id)) !== null,
       states: async () => new Map((await engine.listContainers({ instance: config.instance })).map((c) => [c.id, c.state])),
+      environments: async () => {
+        const open = (await engine.listContainers({ instance: config.instance })).filter(({ state, labels }) => readLabels(labels).app !== undefined && state !== 'exited' && state !== 'dead');
+        return Promise.all(open.map(async ({ id, name }) => ({ name, env: (await engine.environment(id)) ?? [] })));
+      },
       images: async (app) => (await engine.listImages({ instance: config.instance, app })).toSorted((x, y) => y.created - x.created),
       cached: async (app) => (await cachesOf(app)).reduce((sum, { bytes }) => sum + bytes, 0),
       purge: async (app) => engine.removeCaches((await cachesOf(app)).map(({ id }) => id)),

@@ -8,6 +8,7 @@ import type { Report } from '../commands/report.js';
 import type { Core } from '../core.js';
 import { Reconciler } from '../drift/reconciler.js';
 import { findOldImages } from '../services/old-images.js';
+import { Retirements } from '../services/retirements.js';
 import { ofServices, ServiceReconciler } from '../services/service-reconciler.js';
 import { settleBranch } from '../sources/branches.js';
 import { edges } from './edges.js';
@@ -54,6 +55,7 @@ const STOP_SECONDS = 30;
 export class Sweeper {
   private readonly reconciler: Reconciler;
   private readonly services: ServiceReconciler;
+  private readonly retirements: Retirements;
   private lookedForPushes = 0;
 
   constructor(
@@ -62,6 +64,7 @@ export class Sweeper {
   ) {
     this.reconciler = new Reconciler(core, engine);
     this.services = new ServiceReconciler(core, engine);
+    this.retirements = new Retirements(core);
   }
 
   /**
@@ -162,6 +165,7 @@ export class Sweeper {
         await this.engine.removeContainer(id);
       });
     }
+    await this.each('passwords of before', () => this.retirements.check());
     const condemned = new Set(plan.images);
     for (const image of images) if (condemned.has(image.id)) await this.each(`image ${image.id}`, () => this.removeImage(image));
     if (pushes) await this.sweepImages();

@@ -14,6 +14,7 @@ import type { Core } from '../core.js';
 import { dataFolder } from '../plugins/active.js';
 import { DOES_NOT_LOAD } from '../plugins/plugin.decider.js';
 import { standing, toldTrouble } from '../plugins/projected.js';
+import { stillValid } from '../services/password-users.js';
 import { standings } from '../stack/standing.js';
 import { bad, ok, warn, type Check } from './check.js';
 import * as judge from './judge.js';
@@ -56,7 +57,7 @@ export async function examine(core: Core): Promise<Check[]> {
   checks.push(ok('event log', `${head} events, ${Object.keys(board.apps).length} apps`));
   checks.push(judge.logIntegrity(await integrity(core), first?.at ?? null, now));
   checks.push(judge.backup(await newestBackup(core), first?.at ?? null, now));
-  checks.push(...await copied(core), ...await telling(core));
+  checks.push(...await copied(core), ...await telling(core), ...await oldPasswords(core));
   const standing = core.stack && await standings(core, Object.values(board.apps).filter((row) => row.releases.some(({ number, spec }) => number === row.live?.release && spec.stack !== undefined))).catch(() => null); // the engine's own check says that it is away
   if (standing) checks.push(judge.stack(standing));
   checks.push(judge.clock(now, newest?.at ?? null, now - (performance.timeOrigin + performance.now())));
@@ -112,6 +113,14 @@ async function pluginProjections(core: Core): Promise<Check[]> {
   const troubled = (await Promise.all(all.map(async ({ plugin, name }) => ({ what: `${plugin.name}/${name}`, trouble: (await standing(core.store, plugin, name)).trouble })))).flatMap(({ what, trouble }) => (trouble ? [`${what}: ${toldTrouble(trouble)}`] : []));
   if (troubled.length > 0) return [warn(check, troubled.join('; '), 'they stay as they were before that event, and are tried again ever more rarely; nothing else waits', 'mend the plugin, then: berth plugin:update <plugin>')];
   return [ok(check, `${all.length}, none in trouble`)];
+}
+
+/** Of services that were given another password, how it is with the one before. */
+async function oldPasswords(core: Core): Promise<Check[]> {
+  const rows = Object.values((await core.services.now()).rows);
+  const all = await Promise.all(rows.map(async (row) => ({ name: `${row.type}:${row.name}`, still: await stillValid(core, row) })));
+  const old = all.flatMap(({ name, still }) => (still === null ? [] : [{ name, ...still }]));
+  return old.length === 0 ? [] : [judge.passwords(old)];
 }
 
 function projections({ board, drifts, works, services, copies, plugins: registered }: Core): Check[] {

@@ -108,3 +108,9 @@ describe('backups of volumes and services', () => {
     expect(judge.copies([row({ copies: [copy(NOW - HOUR, { code: 'copies.altered' })] })], NOW)).toMatchObject({ health: 'bad', detail: 'postgres blog: no backup can be brought back' });
   });
 });
+
+it('passwords of before: what ends by itself is well, the rest is to be looked at', () => {
+  const still = (name: string, why: string, passes: boolean) => ({ name, why, passes, todo: passes ? null : 'berth ps:restart shop' });
+  expect(judge.passwords([still('redis:cache', "app shop's deploy 12 is running", true)])).toMatchObject({ health: 'ok', detail: "redis:cache: old password still valid: app shop's deploy 12 is running" });
+  expect(judge.passwords([still('redis:cache', 'x', true), still('postgres:blog', "app shop's deploy 12 failed", false)])).toMatchObject({ health: 'warn', detail: "redis:cache: old password still valid: x; postgres:blog: old password still valid: app shop's deploy 12 failed", todo: 'berth ps:restart shop' });
+});

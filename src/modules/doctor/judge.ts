@@ -168,3 +168,11 @@ export function copies(rows: readonly CopyStanding[], now: number): Check {
   const newest = rows.flatMap(({ name, copies: there }) => there.filter(({ safety }) => !safety).slice(-1).map(({ at }) => `${name} ${age(now - at)} old`));
   return ok(check, newest.join(', ') || 'none was taken yet');
 }
+
+/** Passwords of services that were given another one, and are let in all the same. */
+export function passwords(all: readonly { readonly name: string; readonly why: string; readonly passes: boolean; readonly todo: string | null }[]): Check {
+  const detail = all.map(({ name, why }) => `${name}: old password still valid: ${why}`).join('; ');
+  const held = all.filter(({ passes }) => !passes);
+  if (held.length === 0) return ok('passwords', detail);
+  return warn('passwords', detail, 'whoever knows it gets in; what has it goes on working', held.map(({ todo }) => todo).filter((todo) => todo !== null).join('; ') || 'see: berth jobs:failed');
+}

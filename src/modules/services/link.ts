@@ -102,9 +102,8 @@ async function relink(draft: Draft, service: string, app: string, appName: strin
   await setVar(draft, app, key, await dsn(draft, state, query));
 }
 
-/** The password has changed: every linked app gets the DSN anew. Answers the apps. */
-export async function renewDsns(draft: Draft, service: string): Promise<readonly string[]> {
+/** The password has changed: every linked app gets the DSN anew. */
+export async function renewDsns(draft: Draft, service: string): Promise<void> {
   const { state } = await draft.load(services, serviceStream(service));
   for (const { app, key, query } of state.links) await setVar(draft, app, key, await dsn(draft, state, query));
-  return state.links.map(({ app }) => app);
 }

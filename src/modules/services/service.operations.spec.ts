@@ -11,7 +11,8 @@ import { StepRunner } from '../../workers/step-runner.js';
 import type { CommandContext } from '../commands/command.js';
 import { Core } from '../core.js';
 import { change } from '../draft.js';
-import { linkIn } from './link.js';
+import { linkIn, passwordOf } from './link.js';
+import { Retirements } from './retirements.js';
 import { serviceCommands } from './commands.js';
 
 const log: StepLog = new Proxy({} as StepLog, { get: () => () => {} });
@@ -101,5 +102,36 @@ describe('a service\'s life, whose steps fail', () => {
     broken.clear();
     await call('redis:rotate', { service: 'cache' });
     expect((await state())!.secrets).not.toEqual(before.secrets);
+  });
+
+  it('lets the password before in until no container has it, and shuts it out once; what failed is not asked for again by itself', async () => {
+    await call('postgres:create', { service: 'blog' });
+    const first = (await state())!.secrets;
+    await call('postgres:rotate', { service: 'blog' });
+    expect(await state()).toMatchObject({ turn: 1, former: { turn: 0, secrets: first } });
+    expect(done.slice(-1)).toEqual(['admit']);
+    let env = [`DATABASE_URL=postgres://blog:${await passwordOf(core, first)}@berth-postgres-blog:5432/blog`];
+    core.engine = { states: async () => new Map(), environments: async () => [{ name: 'shop.run.1', env }] } as unknown as typeof core.engine;
+    const look = async (): Promise<string> => {
+      await new Retirements(core).check();
+      await Promise.all([new Retirements(core).check(), new Retirements(core).check()]);
+      await work();
+      return ((await call('postgres:info', { service: 'blog' })) as Record<string, string>)['old-password']!;
+    };
+    expect(await look()).toBe('still valid: container shop.run.1 runs with it');
+    await expect(call('postgres:rotate', { service: 'blog' })).rejects.toThrow('still valid: container shop.run.1 runs with it');
+    env = ['DATABASE_URL=another'];
+    broken.set('retire', gone);
+    expect(await look()).toBe('still valid: shutting it out failed: no space left');
+    broken.clear();
+    expect(await look()).toContain('failed');
+    const [job, { group }] = Object.entries((await core.works.now()).failed)[0]!;
+    await core.operations.handle(group, { type: 'Retry', job, by: 'me' }, { actor: 'me', command: 'jobs:retry' });
+    expect(await look()).toBe('-');
+    expect(done.filter((step) => step === 'retire')).toHaveLength(1);
+    expect(await state()).toMatchObject({ turn: 1, former: null });
+    await call('postgres:rotate', { service: 'blog', now: true });
+    expect(await state()).toMatchObject({ turn: 0, former: null });
+    expect(done.slice(-2)).toEqual(['admit', 'retire']);
   });
 });

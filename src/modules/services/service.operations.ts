@@ -8,7 +8,9 @@ import { claims } from '../apps/claim.decider.js';
 import type { Draft } from '../draft.js';
 import type { OperationKind } from '../operations/operation.kind.js';
 import type { OperationRun } from '../operations/operation.state.js';
+import { nextTurn, serviceType } from '../../plugins/services/types.js';
 import { linkIn, renewDsns, type LinkWish } from './link.js';
+import { usersOf } from './password-users.js';
 import { services, type Login, type ServiceState } from './service.decider.js';
 import { serviceClaim, serviceStream } from './service-names.js';
 
@@ -36,7 +38,7 @@ export interface RemoveStepInput { readonly service: string }
 export interface CopyStepInput extends ServiceSpec { readonly container: string; readonly from: ServiceSpec & { readonly container: string } }
 export interface RotateStepInput extends ServiceSpec { readonly container: string; /** its secrets until now */ readonly before: Readonly<Record<string, Sealed>> }
 /** the login `former` is let in as well, or is shut out */
-export interface LoginStepInput extends ServiceSpec { readonly container: string; readonly former: Login }
+export interface LoginStepInput extends ServiceSpec { readonly container: string; readonly former: Login; /** whatever becomes of whom has it */ readonly now?: boolean }
 export interface ExposeStepInput { readonly service: string; readonly type: string; readonly name: string; readonly ports: readonly ExposedPort[] }
 
 export const specOf = ({ id, type, plugin, name, image, settings, secrets, turn, former }: ServiceState): ServiceSpec => ({ service: id, type, ...(plugin !== undefined && { plugin }), name, image, settings, secrets, ...(turn !== 0 && { turn }), ...(former && { former }) });
@@ -111,27 +113,49 @@ const stop: OperationKind = {
   ending: async (draft, run) => { await draft.decide(services, serviceStream((run.input as { service: string }).service), { type: 'Stopped', paused: (run.input as { paused: boolean }).paused }); },
 };
 
-interface RotateWish { readonly service: string; readonly secrets: Record<string, Sealed>; /** the user that gets them; absent: the one that there is */ readonly turn?: number; readonly how?: 'now' | 'instead' | 'container'; /** what it was called before: `container` */ readonly byContainer?: boolean }
-const ROTATE_STEPS = { now: ['admit', 'retire'], instead: ['rotate'], container: ['image', 'start'] } as const;
+/**
+ * `beside`: the one before is let in until nobody has it any more; `now`: it is shut out at once. Types that know one password get the new one
+ * `instead`, or by a new `container`. Absent: asked for by an earlier Berth, which knew the last two
+ */
+export type RotateHow = 'beside' | 'now' | 'instead' | 'container';
+interface RotateWish { readonly service: string; readonly secrets: Record<string, Sealed>; readonly how?: RotateHow }
+const ROTATE_STEPS: Readonly<Record<RotateHow, readonly string[]>> = { beside: ['admit'], now: ['admit', 'retire'], instead: ['rotate'], container: ['image', 'start'] };
+/** whose turn it is once it has another password */
+const turnOf = ({ type, turn }: ServiceState, how: RotateHow | undefined): number => (how === 'beside' || how === 'now' ? nextTurn(serviceType(type), turn) : turn);
 
-/** Another password, and the DSN of every linked app with it. Types that take it by a new container only get one. */
+/** Another password, and its DSN for every linked app that runs with the one before. */
 const rotate: OperationKind = {
   queue: 'service', steps: ({ how = 'instead' }: RotateWish) => ROTATE_STEPS[how], deadlines: SLOW,
   input: async (draft, step, run) => {
     const state = await stateOf(draft, run);
-    const { secrets, turn = state.turn } = run.input as RotateWish;
+    const { secrets, how } = run.input as RotateWish;
+    if (how === 'beside' && state.former) throw new Rejected('service.rotating', `${state.type} service ${state.name} still lets the password before this one in, too`, `see why: berth ${state.type}:info ${state.name}; or give it a new one and shut out all others at once: berth ${state.type}:rotate ${state.name} --now`);
+    const { turn: _, former: __, ...spec } = specOf(state);
+    const turn = turnOf(state, how);
     const login = { secrets, ...(turn !== 0 && { turn }) };
-    if (step === 'admit' || step === 'retire') return { ...specOf(state), ...login, former: { secrets: state.secrets, turn: state.turn }, container: running(state) } satisfies LoginStepInput;
-    if (step === 'rotate') return { ...specOf(state), ...login, before: state.secrets, container: running(state) } satisfies RotateStepInput;
+    if (step === 'admit' || step === 'retire') return { ...spec, ...login, former: { secrets: state.secrets, turn: state.turn }, container: running(state), ...(how === 'now' && { now: true }) } satisfies LoginStepInput;
+    if (step === 'rotate') return { ...spec, ...login, before: state.secrets, container: running(state) } satisfies RotateStepInput;
     return { ...(await startInput(draft, step, run) as object), ...login };
   },
   ending: async (draft, run) => {
-    const { service, secrets, turn } = run.input as RotateWish;
+    const { service, secrets, how } = run.input as RotateWish;
     const state = await stateOf(draft, run);
     if (run.learnt['start'] !== undefined) await started(draft, run, state.image);
-    await draft.decide(services, serviceStream(service), { type: 'Rotate', secrets, turn: turn ?? state.turn, keeps: false });
-    return deploysOf(draft, await renewDsns(draft, service), 'config', run.by);
+    await draft.decide(services, serviceStream(service), { type: 'Rotate', secrets, turn: turnOf(state, how), keeps: how === 'beside' });
+    await renewDsns(draft, service);
+    return deploysOf(draft, await usersOf(draft, state), 'config', run.by);
   },
+};
+
+/** The login of before is let in no longer: nobody has it any more. */
+const retire: OperationKind = {
+  queue: 'service', steps: ['retire'],
+  input: async (draft, _, run) => {
+    const state = await stateOf(draft, run);
+    if (state.former === null) throw new Rejected('service.retired', `${state.type} service ${state.name} lets no password of before in any more`);
+    return { ...specOf(state), former: state.former, container: running(state) } satisfies LoginStepInput;
+  },
+  ending: async (draft, run) => { await draft.decide(services, serviceStream((run.input as { service: string }).service), { type: 'Retire' }); },
 };
 
 /** A new service with another one's data. */
@@ -181,5 +205,5 @@ const expose: OperationKind = {
 };
 
 export const SERVICE_KINDS: Readonly<Record<string, OperationKind>> = {
-  'service-create': create, 'service-replace': replace, 'service-stop': stop, 'service-rotate': rotate, 'service-clone': clone, 'service-destroy': destroy, 'service-expose': expose,
+  'service-create': create, 'service-replace': replace, 'service-stop': stop, 'service-rotate': rotate, 'service-retire': retire, 'service-clone': clone, 'service-destroy': destroy, 'service-expose': expose,
 };

@@ -12,6 +12,8 @@ import { backupStanding } from '../copies/standing.js';
 import { operate } from '../operations/operations.service.js';
 import { disabled, missing, plugins, PLUGINS_STREAM } from '../plugins/plugin.decider.js';
 import { passwordOf } from './link.js';
+import { stillValid } from './password-users.js';
+import type { RotateHow } from './service.operations.js';
 import { services } from './service.decider.js';
 import { newPassword, newServiceId, serviceClaim, serviceStream, serviceVolume } from './service-names.js';
 import type { ServiceRow } from './services.projection.js';
@@ -45,12 +47,16 @@ class DestroyInput extends ServiceInput {
 class WaitInput extends ServiceInput {
   @IsOptional() @Flag('do not wait for its end') detach?: boolean;
 }
-const FACTS = ['dsn', 'id', 'version', 'status', 'links', 'exposed-ports', 'data-dir', 'internal-host', 'container', 'image', 'memory', 'backup', 'created'] as const;
+class RotateInput extends WaitInput {
+  @IsOptional() @Flag('shut the password of before out at once, whoever still has it: it is in the wrong hands') now?: boolean;
+}
+const FACTS = ['dsn', 'id', 'version', 'status', 'old-password', 'links', 'exposed-ports', 'data-dir', 'internal-host', 'container', 'image', 'memory', 'backup', 'created'] as const;
 class InfoInput extends ServiceInput {
   @IsOptional() @Flag('only its DSN') dsn?: boolean;
   @IsOptional() @Flag('only its id') id?: boolean;
   @IsOptional() @Flag('only its version') version?: boolean;
   @IsOptional() @Flag('only its status') status?: boolean;
+  @IsOptional() @Flag('only whether the password of before is still valid, and why') oldPassword?: boolean;
   @IsOptional() @Flag('only the apps that are linked') links?: boolean;
   @IsOptional() @Flag('only its exposed ports') exposedPorts?: boolean;
   @IsOptional() @Flag('only the volume that has its data') dataDir?: boolean;
@@ -140,6 +146,12 @@ export async function operateOn(context: CommandContext, command: string, row: R
     return operate(draft, row.id, { kind, subject: subjectOf(row.type, row.name), input: { service: row.id, ...input }, by: context.actor });
   });
   return { group: row.id, operation: answer };
+}
+
+/** `-`: no password of before is let in. */
+async function oldPassword({ core }: CommandContext, row: ServiceRow): Promise<string> {
+  const still = await stillValid(core, row);
+  return still === null ? '-' : `still valid: ${still.why}`;
 }
 
 /** What only the caller sees: the DSN, and how to go on. */
@@ -237,7 +249,7 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
       const { dsn, row } = await tellDsn(context, type, service);
       const { apps } = await context.core.board.now();
       return {
-        service, dsn, id: row.id, version: row.container?.version ?? '-', status: await statusOf(context, row), links: row.links.map(({ app }) => apps[app]?.name ?? app).join(' ') || '-',
+        service, dsn, id: row.id, version: row.container?.version ?? '-', status: await statusOf(context, row), 'old-password': await oldPassword(context, row), links: row.links.map(({ app }) => apps[app]?.name ?? app).join(' ') || '-',
         'exposed-ports': row.exposed.map(({ host, container }) => `${host}->${container}`).join(' ') || '-', 'data-dir': serverImage(type, row.image.source).volume === null ? '-' : serviceVolume(context.core.config.instance, row.id), 'internal-host': `${hostOf(t, service)}:${type.port}`,
         container: row.container?.name ?? '-', image: row.image.source === 'packages' ? `Debian packages (${type.packaged?.packages.join(', ')})${type.packaged?.remark === undefined ? '' : `. ${type.packaged.remark}`}` : row.image.reference, memory: row.settings['memory'] ?? 'no limit', backup: await backupStanding(context.core, row.id), created: new Date(row.createdAt).toISOString(),
       };
@@ -290,18 +302,33 @@ export function lifeCommands(type: ServiceType): AnyCommand[] {
   });
 
   const rotate = command({
-    name: `${t}:rotate`, summary: `Give a ${type.title} service another password, and linked apps the new DSN`, example: example('rotate blog'), input: WaitInput, http: { method: 'POST', path: http('/:service/rotate') },
-    run: async (context, { service }) => {
-      const row = await context.core.service(t, service);
+    name: `${t}:rotate`, summary: `Give a ${type.title} service another password, and linked apps the new DSN`, example: example('rotate blog'), input: RotateInput, http: { method: 'POST', path: http('/:service/rotate') },
+    run: async (context, { service, now }) => {
+      const { core } = context;
+      const row = await core.service(t, service);
       if (type.rotation === null) throw new Rejected('service.open', `${type.title} asks nobody for a password`, 'only linked apps reach it');
       if (row.wanted !== 'running') throw new Rejected('service.stopped', `${type.title} service ${service} does not run`, `start it: berth ${t}:start ${service}`);
-      const secrets = { password: await context.core.box.seal(row.id, newPassword()) };
+      const still = now ? null : await stillValid(core, row);
+      if (still) throw new Rejected('service.rotating', `The password before this one is still valid: ${still.why}`, still.todo ? `${still.todo}; or, whatever breaks: berth ${t}:rotate ${service} --now` : `wait for it: berth ${t}:info ${service} --old-password; or, whatever breaks: berth ${t}:rotate ${service} --now`);
       const access = accessOf(type, service, '');
-      const how = type.rotation.how === 'beside' ? 'now' : type.rotation.change(access, access) === null ? 'container' : 'instead';
-      return { service, ...await operateOn(context, `${t}:rotate`, row, 'service-rotate', { secrets, turn: nextTurn(type, row.turn), how }) };
+      const how: RotateHow = type.rotation.how === 'beside' ? (now ? 'now' : 'beside') : type.rotation.change(access, access) === null ? 'container' : 'instead';
+      const secrets = { password: await core.box.seal(row.id, newPassword()) };
+      const { apps } = await core.board.now();
+      return { service, how, apps: row.links.map(({ app }) => apps[app]?.name ?? app), ...await operateOn(context, `${t}:rotate`, row, 'service-rotate', { secrets, how }) };
     },
-    render: ({ service }, out) => out.info(`Giving ${type.title} service ${service} another password`),
-    finish: async (context, { service }, out) => out.detail(`DSN: ${(await tellDsn(context, type, service)).dsn}`),
+    render: ({ service, how, apps }, out) => {
+      out.info(`Giving ${type.title} service ${service} another password`);
+      if (how === 'beside') return;
+      out.warn(`${how === 'now' ? 'The password before' : `${type.title} knows one password at a time: the one before`} is refused from now on${apps.length === 0 ? '' : `; new connections of ${apps.join(', ')} fail until ${apps.length === 1 ? 'its deploy is' : 'their deploys are'} live`}`);
+    },
+    finish: async (context, { service }, out) => {
+      const { dsn, row } = await tellDsn(context, type, service);
+      out.detail(`DSN: ${dsn}`);
+      const still = await stillValid(context.core, row);
+      if (still === null) return;
+      out.detail(`the password before is let in as long as an app has it; now: ${still.why}`);
+      if (still.todo !== null) out.warn(still.todo);
+    },
   });
 
   const expose = command({

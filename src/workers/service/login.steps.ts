@@ -41,8 +41,8 @@ export function admitStep(deps: ServiceDeps): OperationWork<LoginStepInput, null
       if (exitCode !== 0) throw new StepFailure('service.exec', `${exec.argv[0]} ended with ${exitCode}: ${stderr || stdout || 'it said nothing'}`, 'see the service\'s log', 'machine');
     }
     await seen(deps, context, rotation, access, access, 'let in', 'the new');
-    await seen(deps, context, rotation, access, former, 'let in', 'the old');
-    log.info(`${type.title} ${input.name} has another password; the one before is let in as well`);
+    if (!input.now) await seen(deps, context, rotation, access, former, 'let in', 'the old');
+    log.info(`${type.title} ${input.name} has another password${input.now ? '' : '; the one before is let in as well'}`);
     return null;
   };
 }

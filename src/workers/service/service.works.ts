@@ -9,6 +9,6 @@ export function serviceWorks(deps: ServiceDeps): OperationWorks {
   const [image, start] = [imageStep(deps), startStep(deps)];
   return {
     'service-create': { image, start }, 'service-replace': { image, start }, 'service-clone': { image, start, copy: copyStep(deps) },
-    'service-rotate': { image, start, rotate: rotateStep(deps), admit: admitStep(deps), retire: retireStep(deps) }, 'service-stop': { stop: stopStep(deps) }, 'service-destroy': { dump: dumpStep(deps), remove: removeStep(deps) }, 'service-expose': { expose: exposeStep(deps) },
+    'service-rotate': { image, start, rotate: rotateStep(deps), admit: admitStep(deps), retire: retireStep(deps) }, 'service-retire': { retire: retireStep(deps) }, 'service-stop': { stop: stopStep(deps) }, 'service-destroy': { dump: dumpStep(deps), remove: removeStep(deps) }, 'service-expose': { expose: exposeStep(deps) },
   };
 }

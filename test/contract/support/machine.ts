@@ -13,7 +13,7 @@ export async function openMachine(root: string, options: { store?: string; image
   const git = new GitDriver({ root, gitUser: null });
   core.transfer = new GitTransferDriver({ root, gitUser: null });
   core.git = { init: async (app) => { const path = join(root, 'repos', `${app}.git`); await git.initBare(path); return path; }, resolve: (app, commit) => git.resolve(join(root, 'repos', `${app}.git`), commit) };
-  core.engine = { states: async () => containers, hasImage: async (id) => images.has(id), images: async () => [], cached: () => Promise.resolve(0), purge: async () => 0 };
+  core.engine = { states: async () => containers, hasImage: async (id) => images.has(id), images: async () => [], cached: () => Promise.resolve(0), environments: async () => [], purge: async () => 0 };
   core.alone = (work) => work();
   return core;
 }
