@@ -173,12 +173,17 @@ describe.skipIf(wanted === undefined)('types of services', () => {
       expect(await refused([`${name}:create`, 'another', '--password'], 'a-password')).toContain('asks nobody for a password');
     }
     if (type.rotation !== null) {
-      await ok([`${name}:rotate`, 'my-db']);
-      const next = (await ok([`${name}:info`, 'my-db', '--dsn'])).trim();
-      expect(next).not.toBe(dsn);
-      if (life.login) {
-        await ok([`${name}:enter`, 'my-db', ...life.login(new URL(next))]);
-        expect(await refused([`${name}:enter`, 'my-db', ...life.login(new URL(dsn))])).toMatch(/denied|failed to authenticate|SignatureDoesNotMatch|InvalidAccessKeyId/);
+      // to the second user, and back to the first
+      for (let now = dsn, turn = 0; turn < 2; turn += 1) {
+        await ok([`${name}:rotate`, 'my-db']);
+        await berth.until('the old password to be shut out', async () => (await berth.cli([`${name}:info`, 'my-db', '--old-password'])).out === '-\n', 90_000);
+        const next = (await ok([`${name}:info`, 'my-db', '--dsn'])).trim();
+        expect(next).not.toBe(now);
+        if (life.login) {
+          await ok([`${name}:enter`, 'my-db', ...life.login(new URL(next))]);
+          expect(await refused([`${name}:enter`, 'my-db', ...life.login(new URL(now))])).toMatch(/denied|failed to authenticate|SignatureDoesNotMatch|InvalidAccessKeyId/);
+        }
+        now = next;
       }
     }
     await ok([`${name}:restart`, 'my-db']);
