@@ -2,7 +2,7 @@ import { IsIn, IsOptional, IsString, Matches } from 'class-validator';
 import { Rejected } from '../../events/decider.js';
 import type { ServiceImage } from '../../events/types/service.events.js';
 import type { ServiceType } from '../../plugins/services/service-type.js';
-import { accessOf, dsnOf, hostOf, nextTurn, serverImage } from '../../plugins/services/types.js';
+import { accessOf, dsnOf, hostOf, serverImage } from '../../plugins/services/types.js';
 import { parseSize } from '../apps/app-context.js';
 import { claims } from '../apps/claim.decider.js';
 import { Arg, command, Flag, forget, type AnyCommand, type CommandContext, type OperationAnswer } from '../commands/command.js';
