@@ -23,6 +23,7 @@ import type { PipelineState } from '../../src/modules/deploys/pipeline.state.js'
 import { domainCommands } from '../../src/modules/domains/domains.commands.js';
 import { change } from '../../src/modules/draft.js';
 import { psCommands } from '../../src/modules/processes/ps.commands.js';
+import { PLUGINS } from '../../src/modules/plugins/plugins.projection.js';
 import { SERVICES } from '../../src/modules/services/services.projection.js';
 import { WORKS } from '../../src/modules/operations/works.projection.js';
 import { BOARD } from '../../src/modules/read/board.projection.js';
@@ -127,7 +128,7 @@ class Simulation {
     const repository = new Repository(store, 2000, proc.clock);
     const seal = async (_app: string, value: string): Promise<unknown> => ({ value });
     const core = Object.assign(Object.create(Core.prototype) as object, {
-      config: CONFIG, store, now, repository, pipelines: new Pipelines(repository, CONFIG, now), board: new Projection(store, 'board', BOARD), works: new Projection(store, 'operations', WORKS), services: new Projection(store, 'services', SERVICES), drifts: new Projection(store, 'drifts', DRIFTS), routes: new Projection(store, 'routes', ROUTES),
+      config: CONFIG, store, now, repository, pipelines: new Pipelines(repository, CONFIG, now), board: new Projection(store, 'board', BOARD), works: new Projection(store, 'operations', WORKS), services: new Projection(store, 'services', SERVICES), plugins: new Projection(store, 'plugins', PLUGINS), drifts: new Projection(store, 'drifts', DRIFTS), routes: new Projection(store, 'routes', ROUTES),
       box: { seal, unseal: async (sealed: { value: string }) => sealed.value, createKey: async () => {}, destroyKey: async () => {} },
       logs: { remove: async () => {} }, git: { resolve: async (_app: string, commit: string) => commit, init: async () => '' }, engine: null, probes: null, sweep: null, workers: null, writeKeys: null,
     }) as unknown as Core;
