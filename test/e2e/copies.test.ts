@@ -198,7 +198,8 @@ describe('SIGKILL of the worker in the middle of its step', () => {
     expect(newest).toMatchObject({ kind: 'backup', failure: null, count: { files: 2 } });
     expect(readFileSync(object(newest!)).length).toBe(newest!.bytes);
     expect(await said()).toEqual(words);
-    expect((await volumes.list({ instance: berth.instance })).filter(({ name }) => name.includes('-drill-'))).toEqual([]);
+    // the other volume's schedule may be at work just now
+    expect((await volumes.list({ instance: berth.instance })).filter(({ name }) => /-drill-.*-data\./.test(name))).toEqual([]);
   });
 
   it.each(['fetch', 'load', 'safety'])('restore: %s', async (step) => {
