@@ -106,6 +106,14 @@ it('a backup is good once it was read back, brought back and counted; a restore 
   expect(readdirSync(join(berth.root, 'spool')).filter((name) => name.includes('-data.'))).toEqual([]);
 });
 
+it('two volumes of an app are read one after the other, since the same containers hold still for both', async () => {
+  const before = (await eventsOf(berth, '--type', 'OperationStepFailed')).length;
+  const told = await Promise.all(['data', 'more'].map((name) => ok(['storage:backup', 'notes', name, folder()])));
+  for (const text of told) expect(text).toMatch(/Restored into a throw-away volume/);
+  expect((await eventsOf(berth, '--type', 'OperationStepFailed')).slice(before)).toEqual([]);
+  expect(await said()).toEqual(['first', 'second', 'third']);
+});
+
 it('what was altered, cut off, or is opened with the wrong passphrase is refused before anything is touched', async () => {
   const { backups } = await listing();
   const secret = backups.find((one) => one.encrypted && one.kind === 'backup')!;

@@ -54,7 +54,8 @@ export function send(core: Sees, plugins: Pick<Plugins, 'enabled' | 'ask'>): Ope
       return { said };
     } catch (error) {
       if (!(error instanceof StepFailure)) throw error;
-      throw new StepFailure(error.code, hidden(error.message), error.hint, error.fault);
+      // whoever tries it out is waiting: once is enough
+      throw new StepFailure(error.code, hidden(error.message), error.hint, event === null ? 'user' : error.fault);
     }
   };
 }
