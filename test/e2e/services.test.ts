@@ -312,7 +312,14 @@ describe('Redis', () => {
     await ok(['redis:connect', 'other', 'set', 'what', 'green']);
     expect(await refused(['redis:import', 'other'], { stdin: readFileSync(dump).subarray(0, -60) })).toMatch(/ended with 1/);
     expect(await refused(['redis:import', 'other'], { stdin: 'PGDMP but not of this type' })).toContain('no dump of Redis');
-    await ok(['redis:restart', 'other']);
+    // while an operation is at it, people may look; a dump could be cut off
+    const worker = berth.program('service-1');
+    await worker.down();
+    await ok(['redis:restart', 'other', '--detach']);
+    expect(await ok(['redis:connect', 'other', 'get', 'what'])).toBe('green\n');
+    expect(await refused(['redis:export', 'other'])).toMatch(/Operation \d+ of redis service other is running/);
+    worker.start();
+    await ok(['operations:follow', 'redis:other']);
     expect(await ok(['redis:connect', 'other', 'get', 'what'])).toBe('green\n');
     await get('/watch?redis');
     const before = new URL(await dsnOf('cache', 'redis')).password;

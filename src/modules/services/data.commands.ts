@@ -34,19 +34,19 @@ export function dataCommands(type: ServiceType): AnyCommand[] {
   const t = type.type;
   const http = (path: string): string => `/services/${t}${path}`;
 
-  /** Where a program can be run. @throws Rejected when the service does not run, or something else is at it */
-  const open = async ({ core }: CommandContext, service: string) => {
+  /** Where a program can be run. @param whole whether it must be the same container to its end. @throws Rejected when the service does not run, or something else is at it */
+  const open = async ({ core }: CommandContext, service: string, whole = true) => {
     const row = await core.service(t, service);
     if (row.container === null || row.wanted !== 'running') throw new Rejected('service.stopped', `${type.title} service ${service} does not run`, row.container === null && row.wanted === 'running' ? `see: berth operations ${t}:${service}` : `start it: berth ${t}:start ${service}`);
-    const busy = (await core.works.now()).groups[row.id]?.running ?? null;
+    const busy = whole ? ((await core.works.now()).groups[row.id]?.running ?? null) : null;
     if (busy !== null) throw new Rejected('service.busy', `Operation ${busy} of ${t} service ${service} is running`, `wait for it: berth operations:follow ${t}:${service}`);
     if (!core.exec) throw new Rejected('service.no-engine', 'This process has no engine at hand');
     return { row, container: row.container.id, exec: core.exec, access: accessOf(type, service, await passwordOf(core, row.secrets), row.turn) };
   };
 
-  /** A program's output, piece by piece; its words of error and its exit code last. */
+  /** A program's output, piece by piece; its words of error and its exit code last. @param what what fails when it does not end with 0, and must not be cut off; empty: a person looks */
   async function* output(context: CommandContext, service: string, program: (access: ReturnType<typeof accessOf>) => ServiceExec, what: string): AsyncGenerator<StreamItem> {
-    const { container, exec, access } = await open(context, service);
+    const { container, exec, access } = await open(context, service, what !== '');
     const { stdin, ...wanted } = program(access);
     const given = stdin === undefined ? context.hasStdin ? context.input() : undefined : (async function* () { yield Buffer.from(stdin); })();
     const run = execOutput({ exec }, container, wanted, { ...(given ? { stdin: given } : context.terminal && { terminal: context.terminal }), signal: context.signal });
