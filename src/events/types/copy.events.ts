@@ -62,8 +62,8 @@ export type CopyEvent =
   | NewEvent<'CopyDue', { group: string; due: number; operation: number }>
   /** written, read back, compared, restored into a throw-away instance and counted; `kept`: why older ones could not be removed */
   | NewEvent<'CopyTaken', CopyFacts & { group: string; subject: CopySubject; kept: string | null }>
-  /** `copy` null: it never came to one */
-  | NewEvent<'CopyFailed', { group: string; what: 'backup' | 'verify' | 'restore'; operation: number; copy: number | null; step: string; failure: Failure }>
+  /** `copy` null: it never came to one; `subject`: absent in logs of before */
+  | NewEvent<'CopyFailed', { group: string; subject?: CopySubject; what: 'backup' | 'verify' | 'restore'; operation: number; copy: number | null; step: string; failure: Failure }>
   /** read back and restored into a throw-away instance once more */
   | NewEvent<'CopyVerified', { group: string; copy: number; count: Count }>
   /** removed by retention */

@@ -93,10 +93,11 @@ export const safetyPlace = (root: string): CopyPlace => ({ type: 'folder', path:
 
 function failing(what: 'backup' | 'verify' | 'restore', copyOf: (run: OperationRun) => number | null): NonNullable<OperationKind['undone']> {
   return async (draft, run) => {
-    const group = groupOf((run.input as { subject: CopySubject }).subject);
+    const { subject } = run.input as { subject: CopySubject };
+    const group = groupOf(subject);
     const { state } = await draft.load(operations, operationsStream(group));
     const failed = Object.values(state.failed).findLast((one) => one.operation === run.operation);
-    if (failed) await draft.decide(copies, copiesStream(group), { type: 'Fail', group, what, operation: run.operation, copy: copyOf(run), step: failed.step ?? failed.steps.at(-1)!, failure: failed.failure });
+    if (failed) await draft.decide(copies, copiesStream(group), { type: 'Fail', group, subject, what, operation: run.operation, copy: copyOf(run), step: failed.step ?? failed.steps.at(-1)!, failure: failed.failure });
   };
 }
 

@@ -1,7 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { fold } from '../../events/decider.js';
+import type { Recorded } from '../../events/event.js';
 import type { CopyFacts } from '../../events/types/copy.events.js';
 import { chosen, condemned, copies, takenAt, type CopiesCommand } from './copies.decider.js';
+import { COPIES } from './copies.projection.js';
+import * as judge from '../doctor/judge.js';
 import { idleSpools, idleVolumes } from './leftovers.plan.js';
 import { emptyBoard } from '../read/board.projection.js';
 import { keyOf } from './subject.js';
@@ -35,6 +38,15 @@ describe('backups of one thing', () => {
     expect(event).toMatchObject({ type: 'CopyDue' });
     expect(copies.decide(due, fold(copies, [event!], state))).toEqual([]);
     expect(copies.decide({ ...due, due: 100 }, state)).toEqual([]);
+  });
+
+  it('one that never went well is known by what it should have been of', () => {
+    const failure = { code: 'copies.full', message: 'the disk is full', hint: null, fault: 'machine' } as const;
+    const [event] = copies.decide({ type: 'Fail', group, subject, what: 'backup', operation: 1, copy: null, step: 'store', failure }, copies.initial);
+    const all = COPIES.initial();
+    COPIES.apply(all, { ...event!, at: 5 } as unknown as Recorded);
+    expect(all.groups[group]).toMatchObject({ subject, copies: [], failed: { at: 5, what: 'backup', failure } });
+    expect(judge.copies([{ ...all.groups[group]!, name: 'volume blog/data' }], 60_005)).toMatchObject({ health: 'warn', detail: 'volume blog/data: the last one failed 60 s ago: the disk is full' });
   });
 
   it('refuses to keep nothing', () => { expect(() => after({ type: 'Keep', group, keep: { last: 0, daily: 0, weekly: 0, monthly: 0 } })).toThrow('Nothing would be kept'); });

@@ -29,7 +29,7 @@ export type CopiesCommand =
   /** the schedule's time `due` came, and `operation` was asked for */
   | { readonly type: 'Due'; readonly group: string; readonly due: number; readonly operation: number }
   | { readonly type: 'Take'; readonly group: string; readonly subject: CopySubject; readonly facts: CopyFacts; readonly kept: string | null; /** copies that were removed */ readonly gone: readonly number[] }
-  | { readonly type: 'Fail'; readonly group: string; readonly what: 'backup' | 'verify' | 'restore'; readonly operation: number; readonly copy: number | null; readonly step: string; readonly failure: Failure }
+  | { readonly type: 'Fail'; readonly group: string; readonly subject: CopySubject; readonly what: 'backup' | 'verify' | 'restore'; readonly operation: number; readonly copy: number | null; readonly step: string; readonly failure: Failure }
   | { readonly type: 'Verify'; readonly group: string; readonly copy: number; readonly count: Count }
   | { readonly type: 'Restore'; readonly group: string; readonly copy: number; readonly operation: number; readonly safety: number | null; readonly from?: string; readonly object?: { readonly place: CopyPlace; readonly key: string } };
 
@@ -71,8 +71,8 @@ export const copies: Decider<CopiesState, CopiesCommand, CopyEvent> = {
         return [{ type: 'CopyTaken', data: { group, subject, ...facts, kept } }, ...gone.filter((copy) => there.has(copy)).map((copy): CopyEvent => ({ type: 'CopyExpired', data: { group, copy } }))];
       }
       case 'Fail': {
-        const { what, operation, copy, step, failure } = command;
-        return [{ type: 'CopyFailed', data: { group, what, operation, copy, step, failure } }];
+        const { subject, what, operation, copy, step, failure } = command;
+        return [{ type: 'CopyFailed', data: { group, subject, what, operation, copy, step, failure } }];
       }
       case 'Verify': return [{ type: 'CopyVerified', data: { group, copy: command.copy, count: command.count } }];
       case 'Restore': {

@@ -55,7 +55,8 @@ function applyToCopies(all: Copies, event: Recorded): void {
       return;
     }
     case 'CopyFailed': {
-      const { group: _, ...failed } = known.data;
+      const { group: _, subject, ...failed } = known.data;
+      row.subject ??= subject ?? null;
       if (failed.what === 'verify') for (const copy of row.copies) if (copy.copy === failed.copy) copy.failure = failed.failure;
       if (failed.what !== 'restore') row.failed = { at: event.at, ...failed };
       return;

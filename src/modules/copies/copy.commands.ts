@@ -155,7 +155,7 @@ export function copyCommands<I extends object>({ prefix, input: Base, path, exam
     },
     render: ({ name: known, backups, failed, schedule, keep, destroyed }, out) => {
       if (!out.quiet) out.section(`Backups of ${known}`);
-      if (backups.length === 0 && destroyed === null) out.detail(`none: berth ${name('backup')} ${example} /var/backups/berth`);
+      if (backups.length === 0 && destroyed === null) out.detail(`none: berth ${name('backup')} ${known.split(' ').slice(1).join(' ').replace('/', ' ')} /var/backups/berth`);
       else for (const line of table(['BACKUP', 'TAKEN (UTC)', 'AGE', 'SIZE', 'HOLDS', 'TRIED (UTC)', 'WHERE'], backups.map((b) => [
         String(b.backup), when(Date.parse(b.at)), age(b.ageMs), bytes(b.bytes), b.count ? words(b.count) : b.kind, b.failure ? `failed: ${b.failure.message}` : b.drilledAt === null ? 'read back' : when(Date.parse(b.drilledAt)), `${b.place}/${b.key}${b.encrypted ? ' (encrypted)' : ''}`,
       ]))) out.line(line);

@@ -35,7 +35,7 @@ export class Schedules {
           if (!(asked instanceof Rejected)) throw asked;
           // it stands among the failures, and is not asked for again before its next time
           await draft.decide(copies, copiesStream(group), { type: 'Due', group, due, operation: 0 });
-          await draft.decide(copies, copiesStream(group), { type: 'Fail', group, what: 'backup', operation: 0, copy: null, step: 'schedule', failure: { code: asked.code, message: asked.message, hint: asked.hint, fault: 'user' } });
+          await draft.decide(copies, copiesStream(group), { type: 'Fail', group, subject, what: 'backup', operation: 0, copy: null, step: 'schedule', failure: { code: asked.code, message: asked.message, hint: asked.hint, fault: 'user' } });
         });
       } catch (error) {
         this.report(`schedule of ${group}`, error);
