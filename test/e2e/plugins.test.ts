@@ -336,8 +336,8 @@ describe('a type of service that a plugin brings', () => {
   it('has its commands at once, and makes services that apps are linked to', async () => {
     expect(await refused('depot:list')).toContain('is not a berth command');
     expect(await installed(`file://${repository('depot', from('depot'))}`)).toContain('depot:create');
-    expect((await berth.cli(['help'])).out).toContain('depot:create <service>');
-    expect((await berth.cli(['depot'])).out).toContain('Manage Depot services (plugin depot)');
+    expect((await berth.cli(['help'])).out).toMatch(/depot:<command> +Manage Depot services/);
+    expect((await berth.cli(['depot'])).out).toMatch(/Manage Depot services \(plugin depot\)[^]*depot:create <service>/);
     await ok(['depot:create', 'my-words', '--app', 'shop']);
     expect(await dsn('my-words')).toMatch(/^depot:\/\/my_words:[0-9a-f]{32}@berth-depot-my-words:7070\/my_words$/);
     expect(await env('DEPOT_URL')).toBe(await dsn('my-words'));
@@ -375,7 +375,7 @@ describe('a type of service that a plugin brings', () => {
     expect(await refused('plugin:uninstall', 'depot', '--confirm', 'depot')).toMatch(/Services of the types of depot are there: depot:copy, depot:my-words\n.*berth depot:destroy/);
     await ok(['plugin:disable', 'depot']);
     for (const words of [['depot:info', 'my-words'], ['depots:create', 'x'], ['depot']]) expect(await refused(...words)).toMatch(/Plugin depot is disabled: by .*\n.*berth plugin:enable depot/);
-    expect((await berth.cli(['help'])).out).not.toContain('depot:create');
+    expect((await berth.cli(['help'])).out).not.toContain('depot:');
     const first = await container();
     await berth.engine('DELETE', `/containers/${first}?force=1`);
     const second = await berth.until('it is made anew', async () => { const id = await container(); return id !== first && id; }, 60_000);

@@ -85,6 +85,11 @@ describe('the commands', () => {
     expect(groupAskedFor('ps:help')).toBe('ps');
     for (const name of ['logs', 'config', 'nothing', 'nothing:help', 'apps:list']) expect(groupAskedFor(name), name).toBeNull();
     expect(helpGroup('ps').join('\n')).toContain('ps:scale');
-    for (const command of COMMANDS) expect(helpAll().join('\n')).toContain(usage(command));
+    const all = helpAll().join('\n');
+    for (const command of COMMANDS) if (!all.includes(`    ${command.name.split(':')[0]}:<command> `)) expect(all).toContain(usage(command));
+    // a group of many has its own page
+    expect(all).toMatch(/ {4}postgres:<command> +Manage PostgreSQL services: berth help postgres\n/);
+    expect(all).not.toContain('postgres:create');
+    expect(helpGroup('postgres').join('\n')).toContain('postgres:create <service>');
   });
 });

@@ -85,6 +85,10 @@ export function groupAskedFor(name: string, more: readonly AnyCommand[] = []): s
   return group !== null && [...COMMANDS, ...more].some((c) => groupOf(c.name) === group) ? group : null;
 }
 
+const about = (group: string, [first]: readonly AnyCommand[]): string => ABOUT[group] ?? first!.about ?? first!.summary;
+/** a group of more commands is one line of the whole help */
+const MANY = 20;
+
 function columns(commands: readonly AnyCommand[]): string[] {
   const width = Math.min(46, Math.max(...commands.map((c) => usage(c).length)) + 3);
   return commands.map((c) => {
@@ -95,7 +99,7 @@ function columns(commands: readonly AnyCommand[]): string[] {
 
 export function helpGroup(group: string, more: readonly AnyCommand[] = []): string[] {
   const commands = [...COMMANDS, ...more].filter((c) => groupOf(c.name) === group);
-  return [`Usage: berth ${group}[:COMMAND]`, '', ABOUT[group] ?? commands[0]!.about ?? commands[0]!.summary, '', 'Additional commands:', ...columns(commands)];
+  return [`Usage: berth ${group}[:COMMAND]`, '', about(group, commands), '', 'Additional commands:', ...columns(commands)];
 }
 
 export function helpCommand(command: AnyCommand): string[] {
@@ -115,9 +119,12 @@ export function helpCommand(command: AnyCommand): string[] {
 
 export function helpAll(more: readonly AnyCommand[] = []): string[] {
   const all = [...COMMANDS, ...more];
-  const groups = [...new Set(all.map((c) => groupOf(c.name)))];
+  const groups = [...Map.groupBy(all, (c) => groupOf(c.name))];
   const lines = ['Usage: berth [--quiet|--force|--app <app>] COMMAND <app> [command-specific-options]', ''];
-  for (const group of groups) lines.push(...columns(all.filter((c) => groupOf(c.name) === group)));
+  for (const [, commands] of groups) if (commands.length <= MANY) lines.push(...columns(commands));
+  const large = groups.filter(([, commands]) => commands.length > MANY).map(([group, commands]) => [`${group}:<command>`, `${about(group, commands)}: berth help ${group}`] as const);
+  const width = Math.max(0, ...large.map(([text]) => text.length)) + 3;
+  lines.push(...large.map(([text, what]) => `    ${text.padEnd(width)}${what}`));
   lines.push('', 'berth help <command> explains one command, with an example. Deploy with: git push berth@<server>:<app> main');
   return lines;
 }
