@@ -8,7 +8,8 @@ import { Terminal } from './terminal.js';
 /** PostgreSQL and Redis from the distribution's packages, and an app that writes and reads with what it is linked to. */
 let berth: Fixture;
 
-const APP = `import os, json, threading, time
+const APP = `import os, json, socket, threading, time
+from urllib.parse import urlsplit
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 def sql(words, *values):
@@ -32,14 +33,27 @@ def one_more():
         cache.close()
     return True
 
-# new connections all the time, as long as there is a table watch
+# a connection that stays open, and is not opened anew by any library
+def held_open():
+    url = urlsplit(os.environ['REDIS_URL'])
+    held = socket.create_connection((url.hostname, url.port), 5)
+    held.sendall(f'AUTH {url.password}\\r\\n'.encode())
+    if held.recv(100) != b'+OK\\r\\n': raise Exception('the password is refused')
+    return held
+
+# new connections all the time, as long as there is a table watch, and one that stays
 def watch():
+    held = None
     for n in range(1000000):
         try:
             if not one_more(): return
+            if 'REDIS_URL' in os.environ:
+                held = held or held_open()
+                held.sendall(b'PING\\r\\n')
+                if held.recv(100) != b'+PONG\\r\\n': raise Exception('an open connection was closed')
             if n % 10 == 0: print('let in', os.uname().nodename, n, flush=True)
         except Exception as error:
-            print('NOT LET IN', os.uname().nodename, repr(error), flush=True)
+            print('NOT LET IN', os.uname().nodename, type(error).__name__, str(error).replace('\\n', ' '), flush=True)
         time.sleep(0.05)
 
 if os.environ.get('BREAK'): raise SystemExit('broken on purpose')

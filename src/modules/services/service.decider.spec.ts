@@ -111,7 +111,7 @@ describe('what runs of services', () => {
 });
 
 const rotationOf = ({ rotation }: ServiceType, access: ServiceAccess): readonly ServiceExec[] => {
-  if (rotation?.how === 'beside') return [...rotation.admit(access), ...rotation.retire(access, access.former!), rotation.login(access, access.former!)];
+  if (rotation?.how === 'beside') return [...rotation.admit(access), ...[true, false].flatMap((atOnce) => rotation.retire(access, access.former!, atOnce)), rotation.login(access, access.former!)];
   return rotation?.change(access, access) ?? [];
 };
 

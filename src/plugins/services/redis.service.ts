@@ -68,6 +68,14 @@ read -r hashes
 said=$(printf 'acl setuser default resetpass %s\\nacl save\\n' "$hashes" | redis-cli)
 [ "$said" = "$(printf 'OK\\nOK')" ] || { printf '%s\\n' "$said" >&2; exit 1; }
 `;
+/** The server does not say by which password a connection was let in, but numbers connections as they come: what is older than the new password has the old one. */
+const MARK = 'redis-cli -e client id > /run/redis/since';
+const CLOSE_OLDER = `set -eu
+[ -e /run/redis/since ] || exit 0
+redis-cli -e client list type normal | sed -n 's/^id=\\([0-9]*\\) .*/\\1/p' | while read -r id; do
+  [ "$id" -ge "$(cat /run/redis/since)" ] || redis-cli client kill id "$id" > /dev/null
+done
+`;
 const hash = (password: string): string => `#${createHash('sha256').update(password).digest('hex')}`;
 const passwords = (using: ServiceLogin, ...all: readonly ServiceLogin[]): ServiceExec => ({ ...cli(using, ['sh', '-c', PASSWORDS]), stdin: `${all.map(({ password }) => hash(password)).join(' ')}\n` });
 
@@ -87,9 +95,9 @@ export const redis: ServiceType = {
   setup: () => [],
   rotation: {
     how: 'beside',
-    admit: (access) => [passwords(access.former ?? access, access, ...(access.former ? [access.former] : []))],
-    // connections are not asked again for what they have shown once: all have to come anew
-    retire: (access) => [passwords(access, access), cli(access, ['redis-cli', '-e', 'client', 'kill', 'type', 'normal', 'skipme', 'yes'])],
+    admit: (access) => [cli(access.former ?? access, ['sh', '-c', MARK]), passwords(access.former ?? access, access, ...(access.former ? [access.former] : []))],
+    // connections are not asked again for what they have shown once
+    retire: (access, _, atOnce) => [passwords(access, access), cli(access, atOnce ? ['redis-cli', '-e', 'client', 'kill', 'type', 'normal', 'skipme', 'yes'] : ['sh', '-c', CLOSE_OLDER])],
     login: (_, login) => cli(login, ['redis-cli', '-e', '-h', '127.0.0.1', 'ping']),
   },
   tellVersion: { argv: ['redis-server', '--version'] },

@@ -88,8 +88,11 @@ export interface RotationBeside {
   second?(name: string): string;
   /** lets the access in as well as its `former`, which has been let in until now; any number of times. Both outlive a restart of the container; one that cannot do that ends it with 78, and says why */
   admit(access: ServiceAccess): readonly ServiceExec[];
-  /** shuts the login out, and closes what connections it has; the access stays. Any number of times */
-  retire(access: ServiceAccess, login: ServiceLogin): readonly ServiceExec[];
+  /**
+   * Shuts the login out, and closes what connections it has; the access stays. Any number of times.
+   * @param atOnce apps have it still, and it is in the wrong hands: where connections cannot be told apart, all are closed
+   */
+  retire(access: ServiceAccess, login: ServiceLogin, atOnce: boolean): readonly ServiceExec[];
   /** ends with 0 when the login is let in the way an app's is */
   login(access: ServiceAccess, login: ServiceLogin): ServiceExec;
 }

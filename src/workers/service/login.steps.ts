@@ -53,7 +53,7 @@ export function retireStep(deps: ServiceDeps): OperationWork<LoginStepInput, nul
     const { input, signal, log } = context;
     const { type, access, former, rotation } = await opened(deps, context);
     const engine = observed(deps, context);
-    for (const exec of rotation.retire(access, former)) await mustExec(engine, input.container, exec, signal);
+    for (const exec of rotation.retire(access, former, input.now ?? false)) await mustExec(engine, input.container, exec, signal);
     await seen(deps, context, rotation, access, access, 'let in', 'the new');
     await seen(deps, context, rotation, access, former, 'refused', 'the old');
     log.info(`${type.title} ${input.name} lets the password before in no longer`);
