@@ -19,14 +19,19 @@ import { withPlugins } from './with-plugins.js';
 import { WorkerHost } from './worker-host.js';
 import { WorkerModule } from './worker.module.js';
 
+const pluginsOf = (core: Core): Plugins => new Plugins(core, new PluginDriver(core.config.pluginDisk), BUNDLED);
+
 /** The worker of one step of the deploys. */
-export function startWorker<S extends Step>(kind: S, work: (core: Core, report: Report) => StepWork<S>): Promise<void> {
-  return start(kind, [kind], (core, report) => deployLine(kind, withPlugins(new Plugins(core, new PluginDriver(core.config.pluginDisk), BUNDLED), core.box, work(core, report)), core.pipelines, (app, deploy, step, attempt) => openStepLog(core.logs, deployLog(app, deploy), step, attempt, core.now)));
+export function startWorker<S extends Step>(kind: S, work: (core: Core, report: Report, plugins: Plugins) => StepWork<S>): Promise<void> {
+  return start(kind, [kind], (core, report) => {
+    const plugins = pluginsOf(core);
+    return deployLine(kind, withPlugins(plugins, core.box, work(core, report, plugins)), core.pipelines, (app, deploy, step, attempt) => openStepLog(core.logs, deployLog(app, deploy), step, attempt, core.now));
+  });
 }
 
 /** The worker of all operations. */
-export function startOperations(works: (core: Core, report: Report) => OperationWorks): Promise<void> {
-  return start('service', OPERATION_QUEUES, (core, report) => operationLine(works(core, report), core.operations, (group, operation, step, attempt) => openStepLog(core.logs, operationLog(group, operation), step, attempt, core.now)));
+export function startOperations(works: (core: Core, report: Report, plugins: Plugins) => OperationWorks): Promise<void> {
+  return start('service', OPERATION_QUEUES, (core, report) => operationLine(works(core, report, pluginsOf(core)), core.operations, (group, operation, step, attempt) => openStepLog(core.logs, operationLog(group, operation), step, attempt, core.now)));
 }
 
 /**

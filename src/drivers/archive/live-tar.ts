@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
 import { lstat, open, readdir, readlink, type FileHandle } from 'node:fs/promises';
+import { stepsUp } from './members.js';
 import { END, padding, tarHead } from './raw-tar.js';
 
 const PIECE = 1 << 18;
@@ -61,13 +62,8 @@ async function* content(file: FileHandle, head: Parameters<typeof tarHead>[0]): 
   yield padding(head.size);
 }
 
-/** As archives are judged when they are unpacked: `..` only at the beginning, and not beyond the top. */
-function staysInside(target: string, depth: number): boolean {
-  const steps = target.split('/').filter((part) => part !== '' && part !== '.');
-  const up = steps.findIndex((step) => step !== '..');
-  const leading = up === -1 ? steps.length : up;
-  return !target.startsWith('/') && target !== '' && leading <= depth && !steps.slice(leading).includes('..');
-}
+/** As archives are judged when they are unpacked. */
+const staysInside = (target: string, depth: number): boolean => (stepsUp(target) ?? Infinity) <= depth;
 
 /** It went away meanwhile, or became a link. */
 function gone(error: NodeJS.ErrnoException): null {

@@ -20,6 +20,15 @@ function refuse(what: string, hint = 'make the archive anew from a clean folder,
   throw new Rejected('archive.member', `The archive ${what}`, hint);
 }
 
+/** How many folders up a link's target goes before it goes down; null: nobody can tell where it leads. */
+export function stepsUp(target: string): number | null {
+  const steps = target.split('/').filter((part) => part !== '' && part !== '.');
+  const up = steps.findIndex((step) => step !== '..');
+  const leading = up === -1 ? steps.length : up;
+  // `..` behind a name may be behind another link
+  return target === '' || target.startsWith('/') || steps.slice(leading).includes('..') ? null : leading;
+}
+
 /**
  * Judges the members of an archive one after the other, whatever wrote it. Pure; throws Rejected for the first one that is not harmless:
  * outside of the archive's own folder, a device, a hard link, there twice, behind a link, or too much.
@@ -79,12 +88,9 @@ export class MemberLedger {
   }
 
   private aim(path: string, depth: number, target: string): void {
-    const steps = target.split('/').filter((part) => part !== '' && part !== '.');
-    const up = steps.findIndex((step) => step !== '..');
-    const leading = up === -1 ? steps.length : up;
-    // `..` behind a name may be behind another link: nobody can tell where that is
-    if (target === '' || target.startsWith('/') || target.includes('\0') || target.length > PATH_MAX || steps.slice(leading).includes('..')) refuse(`holds a symbolic link that leads out of it, ${shownName(path)} → ${shownName(target)}`);
-    this.links.push({ path, depth, up: leading });
+    const up = stepsUp(target);
+    if (up === null || target.includes('\0') || target.length > PATH_MAX) refuse(`holds a symbolic link that leads out of it, ${shownName(path)} → ${shownName(target)}`);
+    this.links.push({ path, depth, up });
   }
 
   /**

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { chown, lchown, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { chown, lchown, mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { packFolder } from '../../drivers/archive/folder-tar.js';
 import { packLive } from '../../drivers/archive/live-tar.js';
 import { archiveFiles, inspectArchive } from '../../drivers/archive/archive.js';
@@ -14,6 +14,7 @@ import { codeFolder, dataFolder, pluginsFolder } from '../plugins/active.js';
 import type { PluginsState } from '../plugins/plugin.decider.js';
 import { settlePlugins } from '../plugins/settle.js';
 import { damaged, type PluginPart } from './archive.js';
+import { moveTo, namesIn } from './place.js';
 import type { Say } from './telling.js';
 
 /** what a plugin keeps is in a backup up to this size: more is a store, not settings */
@@ -81,20 +82,14 @@ export async function stagePlugin(stage: string, parts: readonly PluginPart[], f
 export async function placePlugins(core: Core, stage: string, say: Pick<Say, 'warn'>): Promise<void> {
   const { root } = core.config;
   const { installed } = (await core.plugins.now()).registry;
-  const names = (folder: string): Promise<string[]> => readdir(folder).catch(() => []);
-  const move = async (from: string, to: string): Promise<void> => {
-    await mkdir(dirname(to), { recursive: true });
-    await rm(to, { recursive: true, force: true });
-    await rename(from, to);
-  };
   await mkdir(pluginsFolder(root), { recursive: true, mode: 0o755 });
-  for (const folder of await names(stagedCode(stage))) await move(join(stagedCode(stage), folder), codeFolder(root, folder));
-  for (const name of await names(stagedData(stage))) {
+  for (const folder of await namesIn(stagedCode(stage))) await moveTo(join(stagedCode(stage), folder), codeFolder(root, folder));
+  for (const name of await namesIn(stagedData(stage))) {
     await own(join(stagedData(stage), name), installed[name]?.uid ?? null);
     await mkdir(join(pluginsFolder(root), '.data'), { recursive: true, mode: 0o711 });
-    await move(join(stagedData(stage), name), dataFolder(root, name));
+    await moveTo(join(stagedData(stage), name), dataFolder(root, name));
   }
-  for (const name of await names(join(pluginsFolder(root), '.data'))) {
+  for (const name of await namesIn(join(pluginsFolder(root), '.data'))) {
     const kept = dataFolder(root, name);
     const uid = installed[name]?.uid;
     // another plugin may be that user now

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { chmod, chown, mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { auditKeyFile } from '../audit/audit-key.js';
 import type { Core } from '../core.js';
@@ -7,6 +7,7 @@ import { change } from '../draft.js';
 import { keys } from '../keys/key.decider.js';
 import { backups, BACKUPS, type Fact } from './backup.decider.js';
 import { askForDeploys, RESTORE } from './bring-back.js';
+import { moveTo, namesIn } from './place.js';
 import { placePlugins } from './plugins.js';
 import { Stage, type Journal } from './stage.js';
 import type { Say } from './telling.js';
@@ -40,15 +41,9 @@ export async function settle(core: Core, say: Pick<Say, 'info' | 'detail' | 'war
 /** Moves files to where they belong. What was moved already is not there any more. */
 async function moveIn(core: Core, stage: string, say: Pick<Say, 'warn'>): Promise<void> {
   const { root, gitUser } = core.config;
-  const into = async (from: string, to: string): Promise<void> => {
-    await mkdir(dirname(to), { recursive: true });
-    await rm(to, { recursive: true, force: true });
-    await rename(from, to);
-  };
-  const names = (folder: string): Promise<string[]> => readdir(folder).catch(() => []);
   if (existsSync(join(stage, 'audit.key'))) await install(auditKeyFile(root), await readFile(join(stage, 'audit.key')));
-  for (const name of await names(join(stage, 'repos'))) await into(join(stage, 'repos', name), join(root, 'repos', name));
-  for (const kind of ['apps', 'deploys']) for (const app of await names(join(stage, 'logs', kind))) await into(join(stage, 'logs', kind, app), join(root, 'logs', kind, app));
+  for (const name of await namesIn(join(stage, 'repos'))) await moveTo(join(stage, 'repos', name), join(root, 'repos', name));
+  for (const kind of ['apps', 'deploys']) for (const app of await namesIn(join(stage, 'logs', kind))) await moveTo(join(stage, 'logs', kind, app), join(root, 'logs', kind, app));
   for (const name of ['netrc', 'id_ed25519', 'id_ed25519.pub', 'home/known_hosts']) {
     const [from, to] = [join(stage, 'git', name), join(root, 'git', name)];
     if (!existsSync(from)) continue;
@@ -56,7 +51,7 @@ async function moveIn(core: Core, stage: string, say: Pick<Say, 'warn'>): Promis
       say.warn(`${to} is there already and was left as it is: the backup has one, too`);
       continue;
     }
-    await into(from, to);
+    await moveTo(from, to);
     await chmod(to, 0o600);
     if (gitUser && process.getuid?.() === 0) for (const path of [dirname(to), to]) if ((await stat(path)).uid !== gitUser.uid) await chown(path, gitUser.uid, gitUser.gid);
   }

@@ -57,7 +57,7 @@ const add = command({
     const events = eventsOf(words);
     if (anywhere && context.origin !== 'local') throw new Rejected('webhook.private', 'Only on the server itself can be said that private addresses may be called', 'as root on the server: berth webhook:add --private …');
     const url = checkUrl(text, anywhere);
-    if ((await core.store.key(WEBHOOKS_SEAL)) === null) await core.box.createKey(WEBHOOKS_SEAL);
+    await core.box.requireKey(WEBHOOKS_SEAL);
     const secret = `whsec_${randomBytes(32).toString('base64')}`;
     const sealed = { url: await core.box.seal(WEBHOOKS_SEAL, url), secret: await core.box.seal(WEBHOOKS_SEAL, secret) };
     const from = await core.store.head();

@@ -1,8 +1,8 @@
 import { createHmac } from 'node:crypto';
 import { told } from '../../drivers/http/answered.js';
 import type { Recorded } from '../../events/event.js';
+import { eventAt } from '../../events/event-at.js';
 import { StepFailure, type OperationWork } from '../../events/step.js';
-import { upcast } from '../../events/upcast.js';
 import { VERSION } from '../../version.js';
 import type { Core } from '../core.js';
 import { masked } from '../history/mask.js';
@@ -45,8 +45,8 @@ export function deliver(core: Core): OperationWork<DeliveryInput, DeliveryOutput
     const { state } = await core.repository.load(webhooks, WEBHOOKS_STREAM);
     const hook = Object.hasOwn(state.all, input.webhook) ? state.all[input.webhook]! : null;
     if (!hook) throw new StepFailure('webhook.gone', `webhook ${input.webhook} was removed`);
-    const event = input.position === null ? null : ((await core.store.readAll(input.position - 1, 1)).map((one) => upcast(one))[0] ?? null);
-    if (input.position !== null && event?.position !== input.position) throw new StepFailure('webhook.no-event', `event #${input.position} is not in the log`);
+    const event = input.position === null ? null : await eventAt(core.store, input.position);
+    if (input.position !== null && event === null) throw new StepFailure('webhook.no-event', `event #${input.position} is not in the log`);
     const [url, secret] = await Promise.all([core.box.unseal(hook.url), core.box.unseal(hook.secret)]);
     const app = (event?.data as { app?: string } | undefined)?.app ?? hook.app;
     const body = bodyOf(input, event, app === null ? null : ((await core.board.now()).apps[app]?.name ?? null), core.config.instance);

@@ -1,14 +1,14 @@
 import { hostname } from 'node:os';
 import { PluginFault } from '../../drivers/plugin/plugin.port.js';
 import type { Recorded } from '../../events/event.js';
+import { eventAt } from '../../events/event-at.js';
 import { StepFailure, type OperationWork } from '../../events/step.js';
-import { upcast } from '../../events/upcast.js';
 import type { Message } from '../../plugins/contract/protocol.js';
 import { namer } from '../copies/subject.js';
 import type { Core } from '../core.js';
 import { urlsOf } from '../deploys/follow.js';
-import { masked } from '../history/mask.js';
 import type { Plugins } from '../plugins/plugins.service.js';
+import { seenEvent } from '../plugins/seen-event.js';
 import { CHANNELS, type Posting } from './channel.js';
 import { messageOf, testMessage, type About } from './message.js';
 import { NOTIFICATIONS, notifications, type Notification } from './notification.decider.js';
@@ -29,19 +29,14 @@ async function aboutOf(core: Sees, event: Recorded): Promise<{ about: About; app
   return { about: { subject, url: row?.live ? (urlsOf(row.live.hosts, core.config.httpPort)[0] ?? null) : null, host: hostname() }, app: row ? { id: row.id, name: row.name } : null };
 }
 
-async function eventAt(core: Sees, position: number): Promise<Recorded> {
-  const [event] = (await core.store.readAll(position - 1, 1)).map((one) => upcast(one));
-  if (event?.position !== position) throw new StepFailure('notify.no-event', `event #${position} is not in the log`);
-  return event;
-}
-
 /** The step of a message: it is sent by whatever the notification tells by. */
 export function send(core: Sees, plugins: Pick<Plugins, 'enabled' | 'ask'>): OperationWork<NotifyInput, NotifyOutput> {
   return async ({ input, log, signal, attempt }) => {
     const { all } = (await core.repository.load(notifications, NOTIFICATIONS)).state;
     const one = Object.hasOwn(all, input.notification) ? all[input.notification]! : null;
     if (!one) throw new StepFailure('notify.gone', `notification ${input.notification} was removed`);
-    const event = input.position === null ? null : await eventAt(core, input.position);
+    const event = input.position === null ? null : await eventAt(core.store, input.position);
+    if (input.position !== null && event === null) throw new StepFailure('notify.no-event', `event #${input.position} is not in the log`);
     const { about, app } = event ? await aboutOf(core, event) : { about: { subject: null, url: null, host: hostname() }, app: null };
     const message = event ? messageOf(event, about) : testMessage(one.name, core.now(), about);
     const secrets = Object.fromEntries(await Promise.all(Object.entries(one.secrets).map(async ([name, value]) => [name, await core.box.unseal(value)] as const)));
@@ -66,15 +61,12 @@ function byOwn({ channel }: Notification, posting: Posting): Promise<string> {
   return found.send(posting);
 }
 
-/** What a plugin is handed of an event. */
-const seen = ({ id, position, stream, type, at, meta, data }: Recorded) => ({ id, position, stream, type, at, actor: meta.actor, data: masked(data) });
-
 async function byPlugin(plugins: Pick<Plugins, 'enabled' | 'ask'>, { channel }: Notification, { options, message, id, signal }: Pick<Posting, 'options' | 'id' | 'signal'> & { message: Message }, event: Recorded | null, app: Row | null, onLine: (line: string) => void): Promise<string> {
   const [, name = '', word = ''] = /^plugin:([^/]+)\/(.+)$/.exec(channel) ?? [];
   const plugin = (await plugins.enabled()).find((each) => each.name === name);
   if (!plugin?.manifest.channels?.some((each) => each.name === word)) throw new StepFailure('notify.channel', plugin ? `plugin ${name} has no channel ${word} any more` : `plugin ${name} is not there, or disabled`, `berth plugin:info ${name}; then: berth jobs:retry`);
   try {
-    const { answer } = await plugins.ask(plugin, { call: 'notify', channel: { name: word, options }, message, id, event: event && seen(event) }, app, signal, onLine);
+    const { answer } = await plugins.ask(plugin, { call: 'notify', channel: { name: word, options }, message, id, event: event && seenEvent(event) }, app, signal, onLine);
     if (answer.error !== undefined) throw new StepFailure('notify.refused', `plugin ${name}: ${answer.error}`, null, answer.retry ? 'machine' : 'user');
     return (answer.say ?? []).join('; ') || `plugin ${name} told it`;
   } catch (error) {

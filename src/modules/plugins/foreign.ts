@@ -109,7 +109,7 @@ async function effects(context: CommandContext, plugin: string, command: string,
   if (settings === undefined && secrets === undefined && kind === undefined) return null;
   if (kind !== undefined && !row) throw new Rejected('plugin.answer', `Plugin ${plugin} wants to deploy, and the command is about no app`, 'a fault of the plugin: an argument named app says which');
   const seal = row?.id ?? pluginSeal(plugin);
-  if (secrets !== undefined && !row && (await core.store.key(seal)) === null) await core.box.createKey(seal);
+  if (secrets !== undefined && !row) await core.box.requireKey(seal);
   const sealed = Object.fromEntries(await Promise.all(Object.entries(secrets ?? {}).map(async ([key, value]) => [key, value === null ? null : await core.box.seal(seal, value)] as const)));
   const { answer } = await change(context, command, row?.id ?? `plugin-${plugin}`, async (draft) => {
     await draft.decide(pluginSettings, pluginStream(plugin), { type: 'Remember', plugin, app: row?.id ?? null, values: { ...settings, ...sealed } });

@@ -1,4 +1,4 @@
-import type { Works } from '../operations/works.projection.js';
+import { isOverOperation, type Works } from '../operations/works.projection.js';
 
 /** how old an image must be that nobody uses, ms: another Berth of this engine may be about to, or stop its services over night */
 export const OLD_MS = 7 * 24 * 3_600_000;
@@ -7,7 +7,7 @@ const NAME = /^berth\/service-([a-z0-9-]+):[a-zA-Z0-9._-]+-[0-9a-f]{8}$/;
 
 /** Types of which an operation is under way or may be retried: it may know an image by its id. Pure. */
 export function typesAtWork({ groups, failed }: Readonly<Works>): ReadonlySet<string> {
-  const open = Object.values(groups).flatMap(({ rows }) => rows.filter(({ status }) => status === 'waiting' || status === 'running'));
+  const open = Object.values(groups).flatMap(({ rows }) => rows.filter(({ status }) => !isOverOperation(status)));
   return new Set([...open, ...Object.values(failed)].map(({ subject }) => subject.split(' ')[0]!));
 }
 

@@ -3,6 +3,7 @@ import type { Core } from '../core.js';
 import { pipeline } from '../deploys/pipeline.decider.js';
 import type { Draft } from '../draft.js';
 import { Unreadable } from '../../events/seal.js';
+import type { Works } from '../operations/works.projection.js';
 import type { AppRow } from '../read/board.projection.js';
 import { passwordOf } from './link.js';
 import { carries, configVersions, holds, type Hold, type Use } from './retirement.plan.js';
@@ -59,12 +60,15 @@ export async function usersOf(draft: Draft, { links, secrets, former }: Pick<Ser
   return users;
 }
 
+/** The operation that was to shut a service's login of before out, and failed. */
+export const failedRetirement = ({ failed }: Readonly<Works>, service: string) => Object.values(failed).find(({ group, kind }) => group === service && kind === 'service-retire');
+
 /** Why the login of before is still let in, in words; null for a service that has none. */
 export async function stillValid(core: Core, row: Pick<ServiceRow, 'id' | 'former' | 'wanted'>): Promise<{ readonly why: string; readonly passes: boolean; readonly todo: string | null } | null> {
   if (row.former === null) return null;
   const found = await holdsOf(core, row).catch((error: unknown) => [{ what: `who has it is not known: ${(error as Error).message}`, passes: true, todo: null }]);
   if (found.length > 0) return { why: found.map(({ what }) => what).join('; '), passes: found.every(({ passes }) => passes), todo: found.find(({ todo }) => todo !== null)?.todo ?? null };
-  const failed = Object.values((await core.works.now()).failed).find(({ group, kind }) => group === row.id && kind === 'service-retire');
+  const failed = failedRetirement(await core.works.now(), row.id);
   if (failed) return { why: `shutting it out failed: ${failed.failure.message}`, passes: false, todo: `berth jobs:retry ${failed.job}` };
   return row.wanted === 'running' ? { why: 'it is about to be shut out', passes: true, todo: null } : { why: 'the service does not run', passes: true, todo: null };
 }

@@ -2,7 +2,7 @@ import type { Core } from '../core.js';
 import { change, operationsStream } from '../draft.js';
 import { operations } from '../operations/operation.decider.js';
 import { operate } from '../operations/operations.service.js';
-import { holdsOf } from './password-users.js';
+import { failedRetirement, holdsOf } from './password-users.js';
 import { services, type ServiceState } from './service.decider.js';
 import { serviceStream } from './service-names.js';
 
@@ -22,7 +22,7 @@ export class Retirements {
       if (!retirable(row)) continue;
       const works = await core.works.now();
       // one that failed is tried again by whoever has mended what was wrong
-      if ((works.groups[row.id]?.running ?? null) !== null || Object.values(works.failed).some(({ group, kind }) => group === row.id && kind === 'service-retire')) continue;
+      if ((works.groups[row.id]?.running ?? null) !== null || failedRetirement(works, row.id)) continue;
       if ((await holdsOf(core, row)).length > 0) continue;
       await change({ core, actor: ACTOR }, 'retire', row.id, async (draft) => {
         if (!retirable((await draft.load(services, serviceStream(row.id))).state)) return;

@@ -171,12 +171,18 @@ function hookOf(read: Reader, value: unknown, at: string, hasMain: boolean): Plu
   return { step: step as Step, when: when as HookTime, ...runOf(read, of, at, hasMain, 'hook'), ...(mayRefuse !== undefined && { mayRefuse }) };
 }
 
+/** The name of something that the plugin brings. @param but one that will not do */
+function nameOf(read: Reader, of: Readonly<Record<string, unknown>>, at: string, example: string, but?: string): string {
+  const name = read.take<string>(of, 'name', at, 'text', `for example "${example}"`) ?? '';
+  if (name !== '' && (!NAME.test(name) || name.length > 40 || name === but)) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  return name;
+}
+
 function builderOf(read: Reader, value: unknown, at: string, hasMain: boolean): PluginBuilder {
   const of = read.object(value, at, 'an object with name, title, looksFor and run');
   if (of === null) return { name: '', title: '', looksFor: '', reads: [] };
   read.only(of, at, ['name', 'title', 'looksFor', 'reads', 'run', 'timeout']);
-  const name = read.take<string>(of, 'name', at, 'text', 'for example "cobol"') ?? '';
-  if (name !== '' && (!NAME.test(name) || name.length > 40)) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  const name = nameOf(read, of, at, 'cobol');
   const title = read.take<string>(of, 'title', at, 'text', 'for people: "COBOL app"') ?? '';
   const looksFor = read.take<string>(of, 'looksFor', at, 'text', 'what a repository must have, for people: "*.cob"') ?? '';
   const fix = 'paths of files whose text it wants; * is any name, ** any folders: ["*.cob", "src/**/*.cpy"]';
@@ -196,8 +202,7 @@ function projectionOf(read: Reader, value: unknown, at: string, hasMain: boolean
   const of = read.object(value, at, 'an object with name, types and run');
   if (of === null) return { name: '', types: [] };
   read.only(of, at, ['name', 'types', 'run', 'timeout']);
-  const name = read.take<string>(of, 'name', at, 'text', 'for example "deploy-times"') ?? '';
-  if (name !== '' && (!NAME.test(name) || name.length > 40 || name === 'constructor')) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  const name = nameOf(read, of, at, 'deploy-times', 'constructor');
   return { name, types: typesOf(read, of, at, around), ...runOf(read, of, at, hasMain, 'project') };
 }
 
@@ -213,8 +218,7 @@ function channelOf(read: Reader, value: unknown, at: string, hasMain: boolean): 
   const of = read.object(value, at, 'an object with name, title, options and run');
   if (of === null) return { name: '', title: '', options: [] };
   read.only(of, at, ['name', 'title', 'options', 'run', 'timeout']);
-  const name = read.take<string>(of, 'name', at, 'text', 'for example "sms"') ?? '';
-  if (name !== '' && (!NAME.test(name) || name.length > 40)) read.fail(`${at}.name`, `is ${quoted(name)}`, 'lower-case letters, digits and hyphens, a letter first, at most 40');
+  const name = nameOf(read, of, at, 'sms');
   const title = read.take<string>(of, 'title', at, 'text', 'one line that says where the message goes') ?? '';
   const options = (read.take<readonly unknown[]>(of, 'options', at, 'list', 'a list', true) ?? []).map((each, i) => optionOf(read, each, `${at}.options[${i}]`));
   if (options.length > 30) read.fail(`${at}.options`, `has ${options.length} entries`, 'at most 30');

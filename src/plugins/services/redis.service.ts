@@ -72,8 +72,9 @@ said=$(printf 'acl setuser default resetpass %s\\nacl save\\n' "$hashes" | redis
 const MARK = 'redis-cli -e client id > /run/redis/since';
 const CLOSE_OLDER = `set -eu
 [ -e /run/redis/since ] || exit 0
+since=$(cat /run/redis/since)
 redis-cli -e client list type normal | sed -n 's/^id=\\([0-9]*\\) .*/\\1/p' | while read -r id; do
-  [ "$id" -ge "$(cat /run/redis/since)" ] || redis-cli client kill id "$id" > /dev/null
+  [ "$id" -ge "$since" ] || redis-cli client kill id "$id" > /dev/null
 done
 `;
 const hash = (password: string): string => `#${createHash('sha256').update(password).digest('hex')}`;

@@ -5,13 +5,10 @@ import Docker from 'dockerode';
 import type { BuildPlan } from '../../events/types/deploy.events.js';
 import { packFolder } from '../../drivers/archive/folder-tar.js';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
-import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
 import { BuildpackFetch } from '../../drivers/stack/buildpack-fetch.js';
 import { buildCa, DockerSandbox } from '../../drivers/stack/sandbox.js';
 import { StackImages } from '../../drivers/stack/stack-images.js';
 import { stackImages, stackImagesIn } from '../../drivers/stack/stack.js';
-import { Plugins } from '../../modules/plugins/plugins.service.js';
-import { BUNDLED } from '../../plugins/bundled.js';
 import { classicBuilds } from '../../plugins/builders/classic/classic.runner.js';
 import { externalBuild } from '../../plugins/builders/external/external.runner.js';
 import { HostTools } from '../../drivers/tool/tool.driver.js';
@@ -22,14 +19,14 @@ import { isForeign } from '../../plugins/builders/foreign.builder.js';
 import { startWorker } from '../start.js';
 import { buildStep } from './build.step.js';
 
-await startWorker('build', (core) => {
+await startWorker('build', (core, _, plugins) => {
   const { config } = core;
   const engine = new DockerDriver(config.dockerSocket, { logins: () => loginsOf(core) });
   const env = (app: string, version: number): Promise<Record<string, string>> => core.env(app, version);
   const packs = join(config.root, 'cache', 'buildpacks');
   const classic = classicBuilds({
     engine, env, stack: stackFor(), instance: config.instance, proxy: config.buildProxy, ca: () => buildCa(config.buildCa),
-    sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: withPluginBuildpacks(new BuildpackFetch(packs, { forbidden: [config.root, config.run] }), new BuildpackFetch(packs), new Plugins(core, new PluginDriver(config.pluginDisk), BUNDLED)),
+    sandbox: new DockerSandbox(new Docker({ socketPath: config.dockerSocket })), fetcher: withPluginBuildpacks(new BuildpackFetch(packs, { forbidden: [config.root, config.run] }), new BuildpackFetch(packs), plugins),
   });
   const stack = new StackImages(engine, fileURLToPath(new URL('./stack-build.mjs', import.meta.url)));
   const external = externalBuild({ engine, tools: new HostTools(), instance: config.instance, dockerSocket: config.dockerSocket, folder: join(config.root, 'cache', 'work'), packFolder, env });

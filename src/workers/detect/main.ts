@@ -1,13 +1,9 @@
 import 'reflect-metadata';
-import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
 import { pluginBuilders } from '../../modules/plugins/builders.js';
-import { Plugins } from '../../modules/plugins/plugins.service.js';
-import { BUNDLED } from '../../plugins/bundled.js';
 import { startWorker } from '../start.js';
 import { DETECT_CONFIG_KEYS, detectStep } from './detect.step.js';
 
-await startWorker('detect', (core) => {
-  const plugins = new Plugins(core, new PluginDriver(), BUNDLED);
+await startWorker('detect', (core, _, plugins) => {
   const detect = detectStep(undefined, () => pluginBuilders(plugins));
   // a few config vars steer detection; they are read here, by the recorded version, because their values may be secret
   return async (context) => {

@@ -41,11 +41,14 @@ export async function runExec(engine: Pick<EnginePort, 'exec'>, container: strin
   return { exitCode, stderr: stderr.trim(), stdout: Buffer.concat(pieces).toString().trim() };
 }
 
+/** Why a program that did not end with 0 fails its step. */
+export const execFailure = ({ argv }: ServiceExec, { exitCode, stdout, stderr }: Awaited<ReturnType<typeof runExec>>): StepFailure => new StepFailure('service.exec', `${argv[0]} ended with ${exitCode}: ${stderr || stdout || 'it said nothing'}`, 'see the service\'s log', 'machine');
+
 /** The same where it has to go well. @throws StepFailure (machine) */
 export async function mustExec(engine: Pick<EnginePort, 'exec'>, container: string, exec: ServiceExec, signal: AbortSignal): Promise<string> {
-  const { exitCode, stdout, stderr } = await runExec(engine, container, exec, signal);
-  if (exitCode !== 0) throw new StepFailure('service.exec', `${exec.argv[0]} ended with ${exitCode}: ${stderr || stdout || 'it said nothing'}`, 'see the service\'s log', 'machine');
-  return stdout;
+  const ended = await runExec(engine, container, exec, signal);
+  if (ended.exitCode !== 0) throw execFailure(exec, ended);
+  return ended.stdout;
 }
 
 /** What a program prints, read no faster than it is taken. @throws StepFailure (machine) when it does not end well: what came is not all */

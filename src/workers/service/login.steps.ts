@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { StepFailure, type OperationContext, type OperationWork } from '../../events/step.js';
 import type { LoginStepInput } from '../../modules/services/service.operations.js';
 import type { RotationBeside, ServiceAccess, ServiceLogin } from '../../plugins/services/service-type.js';
-import { mustExec, observed, openSpec, runExec, type ServiceDeps } from './deps.js';
+import { execFailure, mustExec, observed, openSpec, runExec, type ServiceDeps } from './deps.js';
 
 /** longest that a server may take until a change of who is let in counts, ms */
 const COUNTS_MS = 15_000;
@@ -36,9 +36,9 @@ export function admitStep(deps: ServiceDeps): OperationWork<LoginStepInput, null
     const { type, access, former, rotation } = await opened(deps, context);
     const engine = observed(deps, context);
     for (const exec of rotation.admit(access)) {
-      const { exitCode, stdout, stderr } = await runExec(engine, input.container, exec, signal);
-      if (exitCode === CANNOT) throw new StepFailure('service.earlier', stderr || stdout, `give it a new one, which takes a moment: berth ${input.type}:restart ${input.name}`);
-      if (exitCode !== 0) throw new StepFailure('service.exec', `${exec.argv[0]} ended with ${exitCode}: ${stderr || stdout || 'it said nothing'}`, 'see the service\'s log', 'machine');
+      const ended = await runExec(engine, input.container, exec, signal);
+      if (ended.exitCode === CANNOT) throw new StepFailure('service.earlier', ended.stderr || ended.stdout, `give it a new one, which takes a moment: berth ${input.type}:restart ${input.name}`);
+      if (ended.exitCode !== 0) throw execFailure(exec, ended);
     }
     await seen(deps, context, rotation, access, access, 'let in', 'the new');
     if (!input.now) await seen(deps, context, rotation, access, former, 'let in', 'the old');

@@ -1,11 +1,8 @@
 import 'reflect-metadata';
 import { DockerDriver } from '../../drivers/engine/docker.driver.js';
 import { DockerVolumeDriver } from '../../drivers/engine/docker.volume.driver.js';
-import { PluginDriver } from '../../drivers/plugin/plugin.driver.js';
 import type { Sealed } from '../../events/sealed.js';
 import { DELIVERY } from '../../modules/plugins/delivery.kind.js';
-import { Plugins } from '../../modules/plugins/plugins.service.js';
-import { BUNDLED } from '../../plugins/bundled.js';
 import { GitDriver } from '../../drivers/git/git.driver.js';
 import { look, PUSH_KIND } from '../../modules/hooks/push.kind.js';
 import { deliver as call, WEBHOOK_KIND } from '../../modules/hooks/webhook.delivery.js';
@@ -18,12 +15,11 @@ import { backupWorks } from './backup/backup.works.js';
 import { deliver } from './deliver.js';
 import { serviceWorks } from './service.works.js';
 
-await startOperations((core, report) => {
+await startOperations((core, report, plugins) => {
   const { dockerSocket, instance } = core.config;
   const volumes = new DockerVolumeDriver(dockerSocket, instance, process.env['BERTH_WORKER_NAME'] ?? 'service-1');
   core.volumes = volumes;
   volumes.tidy().catch((error: unknown) => report('what a worker of this name left in the engine', error));
-  const plugins = new Plugins(core, new PluginDriver(core.config.pluginDisk), BUNDLED);
   const { config, box, now } = core;
   const services = { engine: new DockerDriver(config.dockerSocket), volumes, config, unseal: (sealed: Sealed) => box.unseal(sealed), typeOf: (name: TypeName) => typeOf(core, name), now };
   const git = new GitDriver({ root: config.root, gitUser: config.gitUser, access: () => accessOf(core) });
